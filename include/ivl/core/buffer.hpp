@@ -1,0 +1,63 @@
+// Owned, aligned, uninitialised memory.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <utility>
+
+#include "ivl/core/error.hpp"
+
+namespace ivl {
+
+/// One cache line, and one AVX-512 register.
+inline constexpr std::size_t line_bytes = 64;
+
+/// `size()` bytes on the host, 64-byte aligned (2 MiB from 4 MiB on, so that huge pages can back it); not initialised.
+class Buffer {
+ public:
+  Buffer() = default;
+  explicit Buffer(std::size_t bytes) : size_(bytes) {
+    if (bytes == 0) return;
+    const std::size_t alignment = bytes >= (std::size_t(4) << 20) ? std::size_t(2) << 20 : line_bytes;
+    data_ = Pointer(static_cast<std::byte*>(::operator new(bytes, std::align_val_t(alignment))), Free{alignment});
+  }
+  std::byte* data() const { return data_.get(); }
+  std::size_t size() const { return size_; }
+  template <class Scalar>
+  Scalar* as() const {
+    return reinterpret_cast<Scalar*>(data_.get());
+  }
+
+ private:
+  struct Free {
+    std::size_t alignment;
+    void operator()(std::byte* data) const { ::operator delete(data, std::align_val_t(alignment)); }
+  };
+  using Pointer = std::unique_ptr<std::byte, Free>;
+  Pointer data_{nullptr, Free{line_bytes}};
+  std::size_t size_ = 0;
+};
+
+/// Hands out aligned pieces of one block of memory, in order. With no block it only adds up: the same layout code
+/// first measures and then places.
+class Carver {
+ public:
+  Carver() = default;
+  explicit Carver(std::byte* base) : base_(base) {}
+
+  /// Room for `number` scalars, 64-byte aligned; null while measuring.
+  template <class Scalar>
+  Scalar* take(std::int64_t number) {
+    const std::size_t at = used_;
+    used_ += (std::size_t(number) * sizeof(Scalar) + line_bytes - 1) / line_bytes * line_bytes;
+    return base_ ? reinterpret_cast<Scalar*>(base_ + at) : nullptr;
+  }
+  std::size_t used() const { return used_; }
+
+ private:
+  std::byte* base_ = nullptr;
+  std::size_t used_ = 0;
+};
+
+}  // namespace ivl

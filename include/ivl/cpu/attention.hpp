@@ -1,0 +1,419 @@
+// Grouped-query attention on panels (see ops/attention.hpp for the contract, panels.hpp for the micro-kernel).
+//
+// A page holds, for each kv head, page_tokens keys and then page_tokens values, both ready for the micro-kernel:
+//
+//          keys: panels of 16 tokens over head_dim       values: panels of 16 dims over tokens
+//   bf16   [page_tokens / 16][head_dim / 2][16][2]       [head_dim / 16][page_tokens / 2][16][2]
+//   float  [page_tokens / 16][head_dim][16]              [head_dim / 16][page_tokens][16]
+//
+// A task is a tile of query rows (tokens x heads of one group) against the keys of one kv head. It walks blocks of keys
+// that begin at multiples of `block_keys`, with the online softmax (Milakov and Gimelshein, arXiv 1805.02867); every
+// `chunk_keys` keys it starts anew, and the chunks are combined in order. So threads can share one long sequence by
+// chunks, and the bits are the same however rows, chunks and threads are dealt out. With bf16, and where the CPU
+// multiplies it, probabilities are rounded to bf16 before they meet V; else they stay float.
+#pragma once
+#include <algorithm>
+#include <cassert>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <type_traits>
+
+#include "ivl/core/constant.hpp"
+#include "ivl/core/rows.hpp"
+#include "ivl/core/scalar.hpp"
+#include "ivl/cpu/context.hpp"
+#include "ivl/cpu/lanes.hpp"
+#include "ivl/cpu/panels.hpp"
+#include "ivl/ops/attention.hpp"
+
+namespace ivl::cpu {
+inline namespace IVL_CPU_LEVEL {
+namespace detail {
+
+// ---- policy --------------------------------------------------------------------------
+inline constexpr int block_rows = 48;     ///< query rows of a task
+inline constexpr int block_keys = 128;    ///< keys of one step of the online softmax
+inline constexpr int chunk_keys = 1024;   ///< keys that one running softmax sees; a multiple of block_keys
+inline constexpr int max_head_dim = 256;  ///< what the working memory on the stack has room for
+/// Fewer tasks than this many a thread are split by chunks.
+inline constexpr int tasks_per_thread = 2;
+
+// ---- pages ---------------------------------------------------------------------------
+template <class Scalar>
+inline constexpr Format panel_format = std::is_same_v<Scalar, bf16> ? Format::bf16 : Format::f32;
+/// Tokens of a value panel, or dims of a key panel, that lie together.
+template <class Scalar>
+inline constexpr int panel_unit = depth_unit(panel_format<Scalar>);
+
+/// Keys and values of one kv head in one page.
+template <class Scalar>
+struct HeadPage {
+  Scalar* keys;
+  Scalar* values;
+};
+
+template <class Scalar>
+HeadPage<Scalar> head_page(const AttentionShape& shape, const KvView& kv, std::int32_t page, int kv_head) {
+  const std::int64_t scalars = std::int64_t(kv.page_tokens) * shape.head_dim;
+  Scalar* keys = reinterpret_cast<Scalar*>(kv.pages + page * kv.page_bytes) + 2 * kv_head * scalars;
+  return {keys, keys + scalars};
+}
+
+template <class Scalar>
+void write_key(const Scalar* key, int head_dim, int token, Scalar* keys) {
+  constexpr int unit = panel_unit<Scalar>;
+  Scalar* to = keys + std::int64_t(token / panel_columns) * panel_columns * head_dim + token % panel_columns * unit;
+  for (int i = 0; i < head_dim; i += unit) std::memcpy(to + i * panel_columns, key + i, unit * sizeof(Scalar));
+}
+
+/// Values of tokens `token` and, where the panel keeps pairs, its partner `token + 1`; null: not there yet, zeros.
+/// Without those zeros the partner's stale memory, even a NaN, would meet a probability of zero.
+template <class Scalar>
+void write_values(const Scalar* value, const Scalar* partner, int head_dim, int token, int page_tokens, Scalar* values) {
+  constexpr int unit = panel_unit<Scalar>;
+  for (int i = 0; i < head_dim; i += panel_columns) {
+    Scalar* to = values + std::int64_t(i) * page_tokens + std::int64_t(token / unit) * unit * panel_columns;
+    for (int j = 0; j < panel_columns; ++j) {
+      to[j * unit + token % unit] = value[i + j];
+      if (unit == 2 && token % 2 == 0) to[j * unit + 1] = partner ? partner[i + j] : Scalar{};
+    }
+  }
+}
+
+/// Where row `row` of the batch stands in its sequence.
+inline int position_of(const Batch& batch, int row, int sequence) {
+  return batch.kv_length[sequence] - (batch.row_begin[sequence + 1] - row);
+}
+
+/// Keys and values of one row into its page. Values of a pair are written by its first row in the step.
+template <class Scalar>
+void cache_row(const AttentionShape& shape, const Batch& batch, const KvView& kv, int row, const Scalar* keys,
+               const Scalar* values, std::int64_t next_row) {
+  const int sequence = batch.sequence_of[row], position = position_of(batch, row, sequence);
+  const std::int32_t* pages = batch.page_table + std::int64_t(sequence) * batch.pages_per_sequence;
+  const int token = position % kv.page_tokens, head_dim = shape.head_dim;
+  const bool partner_follows = row + 1 < batch.row_begin[sequence + 1];
+  const bool with_partner = panel_unit<Scalar> == 2 && token % 2 == 1 && row > batch.row_begin[sequence];
+  for (int head = 0; head < shape.kv_heads; ++head) {
+    const HeadPage<Scalar> page = head_page<Scalar>(shape, kv, pages[position / kv.page_tokens], head);
+    const Scalar* value = values + head * head_dim;
+    write_key(keys + head * head_dim, head_dim, token, page.keys);
+    if (!with_partner) {
+      write_values(value, partner_follows ? value + next_row : nullptr, head_dim, token, kv.page_tokens, page.values);
+    }
+  }
+}
+
+/// y = rope(norm(x)) for one head; y may be x. One rounding, at the end.
+template <class Scalar>
+void rotate_head(const Scalar* x, const float* gain, float eps, const float* angles, int head_dim, Scalar* y) {
+  alignas(line_bytes) float from[max_head_dim], to[max_head_dim];
+  Lanes squares = Lanes::zero();
+  for (int i = 0; i < head_dim; i += lanes) {
+    const Lanes some = Lanes::load(x + i);
+    squares = fma(some, some, squares);
+    some.store(from + i);
+  }
+  if (gain) {
+    const Lanes factor = Lanes::of(1 / std::sqrt(sum(squares) / float(head_dim) + eps));
+    for (int i = 0; i < head_dim; i += lanes) (Lanes::load(from + i) * factor * Lanes::load(gain + i)).store(from + i);
+  }
+  const int half_dim = head_dim / 2;
+  for (int i = 0; i < half_dim; ++i) {
+    const float cosine = angles[i], sine = angles[half_dim + i], a = from[i], b = from[half_dim + i];
+    to[i] = a * cosine - b * sine;
+    to[half_dim + i] = b * cosine + a * sine;
+  }
+  for (int i = 0; i < head_dim; i += lanes) Lanes::load(to + i).store(y + i);
+}
+
+// ---- softmax -------------------------------------------------------------------------
+/// Running softmax of a tile: out = sum of 2^(score - max) v, sum = sum of 2^(score - max); scores are in powers of two.
+struct Running {
+  float* max;  ///< [rows]
+  float* sum;  ///< [rows]
+  float* out;  ///< [rows, head_dim]
+
+  static std::int64_t floats(std::int64_t rows, int head_dim) { return rows * (head_dim + 2); }
+  static Running at(float* memory, std::int64_t rows, int head_dim) {
+    return {memory + rows * head_dim, memory + rows * head_dim + rows, memory};
+  }
+};
+
+/// Row r of `part` joins row r of `total`.
+inline void combine(Running total, Running part, int row, int head_dim) {
+  const float max = std::max(total.max[row], part.max[row]);
+  alignas(line_bytes) float powers[lanes] = {total.max[row] - max, part.max[row] - max};
+  exp2(Lanes::load(powers)).store(powers);
+  total.max[row] = max;
+  total.sum[row] = total.sum[row] * powers[0] + part.sum[row] * powers[1];
+  float* to = total.out + row * head_dim;
+  const float* from = part.out + row * head_dim;
+  for (int i = 0; i < head_dim; i += lanes) {
+    fma(Lanes::load(to + i), Lanes::of(powers[0]), Lanes::load(from + i) * Lanes::of(powers[1])).store(to + i);
+  }
+}
+
+/// Scores of a row become probabilities: the first `visible` of `number`, the others become zero. Both buffers have
+/// room for `number` rounded up to whole lanes. Returns 2^(old highest - new highest).
+template <class Probability>
+float soften(const float* scores, int visible, int number, float scale, float& highest, Lanes& sums, Probability* p) {
+  const Lanes lowest = Lanes::of(-std::numeric_limits<float>::infinity());
+  const int whole = visible / lanes * lanes;
+  Lanes top = lowest;
+  for (int i = 0; i < whole; i += lanes) top = max(top, Lanes::load(scores + i));
+  if (whole < visible) top = max(top, take_first(visible - whole, Lanes::load(scores + whole), lowest));
+  const float old = highest;
+  highest = std::max(old, largest(top) * scale);
+  const Lanes factor = Lanes::of(scale), shift = Lanes::of(-highest);
+  const Lanes fade = exp2(Lanes::of(old - highest));
+  sums = sums * fade;
+  int i = 0;
+  for (; i < whole; i += lanes) {
+    const Lanes some = exp2(fma(Lanes::load(scores + i), factor, shift));
+    sums = sums + some;
+    some.store(p + i);
+  }
+  for (; i < number; i += lanes) {
+    const int rest = std::max(0, visible - i);
+    const Lanes some = take_first(rest, exp2(fma(Lanes::load(scores + i), factor, shift)), Lanes::zero());
+    sums = sums + some;
+    some.store(p + i);
+  }
+  alignas(line_bytes) float fades[lanes];
+  fade.store(fades);
+  return fades[0];
+}
+
+// ---- one tile ------------------------------------------------------------------------
+/// Query rows [first, first + rows) of one sequence and kv head, counted token by token and within a token head by head.
+template <class Scalar>
+struct Tile {
+  using Query = Factor<panel_format<Scalar>, Scalar>;
+
+  const AttentionShape& shape;
+  const Batch& batch;
+  const KvView& kv;
+  Mask mask;
+  int sequence, kv_head, first, rows;
+
+  int row_of(int r) const { return batch.row_begin[sequence] + (first + r) / shape.group(); }
+  int column_of(int r) const { return (kv_head * shape.group() + (first + r) % shape.group()) * shape.head_dim; }
+  /// Keys that row r sees.
+  int limit(int r) const {
+    return mask == Mask::full ? batch.kv_length[sequence] : position_of(batch, row_of(r), sequence) + 1;
+  }
+  int longest() const { return limit(rows - 1); }
+
+  void load(Rows<const Scalar> queries, Query* q) const {
+    for (int r = 0; r < rows; ++r) {
+      const Scalar* from = queries[row_of(r)] + column_of(r);
+      if constexpr (std::is_same_v<Query, Scalar>) {
+        std::memcpy(q + r * shape.head_dim, from, std::size_t(shape.head_dim) * sizeof(Scalar));
+      } else {
+        for (int i = 0; i < shape.head_dim; i += lanes) Lanes::load(from + i).store(q + r * shape.head_dim + i);
+      }
+    }
+  }
+
+  /// Calls body(first key in the block, keys, page of this kv head, token in the page) for each page that the block meets.
+  template <class Body>
+  void each_page(int begin, int number, Body body) const {
+    const std::int32_t* pages = batch.page_table + std::int64_t(sequence) * batch.pages_per_sequence;
+    for (int done = 0; done < number;) {
+      const int token = (begin + done) % kv.page_tokens, run = std::min(number - done, kv.page_tokens - token);
+      body(done, run, head_page<Scalar>(shape, kv, pages[(begin + done) / kv.page_tokens], kv_head), token);
+      done += run;
+    }
+  }
+
+  /// The running softmax over the keys of one chunk.
+  void attend(const Query* q, int chunk, Running running) const {
+    constexpr Format format = panel_format<Scalar>;
+    const int head_dim = shape.head_dim, end = std::min((chunk + 1) * chunk_keys, longest());
+    const std::int64_t key_panel = std::int64_t(head_dim) * panel_columns;
+    const std::int64_t value_panel = std::int64_t(kv.page_tokens) * panel_columns;
+    const float scale = float(1.4426950408889634 / std::sqrt(double(head_dim)));  // 1 / ln 2: powers of two
+    alignas(line_bytes) float scores[block_rows * block_keys], product[tile_rows * max_head_dim], fade[block_rows];
+    alignas(line_bytes) Query probabilities[block_rows * block_keys];
+    Lanes sums[block_rows];
+    for (int r = 0; r < rows; ++r) {
+      sums[r] = Lanes::zero();
+      running.max[r] = -std::numeric_limits<float>::infinity();
+    }
+    std::fill_n(running.out, rows * head_dim, 0.0f);
+
+    for (int begin = chunk * chunk_keys; begin < end; begin += block_keys) {
+      const int number = std::min(block_keys, end - begin);
+      each_page(begin, number, [&](int done, int run, HeadPage<Scalar> page, int token) {
+        for (int r = 0; r < rows; r += tile_rows) {
+          multiply_rows<format>(std::min(tile_rows, rows - r), q + r * head_dim, head_dim,
+                                reinterpret_cast<const std::byte*>(page.keys + token / panel_columns * key_panel),
+                                key_panel * std::int64_t(sizeof(Scalar)), ceil_div(run, panel_columns), head_dim,
+                                scores + r * block_keys + done, block_keys);
+        }
+      });
+      for (int r = 0; r < rows; ++r) {
+        const int visible = std::clamp(limit(r) - begin, 0, number);
+        Query* p = probabilities + r * block_keys;
+        if (visible > 0) {
+          fade[r] = soften(scores + r * block_keys, visible, number, scale, running.max[r], sums[r], p);
+        } else {
+          fade[r] = 1;
+          std::fill_n(p, round_up(number, lanes), Query{});
+        }
+      }
+      each_page(begin, number, [&](int done, int run, HeadPage<Scalar> page, int token) {
+        for (int r = 0; r < rows; r += tile_rows) {
+          const int some = std::min(tile_rows, rows - r);
+          multiply_rows<format>(some, probabilities + r * block_keys + done, block_keys,
+                                reinterpret_cast<const std::byte*>(page.values + token * panel_columns),
+                                value_panel * std::int64_t(sizeof(Scalar)), head_dim / panel_columns, run, product,
+                                head_dim);
+          for (int i = 0; i < some; ++i) {
+            const Lanes factor = Lanes::of(done == 0 ? fade[r + i] : 1);
+            float* to = running.out + (r + i) * head_dim;
+            for (int j = 0; j < head_dim; j += lanes) {
+              fma(Lanes::load(to + j), factor, Lanes::load(product + i * head_dim + j)).store(to + j);
+            }
+          }
+        }
+      });
+    }
+    for (int r = 0; r < rows; ++r) running.sum[r] = sum(sums[r]);
+  }
+
+  /// `part` is the running softmax of this chunk: it joins the chunks before it.
+  void join(Running total, Running part, int chunk) const {
+    for (int r = 0; r < rows; ++r) {
+      if (limit(r) > chunk * chunk_keys) combine(total, part, r, shape.head_dim);
+    }
+  }
+
+  void finish(Running total, Rows<Scalar> y) const {
+    for (int r = 0; r < rows; ++r) {
+      Scalar* to = y[row_of(r)] + column_of(r);
+      const Lanes factor = Lanes::of(1 / total.sum[r]);
+      const float* from = total.out + r * shape.head_dim;
+      for (int i = 0; i < shape.head_dim; i += lanes) (Lanes::load(from + i) * factor).store(to + i);
+    }
+  }
+};
+
+}  // namespace detail
+
+// ---- the ops -------------------------------------------------------------------------
+inline std::int64_t kv_page_bytes(Context&, const AttentionShape& shape, ScalarKind scalar, int page_tokens) {
+  return std::int64_t(2) * page_tokens * shape.kv_width() * bytes_of(scalar);
+}
+
+template <class Scalar>
+void cache_keys(Context& ctx, const AttentionShape& shape, Rows<const Scalar> qkv, const Batch& batch, const KvView& kv) {
+  constexpr int rows_per_task = 16;
+  ctx.pool.run(ceil_div(batch.rows, rows_per_task), [&](std::int64_t task) {
+    for (int row = int(task) * rows_per_task; row < std::min(batch.rows, (int(task) + 1) * rows_per_task); ++row) {
+      const Scalar* keys = qkv[row] + shape.query_width();
+      detail::cache_row(shape, batch, kv, row, keys, keys + shape.kv_width(), qkv.stride);
+    }
+  });
+}
+
+template <class Scalar>
+void rotate_and_cache(Context& ctx, const AttentionShape& shape, const HeadNorm& norm, Rows<const float> angles,
+                      Rows<Scalar> qkv, const Batch& batch, const KvView& kv) {
+  constexpr int rows_per_task = 4;
+  assert(shape.head_dim <= detail::max_head_dim);
+  ctx.pool.run(ceil_div(batch.rows, rows_per_task), [&](std::int64_t task) {
+    for (int row = int(task) * rows_per_task; row < std::min(batch.rows, (int(task) + 1) * rows_per_task); ++row) {
+      const int head_dim = shape.head_dim;
+      for (int head = 0; head < shape.heads; ++head) {
+        Scalar* q = qkv[row] + head * head_dim;
+        detail::rotate_head(q, norm.query_gain, norm.eps, angles[row], head_dim, q);
+      }
+      Scalar* keys = qkv[row] + shape.query_width();
+      for (int head = 0; head < shape.kv_heads; ++head) {
+        Scalar* k = keys + head * head_dim;
+        detail::rotate_head(k, norm.key_gain, norm.eps, angles[row], head_dim, k);
+      }
+      detail::cache_row<Scalar>(shape, batch, kv, row, keys, keys + shape.kv_width(), qkv.stride);
+    }
+  });
+}
+
+template <class Scalar>
+void attention(Context& ctx, const AttentionShape& shape, Mask mask, Rows<const Scalar> queries, const Batch& batch,
+               const KvView& kv, Rows<Scalar> y) {
+  using detail::block_rows, detail::chunk_keys, detail::max_head_dim, detail::Running;
+  using Tile = detail::Tile<Scalar>;
+  using Query = typename Tile::Query;
+  const int head_dim = shape.head_dim;
+  assert(head_dim % panel_columns == 0 && head_dim <= max_head_dim && kv.page_tokens % kv_page_unit == 0);
+
+  std::int64_t tasks = 0;
+  int most_rows = 0, most_chunks = 0;
+  for (int s = 0; s < batch.sequences; ++s) {
+    const int rows = (batch.row_begin[s + 1] - batch.row_begin[s]) * shape.group();
+    tasks += ceil_div(rows, block_rows) * shape.kv_heads;
+    most_rows = std::max(most_rows, rows);
+    most_chunks = std::max(most_chunks, int(ceil_div(batch.kv_length[s], chunk_keys)));
+  }
+  const auto tile_of = [&](std::int64_t task) {
+    int sequence = 0, rows = 0;
+    for (std::int64_t tiles;; ++sequence) {
+      rows = (batch.row_begin[sequence + 1] - batch.row_begin[sequence]) * shape.group();
+      tiles = ceil_div(rows, block_rows);
+      if (task < tiles * shape.kv_heads) {
+        const int first = int(tiles - 1 - task % tiles) * block_rows;  // the longest first
+        return Tile{shape, batch, kv, mask, sequence, int(task / tiles), first, std::min(block_rows, rows - first)};
+      }
+      task -= tiles * shape.kv_heads;
+    }
+  };
+
+  if (most_chunks == 1 || most_rows > block_rows || tasks >= detail::tasks_per_thread * ctx.threads()) {
+    ctx.pool.run(tasks, [&](std::int64_t task) {
+      const Tile tile = tile_of(task);
+      alignas(line_bytes) Query q[block_rows * max_head_dim];
+      alignas(line_bytes) float total_memory[block_rows * (max_head_dim + 2)], part_memory[block_rows * (max_head_dim + 2)];
+      const Running total = Running::at(total_memory, block_rows, head_dim);
+      const Running part = Running::at(part_memory, block_rows, head_dim);
+      tile.load(queries, q);
+      tile.attend(q, 0, total);
+      for (int chunk = 1; chunk * chunk_keys < tile.longest(); ++chunk) {
+        tile.attend(q, chunk, part);
+        tile.join(total, part, chunk);
+      }
+      tile.finish(total, y);
+    });
+    return;
+  }
+
+  const std::int64_t floats = round_up(Running::floats(most_rows, head_dim), lanes);
+  float* memory = ctx.template scratch<float>(tasks * most_chunks * floats);
+  const auto running_of = [&](std::int64_t task, int chunk) {
+    return Running::at(memory + (task * most_chunks + chunk) * floats, most_rows, head_dim);
+  };
+  ctx.pool.run(tasks * most_chunks, [&](std::int64_t part) {
+    const std::int64_t task = part / most_chunks;
+    const int chunk = int(part % most_chunks);
+    const Tile tile = tile_of(task);
+    if (chunk * chunk_keys >= tile.longest()) return;
+    alignas(line_bytes) Query q[block_rows * max_head_dim];
+    tile.load(queries, q);
+    tile.attend(q, chunk, running_of(task, chunk));
+  });
+  for (std::int64_t task = 0; task < tasks; ++task) {
+    const Tile tile = tile_of(task);
+    for (int chunk = 1; chunk * chunk_keys < tile.longest(); ++chunk) {
+      tile.join(running_of(task, 0), running_of(task, chunk), chunk);
+    }
+    tile.finish(running_of(task, 0), y);
+  }
+}
+
+static_assert(AttentionOps<Context, float> && AttentionOps<Context, bf16>);
+
+}  // namespace IVL_CPU_LEVEL
+}  // namespace ivl::cpu

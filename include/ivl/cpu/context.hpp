@@ -1,0 +1,41 @@
+// The CPU backend's context: threads and working memory. Ops find their CPU body through it.
+#pragma once
+#include <algorithm>
+#include <cstdint>
+#include <thread>
+
+#include "ivl/core/buffer.hpp"
+#include "ivl/core/simd.hpp"
+#include "ivl/core/thread_pool.hpp"
+
+namespace ivl::cpu {
+inline namespace IVL_CPU_LEVEL {
+
+/// Serves one caller at a time. The instructions it uses are those that the including file was compiled for.
+class Context {
+ public:
+  explicit Context(int threads = int(std::thread::hardware_concurrency())) : pool(std::max(1, threads)) {}
+
+  int threads() const { return pool.threads(); }
+  static constexpr CpuLevel level() { return compiled_level; }
+
+  /// Room for `number` scalars that one op works in; the next call may hand out the same memory. Grows to the largest
+  /// request and stays there, so a step of a size that was seen before allocates nothing.
+  template <class Scalar>
+  Scalar* scratch(std::int64_t number) {
+    const std::size_t bytes = std::size_t(number) * sizeof(Scalar);
+    if (bytes > scratch_.size()) {
+      scratch_ = Buffer();
+      scratch_ = Buffer(bytes);
+    }
+    return scratch_.as<Scalar>();
+  }
+
+  ThreadPool pool;
+
+ private:
+  Buffer scratch_;
+};
+
+}  // namespace IVL_CPU_LEVEL
+}  // namespace ivl::cpu

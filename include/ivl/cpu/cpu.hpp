@@ -1,0 +1,10 @@
+// The CPU backend: everything a model needs from it.
+#pragma once
+#include "ivl/cpu/attention.hpp"
+#include "ivl/cpu/context.hpp"
+#include "ivl/cpu/linear.hpp"
+#include "ivl/cpu/memory.hpp"
+#include "ivl/cpu/move.hpp"
+#include "ivl/cpu/norm.hpp"
+#include "ivl/cpu/place.hpp"
+#include "ivl/cpu/rope.hpp"

@@ -1,0 +1,178 @@
+// Panels: the layout of every matrix that rows are multiplied with, and the micro-kernel that does it.
+//
+//   tile[r][c] = sum over k of x[r][k] w[c][k]        w [columns, depth], x [rows, depth]
+//
+// Sixteen columns of w are a panel, one after the other in memory and the same at every level of instructions:
+//
+//   bf16        [ceil(depth / 2)][16][2]    a pair of k for each column: 64 bytes, what vdpbf16ps takes
+//   f32, f16    [depth][16]
+//
+// Columns that do not exist and the missing half of the last pair are zero. A sum runs over k in ascending order, a step
+// of `vdpbf16ps` or one fused multiply-add each, whatever the shape of the tile: one row gives the same bits as many.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+#include "ivl/core/constant.hpp"
+#include "ivl/core/scalar.hpp"
+#include "ivl/core/simd.hpp"
+#include "ivl/cpu/lanes.hpp"
+#include "ivl/formats/format.hpp"
+
+namespace ivl::cpu {
+
+inline constexpr int panel_columns = 16;
+
+/// How many k lie together: a row of x that meets such panels is read up to the next multiple, and must be zero there.
+constexpr int depth_unit(Format format) { return format == Format::bf16 ? 2 : 1; }
+
+constexpr std::int64_t panel_bytes(Format format, std::int64_t depth) {
+  switch (format) {
+    case Format::bf16: return ceil_div(depth, 2) * 2 * panel_columns * 2;
+    case Format::f16: return depth * panel_columns * 2;
+    case Format::f32: return depth * panel_columns * 4;
+  }
+  return 0;
+}
+
+inline namespace IVL_CPU_LEVEL {
+
+/// What activations must become to meet panels of a format: bf16 pairs go straight into `vdpbf16ps` (which takes
+/// subnormals as zero), all else is float.
+template <Format format, class Scalar>
+using Factor = std::conditional_t<compiled_level == CpuLevel::avx512_bf16 && format == Format::bf16 &&
+                                      std::is_same_v<Scalar, bf16>,
+                                  bf16, float>;
+
+/// The largest tile that fits the registers: rows x panels accumulators.
+inline constexpr int tile_rows = compiled_level >= CpuLevel::avx2 ? 6 : 2;
+/// Panels that a tile of so many rows computes at once.
+constexpr int tile_panels(int rows) {
+  switch (compiled_level) {
+    case CpuLevel::avx512_bf16:
+    case CpuLevel::avx512: return 4;
+    case CpuLevel::avx2: return rows <= 1 ? 4 : rows <= 3 ? 2 : 1;
+    case CpuLevel::portable: return rows <= 1 ? 2 : 1;
+  }
+  return 1;
+}
+
+#if defined(IVL_AVX512_BF16)
+namespace detail {
+inline __m512bh broadcast_pair(const bf16* pair) {
+  std::int32_t bits;
+  std::memcpy(&bits, pair, sizeof bits);
+  __m512i all = _mm512_set1_epi32(bits);
+#if defined(__clang__)
+  asm("" : "+v"(all));  // clang 16 crashes when it folds the broadcast into vdpbf16ps
+#endif
+  return (__m512bh)all;
+}
+}  // namespace detail
+#endif
+
+/// Where a sum begins.
+enum class Start : std::uint8_t {
+  zero,
+  tile,  ///< at what the tile holds: the sum goes on where it stopped
+};
+
+/// One tile, kept in registers: Rows rows of x against Panels panels.
+///   x       rows `x_stride` scalars apart, readable and zero up to a whole depth_unit
+///   panels  `panel_stride` bytes apart, 64-byte aligned
+///   tile    [Rows][Panels * 16], rows `tile_stride` floats apart
+template <Format format, int Rows, int Panels, class Factor>
+void multiply(const Factor* x, std::int64_t x_stride, const std::byte* panels, std::int64_t panel_stride,
+              std::int64_t depth, float* tile, std::int64_t tile_stride, Start start = Start::zero) {
+  Lanes total[Rows][Panels];
+  const bool resume = start == Start::tile;
+#pragma GCC unroll 32
+  for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 8
+    for (int p = 0; p < Panels; ++p) {
+      total[r][p] = resume ? Lanes::load(tile + r * tile_stride + p * panel_columns) : Lanes::zero();
+    }
+  }
+  if constexpr (std::is_same_v<Factor, bf16>) {
+    static_assert(format == Format::bf16 && compiled_level == CpuLevel::avx512_bf16);
+#if defined(IVL_AVX512_BF16)
+    const std::int64_t pairs = ceil_div(depth, 2);
+    for (std::int64_t k = 0; k < pairs; ++k) {
+      __m512bh w[Panels];
+#pragma GCC unroll 8
+      for (int p = 0; p < Panels; ++p) w[p] = (__m512bh)_mm512_load_si512(panels + p * panel_stride + k * 64);
+#pragma GCC unroll 32
+      for (int r = 0; r < Rows; ++r) {
+        const __m512bh xk = detail::broadcast_pair(x + r * x_stride + 2 * k);
+#pragma GCC unroll 8
+        for (int p = 0; p < Panels; ++p) total[r][p].v = _mm512_dpbf16_ps(total[r][p].v, xk, w[p]);
+      }
+    }
+#endif
+  } else if constexpr (format == Format::bf16) {
+    const std::int64_t pairs = ceil_div(depth, 2);
+    for (std::int64_t k = 0; k < pairs; ++k) {
+      Lanes even[Panels], odd[Panels];
+#pragma GCC unroll 8
+      for (int p = 0; p < Panels; ++p) {
+        const auto* pair = reinterpret_cast<const bf16*>(panels + p * panel_stride + k * 64);
+        even[p] = Lanes::load_even(pair);
+        odd[p] = Lanes::load_odd(pair);
+      }
+#pragma GCC unroll 32
+      for (int r = 0; r < Rows; ++r) {
+        const Lanes first = Lanes::of(x[r * x_stride + 2 * k]), second = Lanes::of(x[r * x_stride + 2 * k + 1]);
+#pragma GCC unroll 8
+        for (int p = 0; p < Panels; ++p) total[r][p] = fma(second, odd[p], fma(first, even[p], total[r][p]));
+      }
+    }
+  } else {
+    using Stored = std::conditional_t<format == Format::f16, half, float>;
+    for (std::int64_t k = 0; k < depth; ++k) {
+      Lanes w[Panels];
+#pragma GCC unroll 8
+      for (int p = 0; p < Panels; ++p) {
+        w[p] = Lanes::load(reinterpret_cast<const Stored*>(panels + p * panel_stride) + k * panel_columns);
+      }
+#pragma GCC unroll 32
+      for (int r = 0; r < Rows; ++r) {
+        const Lanes xk = Lanes::of(x[r * x_stride + k]);
+#pragma GCC unroll 8
+        for (int p = 0; p < Panels; ++p) total[r][p] = fma(xk, w[p], total[r][p]);
+      }
+    }
+  }
+#pragma GCC unroll 32
+  for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 8
+    for (int p = 0; p < Panels; ++p) total[r][p].store(tile + r * tile_stride + p * panel_columns);
+  }
+}
+
+/// `number` <= tile_rows rows against any number of panels.
+template <Format format, int Rows = tile_rows, class Factor>
+void multiply_rows(int number, const Factor* x, std::int64_t x_stride, const std::byte* panels,
+                   std::int64_t panel_stride, std::int64_t number_of_panels, std::int64_t depth, float* tile,
+                   std::int64_t tile_stride, Start start = Start::zero) {
+  if constexpr (Rows > 1) {
+    if (number < Rows) {
+      return multiply_rows<format, Rows - 1>(number, x, x_stride, panels, panel_stride, number_of_panels, depth, tile,
+                                             tile_stride, start);
+    }
+  }
+  constexpr int together = tile_panels(Rows);
+  std::int64_t p = 0;
+  for (; p + together <= number_of_panels; p += together) {
+    multiply<format, Rows, together>(x, x_stride, panels + p * panel_stride, panel_stride, depth, tile + p * panel_columns,
+                                     tile_stride, start);
+  }
+  for (; p < number_of_panels; ++p) {
+    multiply<format, Rows, 1>(x, x_stride, panels + p * panel_stride, panel_stride, depth, tile + p * panel_columns,
+                              tile_stride, start);
+  }
+}
+
+}  // namespace IVL_CPU_LEVEL
+}  // namespace ivl::cpu

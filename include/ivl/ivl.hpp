@@ -1,0 +1,6 @@
+// Everything that needs no CUDA.
+#pragma once
+#include "ivl/config/checkpoints.hpp"
+#include "ivl/cpu/cpu.hpp"
+#include "ivl/image/decode.hpp"
+#include "ivl/model/chat.hpp"

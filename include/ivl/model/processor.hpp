@@ -1,0 +1,93 @@
+// What stands between a user's pictures and words and the model's tiles and tokens. Needs no weights.
+#pragma once
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "ivl/core/error.hpp"
+#include "ivl/image/image.hpp"
+#include "ivl/image/tile_grid.hpp"
+#include "ivl/io/config_json.hpp"
+#include "ivl/text/chat_template.hpp"
+#include "ivl/text/tokenizer.hpp"
+
+namespace ivl {
+
+/// The texts and numbers of a checkpoint folder, without its weights. Const after construction.
+class Processor {
+ public:
+  /// Throws FileError, ConfigError.
+  static Processor from_folder(const std::filesystem::path& folder) {
+    return Processor(read_checkpoint_config(folder), Tokenizer::from_folder(folder), folder.string());
+  }
+
+  const CheckpointConfig& config() const { return config_; }
+  const Tokenizer& tokenizer() const { return tokenizer_; }
+  PromptStyle style() const { return style_; }
+  const std::vector<int>& stop_ids() const { return stop_ids_; }
+
+  /// The checkpoint's own tile rules.
+  TileRules tile_rules() const {
+    const ImageFacts& image = config_.facts.image;
+    return {.tile_px = config_.vlm.vit.tile_px, .min_tiles = image.min_tiles, .max_tiles = image.max_tiles, .thumbnail = image.thumbnail};
+  }
+
+  /// <IMG_CONTEXT> tokens of a picture.
+  int tokens_of(const Image& picture, const TileRules& rules) const {
+    return choose_grid(picture.width, picture.height, rules).tiles(rules) * config_.vlm.tokens_per_tile();
+  }
+
+  /// The whole prompt as text. Throws RequestError where pictures and <image> marks do not match.
+  std::string prompt(std::optional<std::string_view> system, std::span<const Turn> history, std::string_view question,
+                     std::span<const int> tokens_per_picture) const {
+    return expand_images(render(style_, system, history, question), tokens_per_picture);
+  }
+
+  /// Ids of a prompt; each <IMG_CONTEXT> becomes -1 - i for the i-th picture row, as `Prompt::sources` wants it.
+  /// Throws RequestError unless exactly `rows` of them stand there.
+  std::vector<std::int32_t> sources(std::string_view prompt, int rows) const {
+    std::vector<int> ids = tokenizer_.encode(prompt);
+    int row = 0;
+    for (int& id : ids) {
+      if (id == image_token_ && rows > 0) id = -1 - row++;
+    }
+    if (row != rows) {
+      fail<RequestError>("prompt: its pictures have ", rows, " rows, but it holds ", row, " ", image_context_token,
+                         " tokens: does the text itself contain one?");
+    }
+    return ids;
+  }
+
+ private:
+  Processor(CheckpointConfig config, Tokenizer tokenizer, const std::string& folder)
+      : config_(std::move(config)), tokenizer_(std::move(tokenizer)), style_(style_of(config_.facts, folder)) {
+    image_token_ = id_of(image_context_token, folder);
+    stop_ids_ = config_.facts.stop_ids;
+    // The reference's chat() stops at its template's separator alone, whatever the config says.
+    if (config_.facts.format == FolderFormat::github || stop_ids_.empty()) stop_ids_ = {id_of(end_token(style_), folder)};
+  }
+
+  static PromptStyle style_of(const ModelFacts& facts, const std::string& folder) {
+    if (facts.format == FolderFormat::hf) return PromptStyle::hf;
+    if (facts.prompt_template == "internvl2_5") return PromptStyle::internvl2_5;
+    if (facts.prompt_template == "internvl3_5_gpt_oss") return PromptStyle::internvl3_5_gpt_oss;
+    fail<ConfigError>(folder, "/config.json: template: expected internvl2_5 or internvl3_5_gpt_oss, found ", facts.prompt_template);
+  }
+
+  int id_of(std::string_view token, const std::string& folder) const {
+    if (const auto id = tokenizer_.id_of(token)) return *id;
+    fail<FileError>(folder, ": expected a tokenizer with the token ", token, ", found none");
+  }
+
+  CheckpointConfig config_;
+  Tokenizer tokenizer_;
+  PromptStyle style_;
+  int image_token_ = 0;
+  std::vector<int> stop_ids_;
+};
+
+}  // namespace ivl

@@ -1,0 +1,89 @@
+// One running conversation of an engine: its tokens, its pages, its sampler and the text that came out.
+#pragma once
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "ivl/model/kv.hpp"
+#include "ivl/model/sampler.hpp"
+#include "ivl/ops/memory.hpp"
+#include "ivl/text/stream_decoder.hpp"
+
+namespace ivl {
+
+struct GenerationOptions {
+  int max_new_tokens = 1024;  ///< fewer where the context ends
+  SamplingOptions sampling = {};
+  std::vector<int> stop_ids = {};              ///< tokens that end the answer
+  std::vector<std::string> stop_strings = {};  ///< texts that end the answer; not part of it
+};
+
+/// Receives text as soon as it is certain: whole characters, no part of a stop string.
+using TextCallback = std::function<void(std::string_view)>;
+
+enum class Finish : std::uint8_t { running, stop_token, stop_string, length };
+
+/// Projector rows of a request's pictures: [rows, hidden] in the engine's scalar and the context's memory.
+struct ImageRows {
+  Memory memory;
+  int rows = 0;
+};
+
+/// What a model is asked: tokens in which every <IMG_CONTEXT> to be filled is `-1 - row` of `images`.
+struct Prompt {
+  std::vector<std::int32_t> sources;
+  ImageRows images;
+};
+
+/// Made by `Engine::start`; gives its pages back when it dies. The engine must not step while one is destroyed.
+class Sequence {
+ public:
+  Sequence(std::shared_ptr<KvPages> pages, const Tokenizer& tokenizer, Prompt prompt, GenerationOptions options, TextCallback on_text,
+           int usable_ids)
+      : sources(std::move(prompt.sources)),
+        images(std::move(prompt.images)),
+        prompt_length(int(sources.size())),
+        max_new_tokens(options.max_new_tokens),
+        stop_ids(std::move(options.stop_ids)),
+        sampler(options.sampling, usable_ids),
+        decoder(tokenizer, std::move(options.stop_strings)),
+        on_text(std::move(on_text)),
+        pool(std::move(pages)) {
+    for (const std::int32_t source : sources) {
+      if (source >= 0) sampler.note(source);
+    }
+  }
+  Sequence(const Sequence&) = delete;
+  Sequence& operator=(const Sequence&) = delete;
+  ~Sequence() {
+    for (const std::int32_t page : pages) pool->give_back(page);
+  }
+
+  bool done() const { return finish != Finish::running; }
+  bool stops_at(int id) const { return std::find(stop_ids.begin(), stop_ids.end(), id) != stop_ids.end(); }
+  int length() const { return int(sources.size()); }
+  /// Tokens generated so far, the stop token not among them.
+  std::span<const std::int32_t> generated() const { return std::span(sources).subspan(std::size_t(prompt_length)); }
+
+  std::vector<std::int32_t> sources;  ///< the prompt, then what was generated
+  ImageRows images;
+  int prompt_length;
+  int max_new_tokens;
+  std::vector<int> stop_ids;
+  int cached = 0;  ///< tokens whose keys and values lie in the pages
+  Finish finish = Finish::running;
+  std::string text;  ///< the answer so far
+  Sampler sampler;
+  StreamDecoder decoder;
+  TextCallback on_text;
+  std::shared_ptr<KvPages> pool;
+  std::vector<std::int32_t> pages;
+};
+
+}  // namespace ivl

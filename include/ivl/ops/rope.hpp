@@ -1,0 +1,23 @@
+// Angles of the rotary embedding, once a step for all layers.
+//
+//   angles [rows, head_dim]: cos(p f_i) for i < head_dim / 2, then sin(p f_i), with f_i = base^(-2 i / head_dim)
+//
+// The product p f_i is rounded to float, as the reference does. With dynamic NTK (transformers'
+// `_compute_dynamic_ntk_parameters`) the base grows once a sequence is longer than `context`:
+//   base' = base (factor L / context - (factor - 1))^(d / (d - 2))
+// where L is the row's rope length: the length of the sequence when the row's token entered, prompts counting whole.
+#pragma once
+#include <cstdint>
+
+#include "ivl/core/rope_facts.hpp"
+#include "ivl/core/rows.hpp"
+
+namespace ivl {
+
+/// What a backend offers: rope_angles(ctx, facts, positions [rows], rope_lengths [rows], angles).
+template <class Context>
+concept RopeOp = requires(Context& ctx, const RopeFacts& facts, const std::int32_t* rows, Rows<float> angles) {
+  rope_angles(ctx, facts, rows, rows, angles);
+};
+
+}  // namespace ivl

@@ -1,0 +1,165 @@
+// Byte-pair encoding of one word: start from its bytes, and again and again merge the adjacent pair that stands first
+// in the list of merges (leftmost on ties), until no adjacent pair is in the list (Sennrich et al. 2016, on bytes).
+#pragma once
+#include <array>
+#include <bit>
+#include <cstdint>
+#include <queue>
+#include <span>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "ivl/core/error.hpp"
+#include "ivl/text/vocabulary.hpp"
+
+namespace ivl {
+
+/// Const after construction; threads may share it.
+class Bpe {
+ public:
+  struct Merge {
+    int left, right, into;  ///< ids; the rank is the place in the list
+  };
+
+  /// `ignore_merges`: a word that is a token becomes that token, whatever the merges say (as in the key of that name in
+  /// tokenizer.json). Throws FileError where a byte has no id.
+  Bpe(Vocabulary vocabulary, std::span<const Merge> merges, bool ignore_merges) : vocabulary_(std::move(vocabulary)) {
+    for (int byte = 0; byte < 256; ++byte) {
+      const char bytes[] = {char(byte)};
+      byte_ids_[std::size_t(byte)] = vocabulary_.id_of({bytes, 1});
+      if (byte_ids_[std::size_t(byte)] < 0)
+        fail<FileError>("vocabulary: byte ", byte, " has no token; a byte-level vocabulary has all 256");
+    }
+    pairs_.resize(std::bit_ceil(merges.size() * 2 + 1));
+    for (std::uint32_t rank = 0; const Merge& merge : merges) {
+      Pair& pair = slot_of(key_of(merge.left, merge.right));
+      pair = {key_of(merge.left, merge.right), rank++,
+              merge.into};  // of a pair listed twice the last counts, as in the reference
+    }
+    // A word that is a token is nearly always what BPE makes of it, and then one look-up replaces all the merging.
+    whole_.assign(std::size_t(vocabulary_.size()), ignore_merges);
+    if (ignore_merges) return;
+    for (std::vector<int> ids; const Merge& merge : merges) {
+      if (whole_[std::size_t(merge.into)]) continue;
+      ids.clear();
+      merge_bytes(vocabulary_.bytes_of(merge.into), ids);
+      whole_[std::size_t(merge.into)] = ids.size() == 1 && ids[0] == merge.into;
+    }
+    for (const int id : byte_ids_) whole_[std::size_t(id)] = true;
+  }
+
+  const Vocabulary& vocabulary() const { return vocabulary_; }
+
+  /// Appends the ids of `word`, which is not empty. O(n log n) in its length.
+  void encode(std::string_view word, std::vector<int>& ids) const {
+    if (const int id = vocabulary_.id_of(word); id >= 0 && whole_[std::size_t(id)]) return ids.push_back(id);
+    merge_bytes(word, ids);
+  }
+
+ private:
+  static constexpr std::uint32_t no_rank = UINT32_MAX;
+  static constexpr std::uint64_t no_key = UINT64_MAX;
+  struct Pair {
+    std::uint64_t key = no_key;
+    std::uint32_t rank = no_rank;
+    std::int32_t into = -1;
+  };
+
+  static std::uint64_t key_of(int left, int right) { return std::uint64_t(left) << 32 | std::uint32_t(right); }
+
+  const Pair& slot_of(std::uint64_t key) const {
+    const std::uint64_t hash = (key ^ (key >> 32) * 0xD6E8FEB86659FD93u) * 0x9E3779B97F4A7C15u;
+    std::size_t at = (hash >> 32) & (pairs_.size() - 1);
+    while (pairs_[at].key != key && pairs_[at].key != no_key) at = (at + 1) & (pairs_.size() - 1);
+    return pairs_[at];
+  }
+  Pair& slot_of(std::uint64_t key) { return const_cast<Pair&>(std::as_const(*this).slot_of(key)); }
+
+  void merge_bytes(std::string_view word, std::vector<int>& ids) const {
+    word.size() <= short_word ? merge_short(word, ids) : merge_long(word, ids);
+  }
+
+  // Words of a sentence: scanning a few ranks in one cache line beats any queue.
+  static constexpr std::size_t short_word = 32;
+  void merge_short(std::string_view word, std::vector<int>& ids) const {
+    std::array<int, short_word + 1> symbols;
+    std::array<std::uint32_t, short_word + 1> ranks;  // of symbols i and i + 1
+    std::array<int, short_word + 1> into;
+    int count = int(word.size());
+    const auto look_up = [&](int at) {
+      const bool pair = at + 1 < count;
+      const Pair found = pair ? slot_of(key_of(symbols[std::size_t(at)], symbols[std::size_t(at) + 1])) : Pair{};
+      ranks[std::size_t(at)] = found.rank;
+      into[std::size_t(at)] = found.into;
+    };
+    for (int at = 0; at < count; ++at) symbols[std::size_t(at)] = byte_ids_[std::uint8_t(word[std::size_t(at)])];
+    for (int at = 0; at < count; ++at) look_up(at);
+    for (;;) {
+      int best = 0;
+      for (int at = 1; at < count; ++at)
+        if (ranks[std::size_t(at)] < ranks[std::size_t(best)]) best = at;
+      if (ranks[std::size_t(best)] == no_rank) break;
+      symbols[std::size_t(best)] = into[std::size_t(best)];
+      --count;
+      for (int at = best + 1; at < count; ++at) {
+        symbols[std::size_t(at)] = symbols[std::size_t(at) + 1];
+        ranks[std::size_t(at)] = ranks[std::size_t(at) + 1];
+        into[std::size_t(at)] = into[std::size_t(at) + 1];
+      }
+      look_up(best);
+      if (best > 0) look_up(best - 1);
+    }
+    ids.insert(ids.end(), symbols.begin(), symbols.begin() + count);
+  }
+
+  // A megabyte without a space: a linked list of symbols and a queue of the merges that were possible when queued.
+  void merge_long(std::string_view word, std::vector<int>& ids) const {
+    struct Symbol {
+      int id;  // -1: merged into its left neighbour
+      std::uint32_t left, right;
+    };
+    struct Candidate {
+      std::uint32_t rank, at;
+      int left_id, right_id;
+      bool operator<(const Candidate& other) const {  // std::priority_queue pops the greatest
+        return rank != other.rank ? rank > other.rank : at > other.at;
+      }
+    };
+    if (word.size() >= no_rank) fail<RequestError>("text: one word has ", word.size(), " bytes");
+    const std::uint32_t end = std::uint32_t(word.size());
+    std::vector<Symbol> symbols(word.size());
+    std::vector<Candidate> first;
+    const auto candidate = [&](std::uint32_t at, auto&& use) {
+      if (symbols[at].right == end) return;
+      const int left_id = symbols[at].id, right_id = symbols[symbols[at].right].id;
+      const Pair& pair = slot_of(key_of(left_id, right_id));
+      if (pair.rank != no_rank) use(Candidate{pair.rank, at, left_id, right_id});
+    };
+    for (std::uint32_t at = 0; at < end; ++at) symbols[at] = {byte_ids_[std::uint8_t(word[at])], at - 1, at + 1};
+    for (std::uint32_t at = 0; at < end; ++at) candidate(at, [&](Candidate c) { first.push_back(c); });
+    std::priority_queue<Candidate> queue({}, std::move(first));
+    while (!queue.empty()) {
+      const Candidate best = queue.top();
+      queue.pop();
+      Symbol& symbol = symbols[best.at];
+      const std::uint32_t right = symbol.right;
+      if (symbol.id != best.left_id || right == end || symbols[right].id != best.right_id)
+        continue;  // merged meanwhile
+      symbol.id = slot_of(key_of(best.left_id, best.right_id)).into;
+      symbol.right = symbols[right].right;
+      symbols[right].id = -1;
+      if (symbol.right != end) symbols[symbol.right].left = best.at;
+      candidate(best.at, [&](Candidate c) { queue.push(c); });
+      if (best.at > 0) candidate(symbol.left, [&](Candidate c) { queue.push(c); });
+    }
+    for (std::uint32_t at = 0; at != end; at = symbols[at].right) ids.push_back(symbols[at].id);
+  }
+
+  Vocabulary vocabulary_;
+  std::array<int, 256> byte_ids_;
+  std::vector<Pair> pairs_;  // open addressing, a power of two, at most half full
+  std::vector<bool> whole_;  // [id] BPE makes this one id of the token's bytes
+};
+
+}  // namespace ivl

@@ -1,0 +1,99 @@
+// The regular expression of a tokenizer's "Split" pre-tokenizer: cuts text into the words that BPE works on.
+#pragma once
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <string>
+#include <string_view>
+
+#include "ivl/core/error.hpp"
+
+namespace ivl {
+
+/// Const after construction; threads may share it. Patterns mean what Oniguruma, the reference's engine, makes of them.
+class SplitRegex {
+ public:
+  /// Throws FileError where the pattern does not compile, or uses an escape on which the two engines may disagree.
+  explicit SplitRegex(std::string_view pattern) {
+    const std::string translated = translate(pattern);
+    int error = 0;
+    std::size_t at = 0;
+    code_.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
+                              PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &error, &at, nullptr),
+                pcre2_code_free);
+    if (!code_)
+      fail<FileError>("pre_tokenizer: the regular expression ", pattern, " does not compile: ", message(error));
+    // Without just-in-time compilation (it may be switched off in PCRE2) matching is slower and otherwise the same.
+    (void)pcre2_jit_compile(code_.get(), PCRE2_JIT_COMPLETE);
+  }
+
+  /// Calls word(std::string_view) for each match and for each gap between matches, in order.
+  /// `text` must be well-formed UTF-8. Throws RequestError where the text makes the expression backtrack without end.
+  template <class Word>
+  void split(std::string_view text, Word&& word) const {
+    const std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)> match(pcre2_match_data_create(1, nullptr),
+                                                                                    pcre2_match_data_free);
+    const std::unique_ptr<pcre2_match_context, decltype(&pcre2_match_context_free)> context(
+        pcre2_match_context_create(nullptr), pcre2_match_context_free);
+    if (!match || !context) throw std::bad_alloc();
+    // Linear: the published patterns go back over a run of characters once or twice; a hostile one must not go on for
+    // ever.
+    pcre2_set_match_limit(context.get(), std::uint32_t(std::min<std::size_t>(100'000 + 8 * text.size(), UINT32_MAX)));
+    const std::size_t* bounds = pcre2_get_ovector_pointer(match.get());
+    for (std::size_t at = 0; at < text.size();) {
+      const int found = pcre2_match(code_.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), at,
+                                    PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY, match.get(), context.get());
+      if (found == PCRE2_ERROR_NOMATCH) return word(text.substr(at));
+      if (found < 0) fail<RequestError>("cannot split text of ", text.size(), " bytes into words: ", message(found));
+      if (bounds[0] > at) word(text.substr(at, bounds[0] - at));
+      word(text.substr(bounds[0], bounds[1] - bounds[0]));
+      at = bounds[1];
+    }
+  }
+
+ private:
+  static std::string message(int error) {
+    PCRE2_UCHAR text[200];
+    pcre2_get_error_message(error, text, sizeof text);
+    return reinterpret_cast<const char*>(text);
+  }
+
+  // PCRE2's \s contains U+180E, which is not Unicode White_Space any more; so \s and \S are spelt out.
+  static std::string translate(std::string_view pattern) {
+    constexpr std::string_view space =
+        "\\x09-\\x0D\\x20\\x{85}\\x{A0}\\x{1680}\\x{2000}-\\x{200A}\\x{2028}\\x{2029}\\x{202F}\\x{205F}\\x{3000}";
+    std::string out;
+    bool in_class = false;
+    for (std::size_t at = 0; at < pattern.size(); ++at) {
+      const char c = pattern[at];
+      if (c != '\\') {
+        in_class = in_class ? c != ']' : c == '[';
+        out += c;
+        continue;
+      }
+      if (++at == pattern.size()) fail<FileError>("pre_tokenizer: the regular expression ", pattern, " ends in \\");
+      const char escape = pattern[at];
+      const bool letter = (escape >= 'a' && escape <= 'z') || (escape >= 'A' && escape <= 'Z');
+      const bool digit = escape >= '0' && escape <= '9';
+      if (escape == 's') {
+        out.append(in_class ? "" : "[").append(space).append(in_class ? "" : "]");
+      } else if (escape == 'S' && !in_class) {
+        out.append("[^").append(space).append("]");
+      } else if (digit || (letter && std::string_view("rntpPdD").find(escape) == std::string_view::npos)) {
+        fail<FileError>("pre_tokenizer: \\", escape, in_class ? " in a character class" : "",
+                        " is not implemented (regular expression ", pattern, ")");
+      } else {
+        out.append({'\\', escape});
+      }
+    }
+    return out;
+  }
+
+  std::shared_ptr<pcre2_code> code_;
+};
+
+}  // namespace ivl

@@ -1,0 +1,245 @@
+// Text to token ids and back: byte-level BPE as in Qwen2, Qwen2.5, Qwen3 and gpt-oss, id for id what the `tokenizers`
+// library gives. Steps: added tokens are cut out, the rest is normalised, split into words, and each word goes through
+// BPE.
+#pragma once
+#include <algorithm>
+#include <array>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "ivl/core/error.hpp"
+#include "ivl/text/bpe.hpp"
+#include "ivl/text/nfc.hpp"
+#include "ivl/text/split_regex.hpp"
+#include "ivl/text/tokenizer_file.hpp"
+#include "ivl/text/utf8.hpp"
+#include "ivl/text/vocabulary.hpp"
+
+namespace ivl {
+
+/// What encoding makes of the text of an added token such as "<|im_end|>".
+enum class AddedTokens {
+  split,    ///< its one id, as in a prompt
+  as_text,  ///< ordinary text: for text of a stranger, who must not end turns or place images
+};
+
+/// What decoding makes of added tokens that are flagged special. "<think>" is not.
+enum class SpecialTokens { skip, keep };
+
+namespace detail {
+
+/// Finds added tokens in text: leftmost, and the longest there.
+class AddedTokenFinder {
+ public:
+  struct Token {
+    std::string content;
+    int id;
+  };
+
+  explicit AddedTokenFinder(std::vector<Token> tokens) : tokens_(std::move(tokens)) {
+    std::sort(tokens_.begin(), tokens_.end(), [](const Token& a, const Token& b) { return a.content < b.content; });
+    for (const Token& token : tokens_) starts_[std::uint8_t(token.content[0])] = true;
+  }
+
+  /// Calls found(id) for each token and between(text) for what is not a token, in order.
+  template <class Found, class Between>
+  void cut(std::string_view text, Found&& found, Between&& between) const {
+    std::size_t done = 0;
+    for (std::size_t at = 0; at < text.size();) {
+      const Token* token = starts_[std::uint8_t(text[at])] ? longest_at(text.substr(at)) : nullptr;
+      if (token == nullptr) {
+        ++at;
+        continue;
+      }
+      if (at > done) between(text.substr(done, at - done));
+      found(token->id);
+      done = at += token->content.size();
+    }
+    if (done < text.size()) between(text.substr(done));
+  }
+
+ private:
+  // Narrows the sorted list by one byte after the other.
+  const Token* longest_at(std::string_view text) const {
+    const Token* longest = nullptr;
+    auto first = tokens_.begin(), last = tokens_.end();
+    for (std::size_t at = 0; first != last; ++at) {
+      if (first->content.size() == at) longest = &*first++;
+      if (at == text.size()) break;
+      const auto before = [at](const Token& token, char c) {
+        return std::uint8_t(token.content[at]) < std::uint8_t(c);
+      };
+      const auto after = [at](char c, const Token& token) { return std::uint8_t(c) < std::uint8_t(token.content[at]); };
+      first = std::lower_bound(first, last, text[at], before);
+      last = std::upper_bound(first, last, text[at], after);
+    }
+    return longest;
+  }
+
+  std::vector<Token> tokens_;  // sorted by content
+  std::array<bool, 256> starts_{};
+};
+
+}  // namespace detail
+
+/// Const after construction; threads may share it.
+class Tokenizer {
+ public:
+  /// A checkpoint's folder: tokenizer.json, or vocab.json + merges.txt (see tokenizer_parts). Throws FileError.
+  static Tokenizer from_folder(const std::filesystem::path& folder) { return Tokenizer(tokenizer_parts(folder)); }
+
+  /// The text of a tokenizer.json. Throws FileError.
+  static Tokenizer from_json(std::string_view tokenizer_json) { return Tokenizer(tokenizer_parts(tokenizer_json)); }
+
+  /// Appends the ids of `text`. Bytes that are not well-formed UTF-8 are read as U+FFFD, one for each maximal invalid
+  /// subpart. Nothing is put before or after the text: these tokenizers have no BOS.
+  void encode(std::string_view text, std::vector<int>& ids, AddedTokens policy = AddedTokens::split) const {
+    if (!is_utf8(text)) return encode(to_utf8(text), ids, policy);
+    const auto push = [&](int id) { ids.push_back(id); };
+    const auto words = [&](std::string_view piece) {
+      regex_.split(piece, [&](std::string_view word) { bpe_.encode(word, ids); });
+    };
+    const auto normalised = [&](std::string_view piece) {
+      if (policy == AddedTokens::as_text) return words(piece);
+      normalised_finder_.cut(piece, push, words);
+    };
+    const auto raw = [&](std::string_view piece) {
+      if (nfc_ && !surely_nfc(piece)) return normalised(to_nfc(piece));
+      normalised(piece);
+    };
+    if (policy == AddedTokens::as_text) return raw(text);
+    raw_finder_.cut(text, push, raw);
+  }
+
+  std::vector<int> encode(std::string_view text, AddedTokens policy = AddedTokens::split) const {
+    std::vector<int> ids;
+    encode(text, ids, policy);
+    return ids;
+  }
+
+  /// Well-formed UTF-8: the tokens' bytes put together, then each maximal invalid subpart replaced by U+FFFD. Ids that
+  /// the tokenizer does not know (padding rows of the embedding) give nothing.
+  std::string decode(std::span<const int> ids, SpecialTokens policy = SpecialTokens::skip) const {
+    std::string bytes;
+    for (const int id : ids)
+      if (policy == SpecialTokens::keep || !is_special(id)) bytes += bytes_of(id);
+    return is_utf8(bytes) ? bytes : to_utf8(bytes);
+  }
+
+  /// The id of an added token by its text, else of a vocabulary entry by its bytes.
+  std::optional<int> id_of(std::string_view token) const {
+    if (const auto added = added_.find(token); added != added_.end()) return added->second;
+    const int id = bpe_.vocabulary().id_of(token);
+    return id < 0 ? std::nullopt : std::optional(id);
+  }
+
+  /// Ids are 0 to size() - 1. The embedding may have more rows than that, and a broken folder may have fewer.
+  int size() const { return bpe_.vocabulary().size(); }
+
+  /// Not always whole characters. Empty where there is no such id.
+  std::string_view bytes_of(int id) const { return bpe_.vocabulary().bytes_of(id); }
+  std::size_t longest_bytes() const { return bpe_.vocabulary().longest_bytes(); }
+
+  bool is_special(int id) const { return id >= 0 && id < size() && special_[std::size_t(id)]; }
+
+ private:
+  using Finder = detail::AddedTokenFinder;
+
+  explicit Tokenizer(TokenizerParts parts)
+      : nfc_(parts.nfc),
+        added_(by_content(parts)),
+        special_(special_flags(parts)),
+        raw_finder_(finder(parts, false)),
+        normalised_finder_(finder(parts, true)),
+        regex_(parts.split_pattern),
+        bpe_(bpe(parts, added_, special_)) {}
+
+  static std::map<std::string, int, std::less<>> by_content(const TokenizerParts& parts) {
+    std::map<std::string, int, std::less<>> added;
+    for (const AddedToken& token : parts.added)
+      if (const auto [at, is_new] = added.emplace(token.content, token.id); !is_new && at->second != token.id)
+        fail<FileError>("added token \"", token.content, "\" has ids ", at->second, " and ", token.id);
+    return added;
+  }
+
+  /// [id]; its size is that of the vocabulary with the added tokens.
+  static std::vector<bool> special_flags(const TokenizerParts& parts) {
+    int last = -1;
+    for (const auto& [letters, id] : parts.vocabulary) last = std::max(last, id);
+    for (const AddedToken& token : parts.added) last = std::max(last, token.id);
+    const std::size_t entries = parts.vocabulary.size() + parts.added.size();
+    // Checked before anything is allocated by it: a hostile file may name any id.
+    if (std::size_t(last) + 1 > entries)
+      fail<FileError>("vocabulary: the last id is ", last, ", but the file has only ", entries,
+                      " tokens: ids have gaps");
+    std::vector<bool> special(std::size_t(last) + 1);
+    for (const AddedToken& token : parts.added)
+      if (token.special) special[std::size_t(token.id)] = true;
+    return special;
+  }
+
+  static Finder finder(const TokenizerParts& parts, bool normalised) {
+    std::vector<Finder::Token> tokens;
+    for (const AddedToken& token : parts.added)
+      if (token.normalized == normalised)
+        tokens.push_back({normalised && parts.nfc ? to_nfc(token.content) : token.content, token.id});
+    return Finder(std::move(tokens));
+  }
+
+  static Bpe bpe(const TokenizerParts& parts, const std::map<std::string, int, std::less<>>& added,
+                 const std::vector<bool>& special) {
+    std::vector<Vocabulary::Entry> entries(special.size());
+    for (const auto& [content, id] : added) {
+      if (!entries[std::size_t(id)].bytes.empty())
+        fail<FileError>("added tokens \"", entries[std::size_t(id)].bytes, "\" and \"", content, "\" have id ", id);
+      entries[std::size_t(id)] = {content, true};
+    }
+    for (const auto& [letters, id] : parts.vocabulary) {
+      Vocabulary::Entry& entry = entries[std::size_t(id)];
+      if (const auto token = added.find(letters); token != added.end()) {
+        if (token->second != id)
+          fail<FileError>("\"", letters, "\" has id ", id, " in the vocabulary and ", token->second,
+                          " as an added token");
+        entry.added = special[std::size_t(id)];
+        continue;
+      }
+      if (!entry.bytes.empty()) fail<FileError>("vocabulary: \"", letters, "\" is not the only token with id ", id);
+      if (!bytes_of_letters(letters, entry.bytes) || letters.empty())
+        fail<FileError>("vocabulary: \"", letters, "\" (id ", id, ") is not byte-level");
+    }
+    for (std::size_t id = 0; id < entries.size(); ++id)
+      if (entries[id].bytes.empty())
+        fail<FileError>("vocabulary: no token has id ", id, "; ids go up to ", entries.size() - 1);
+
+    Vocabulary vocabulary(entries);
+    std::vector<Bpe::Merge> merges;
+    merges.reserve(parts.merges.size());
+    std::string bytes;
+    const auto id_of = [&](std::string_view letters, const std::pair<std::string, std::string>& merge) {
+      const int id = bytes_of_letters(letters, bytes) ? vocabulary.id_of(bytes) : -1;
+      if (id < 0)
+        fail<FileError>("merges: \"", merge.first, "\" and \"", merge.second, "\": \"", letters, "\" is not a token");
+      return id;
+    };
+    for (std::string both; const auto& merge : parts.merges) {
+      both.assign(merge.first).append(merge.second);
+      merges.push_back({id_of(merge.first, merge), id_of(merge.second, merge), id_of(both, merge)});
+    }
+    return Bpe(std::move(vocabulary), merges, parts.ignore_merges);
+  }
+
+  bool nfc_;
+  std::map<std::string, int, std::less<>> added_;
+  std::vector<bool> special_;  // [id]
+  Finder raw_finder_, normalised_finder_;
+  SplitRegex regex_;
+  Bpe bpe_;
+};
+
+}  // namespace ivl

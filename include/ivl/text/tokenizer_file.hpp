@@ -1,0 +1,364 @@
+// The files that describe a byte-level BPE tokenizer, read into plain parts:
+// tokenizer.json, or vocab.json + merges.txt; and what stands beside them.
+#pragma once
+#include <algorithm>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "ivl/core/error.hpp"
+#include "ivl/text/vocabulary.hpp"
+
+namespace ivl {
+
+struct AddedToken {
+  int id;
+  std::string content;
+  bool special;     ///< decoding may skip it
+  bool normalized;  ///< looked for after normalisation, not before
+};
+
+struct TokenizerParts {
+  std::vector<std::pair<std::string, int>> vocabulary;      // as in the file: one letter a byte
+  std::vector<std::pair<std::string, std::string>> merges;  // as in the file, by rank
+  std::vector<AddedToken> added;
+  std::string split_pattern;
+  bool nfc = false;
+  bool ignore_merges = false;
+};
+
+namespace detail {
+
+using Json = nlohmann::json;
+
+/// What Qwen2's tokenizer class uses; in tokenizer.json the pattern stands in the file.
+inline constexpr std::string_view qwen2_split_pattern =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+/// What "ByteLevel" uses where its use_regex is on: GPT-2's.
+inline constexpr std::string_view gpt2_split_pattern =
+    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
+
+/// A value in a message: short, whatever it is.
+inline std::string shown(const Json& value) {
+  std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return text.size() <= 200 ? text : to_utf8(text.substr(0, 200)) + "...";
+}
+
+inline const Json& member(const Json& object, const char* key) {
+  static const Json null;
+  const auto found = object.find(key);
+  return found == object.end() ? null : *found;
+}
+
+inline std::string_view string_or(const Json& object, const char* key, std::string_view otherwise) {
+  const Json& value = member(object, key);
+  return value.is_string() ? std::string_view(value.get_ref<const std::string&>()) : otherwise;
+}
+
+inline bool flag_or(const Json& object, const char* key, bool otherwise) {
+  const Json& value = member(object, key);
+  if (value.is_null()) return otherwise;
+  if (!value.is_boolean()) fail<FileError>(key, ": expected true or false, found ", shown(value));
+  return value.get<bool>();
+}
+
+inline int id_in(const Json& value, std::string_view token) {
+  if (!value.is_number_integer() || value < 0 || value > INT32_MAX)
+    fail<FileError>("token \"", token, "\": expected an id from 0 to ", INT32_MAX, ", found ", shown(value));
+  return value.get<int>();
+}
+
+[[noreturn]] inline void not_implemented(const char* key, const Json& value, const char* expected) {
+  fail<FileError>("tokenizer ", key, ": ", shown(value), " is not implemented; expected ", expected);
+}
+
+/// One of tokenizer.json's added_tokens, or of tokenizer_config.json's added_tokens_decoder.
+inline AddedToken added_token(const Json& entry, int id) {
+  const std::string_view content = string_or(entry, "content", "");
+  if (content.empty()) fail<FileError>("added token ", id, ": expected content, found ", shown(entry));
+  for (const char* key : {"single_word", "lstrip", "rstrip"})
+    if (flag_or(entry, key, false)) fail<FileError>("added token \"", content, "\": ", key, " is not implemented");
+  const bool special = flag_or(entry, "special", false);
+  return {id, std::string(content), special, flag_or(entry, "normalized", !special)};
+}
+
+inline bool normalizer_is_nfc(const Json& normalizer) {
+  constexpr const char* expected = "null, NFC or a Sequence of NFC";
+  if (normalizer.is_null()) return false;
+  const std::string_view type = string_or(normalizer, "type", "");
+  if (type == "NFC") return true;
+  const Json& parts = member(normalizer, "normalizers");
+  if (type != "Sequence" || !parts.is_array()) not_implemented("normalizer", normalizer, expected);
+  for (const Json& part : parts)
+    if (string_or(part, "type", "") != "NFC") not_implemented("normalizer", normalizer, expected);
+  return !parts.empty();
+}
+
+inline std::string split_pattern_of(const Json& pre_tokenizer) {
+  constexpr const char* expected = "ByteLevel, or a Sequence of Split (Regex, Isolated) and ByteLevel";
+  const auto refuse = [&] { not_implemented("pre_tokenizer", pre_tokenizer, expected); };
+  const auto is_byte_level = [&](const Json& part, bool use_regex) {
+    return string_or(part, "type", "") == "ByteLevel" && !flag_or(part, "add_prefix_space", true) &&
+           flag_or(part, "use_regex", true) == use_regex;
+  };
+  if (is_byte_level(pre_tokenizer, true)) return std::string(gpt2_split_pattern);
+  const Json& parts = member(pre_tokenizer, "pretokenizers");
+  if (string_or(pre_tokenizer, "type", "") != "Sequence" || !parts.is_array() || parts.size() != 2) refuse();
+  const Json& split = parts[0];
+  const std::string_view pattern = string_or(member(split, "pattern"), "Regex", "");
+  if (string_or(split, "type", "") != "Split" || pattern.empty() || string_or(split, "behavior", "") != "Isolated" ||
+      flag_or(split, "invert", false) || !is_byte_level(parts[1], false))
+    refuse();
+  return std::string(pattern);
+}
+
+inline std::pair<std::string, std::string> merge_of(std::string_view line) {
+  const std::size_t space = line.find(' ');
+  if (space == 0 || space == std::string_view::npos || line.find_first_of(" \r", space + 1) != std::string_view::npos ||
+      space + 1 == line.size())
+    fail<FileError>("merges: expected two tokens and a space between them, found \"", line.substr(0, 200), "\"");
+  return {std::string(line.substr(0, space)), std::string(line.substr(space + 1))};
+}
+
+/// Reads JSON into `rest`, except the two large tables of a tokenizer, which go straight into `parts` and leave a null:
+/// as a tree they would take most of the time that loading takes, and thirty times the memory.
+class TokenizerJson final : public Json::json_sax_t {
+ public:
+  enum class Holds { rest, tokenizer, vocabulary };
+
+  TokenizerJson(std::string_view text, std::string what, Holds holds) : what_(std::move(what)), holds_(holds) {
+    Json::sax_parse(text, this);
+  }
+
+  Json rest;
+  TokenizerParts parts;
+
+  bool null() override { return value(nullptr); }
+  bool boolean(bool v) override { return value(v); }
+  bool number_integer(Json::number_integer_t v) override { return value(v); }
+  bool number_unsigned(Json::number_unsigned_t v) override { return value(v); }
+  bool number_float(Json::number_float_t v, const std::string&) override { return value(v); }
+  bool binary(Json::binary_t&) override { return false; }  // JSON has none
+  bool string(std::string& v) override {
+    if (table_ == Table::merges) {
+      if (!in_merge_)
+        parts.merges.push_back(merge_of(v));
+      else
+        merge_.push_back(std::move(v));
+      return true;
+    }
+    return value(std::move(v));
+  }
+  bool key(std::string& v) override {
+    key_ = std::move(v);
+    return true;
+  }
+  bool start_object(std::size_t) override {
+    if (table_ == Table::none && is_table("vocab")) {
+      table_ = Table::vocabulary;
+      put(nullptr);
+      return true;
+    }
+    return open(Json::object());
+  }
+  bool start_array(std::size_t) override {
+    if (table_ == Table::none && is_table("merges")) {
+      table_ = Table::merges;
+      put(nullptr);
+      return true;
+    }
+    if (table_ == Table::merges && !in_merge_) return in_merge_ = true;
+    return open(Json::array());
+  }
+  bool end_object() override {
+    if (table_ != Table::none)
+      table_ = Table::none;
+    else
+      open_.pop_back();
+    return true;
+  }
+  bool end_array() override {
+    if (!in_merge_) return end_object();
+    if (merge_.size() != 2) fail<FileError>(what_, ": merges: expected two tokens, found ", merge_.size());
+    parts.merges.emplace_back(std::move(merge_[0]), std::move(merge_[1]));
+    merge_.clear();
+    in_merge_ = false;
+    return true;
+  }
+  bool parse_error(std::size_t, const std::string&, const nlohmann::detail::exception& error) override {
+    fail<FileError>(what_, ": ", error.what());
+  }
+
+ private:
+  enum class Table { none, vocabulary, merges };
+  static constexpr std::size_t deepest = 32;  // what prints and frees a tree may recurse
+
+  bool is_table(std::string_view name) const {
+    if (holds_ == Holds::vocabulary) return name == "vocab" && open_.empty();
+    return holds_ == Holds::tokenizer && key_ == name && open_.size() == 2 && open_.back() == model_;
+  }
+
+  bool value(Json v) {
+    if (table_ == Table::vocabulary) {
+      const int id = id_in(v, key_);
+      parts.vocabulary.emplace_back(std::move(key_), id);
+    } else if (table_ == Table::merges) {
+      fail<FileError>(what_, ": merges: expected tokens, found ", shown(v));
+    } else {
+      put(std::move(v));
+    }
+    return true;
+  }
+
+  bool open(Json v) {
+    if (table_ != Table::none)
+      fail<FileError>(what_, table_ == Table::merges ? ": merges" : ": vocab", ": found ", shown(v));
+    if (open_.size() == deepest) fail<FileError>(what_, ": nested more than ", deepest, " deep");
+    const bool model = open_.size() == 1 && key_ == "model";
+    open_.push_back(put(std::move(v)));
+    if (model) model_ = open_.back();
+    return true;
+  }
+
+  Json* put(Json v) {
+    if (open_.empty()) return &(rest = std::move(v));
+    if (!open_.back()->is_array()) return &((*open_.back())[key_] = std::move(v));
+    open_.back()->push_back(std::move(v));
+    return &open_.back()->back();
+  }
+
+  std::string what_;
+  Holds holds_;
+  Table table_ = Table::none;
+  bool in_merge_ = false;
+  std::vector<std::string> merge_;
+  std::string key_;
+  std::vector<Json*> open_;
+  const Json* model_ = nullptr;
+};
+
+inline std::string read_text(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  if (!file || !(text << file.rdbuf())) fail<FileError>(path.string(), ": cannot be read, or is empty");
+  return std::move(text).str();
+}
+
+/// The object in `path`; an empty one where there is no such file.
+inline Json read_object(const std::filesystem::path& path) {
+  if (!std::filesystem::exists(path)) return Json::object();
+  const std::string name = path.filename().string();
+  TokenizerJson json(read_text(path), name, TokenizerJson::Holds::rest);
+  if (!json.rest.is_object()) fail<FileError>(name, ": expected an object, found ", shown(json.rest));
+  return std::move(json.rest);
+}
+
+}  // namespace detail
+
+/// Throws FileError on anything but byte-level BPE that this library runs exactly as the `tokenizers` library does.
+inline TokenizerParts tokenizer_parts(std::string_view tokenizer_json) {
+  using namespace detail;
+  TokenizerJson json(tokenizer_json, "tokenizer.json", TokenizerJson::Holds::tokenizer);
+  const Json& file = json.rest;
+  if (!file.is_object()) fail<FileError>("tokenizer.json: expected an object, found ", shown(file));
+  const Json& model = member(file, "model");
+  // Files older than the key "type" say what they are by having merges.
+  if (string_or(model, "type", json.parts.merges.empty() ? "" : "BPE") != "BPE")
+    not_implemented("model", model, "type BPE");
+  for (const char* key : {"vocab", "merges"})
+    if (!model.contains(key) || !model[key].is_null())
+      fail<FileError>("tokenizer.json: model: expected the table ", key, ", found ", shown(member(model, key)));
+  for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"})
+    if (!string_or(model, key, "").empty()) not_implemented(key, member(model, key), "null or an empty string");
+  if (const Json& dropout = member(model, "dropout"); !dropout.is_null() && dropout != 0)
+    not_implemented("dropout", dropout, "null");
+  if (flag_or(model, "byte_fallback", false)) not_implemented("byte_fallback", true, "false: bytes are its letters");
+  if (const Json& decoder = member(file, "decoder"); string_or(decoder, "type", "") != "ByteLevel")
+    not_implemented("decoder", decoder, "ByteLevel");
+  if (const Json& post = member(file, "post_processor"); !post.is_null() && string_or(post, "type", "") != "ByteLevel")
+    not_implemented("post_processor", post, "null or ByteLevel, which add no tokens");
+
+  TokenizerParts parts = std::move(json.parts);
+  parts.nfc = normalizer_is_nfc(member(file, "normalizer"));
+  parts.split_pattern = split_pattern_of(member(file, "pre_tokenizer"));
+  parts.ignore_merges = flag_or(model, "ignore_merges", false);
+  const Json& added = member(file, "added_tokens");
+  if (!added.is_null() && !added.is_array()) fail<FileError>("added_tokens: expected an array, found ", shown(added));
+  for (const Json& entry : added)
+    parts.added.push_back(added_token(entry, id_in(member(entry, "id"), string_or(entry, "content", ""))));
+  return parts;
+}
+
+/// Reads tokenizer.json; where there is none vocab.json + merges.txt, which only Qwen2's tokenizer class publishes.
+/// Tokens of added_tokens.json and of tokenizer_config.json's added_tokens_decoder that are missing there are added.
+/// Throws FileError where two files disagree on an id.
+inline TokenizerParts tokenizer_parts(const std::filesystem::path& folder) {
+  using namespace detail;
+  const Json config = read_object(folder / "tokenizer_config.json");
+  TokenizerParts parts;
+  if (std::filesystem::exists(folder / "tokenizer.json")) {
+    parts = tokenizer_parts(std::string_view(read_text(folder / "tokenizer.json")));
+  } else if (std::filesystem::exists(folder / "vocab.json") && std::filesystem::exists(folder / "merges.txt")) {
+    const std::string_view type = string_or(config, "tokenizer_class", "Qwen2Tokenizer");
+    if (type != "Qwen2Tokenizer" && type != "Qwen2TokenizerFast")
+      fail<FileError>("tokenizer_config.json: tokenizer_class: expected Qwen2Tokenizer beside vocab.json, found ",
+                      type);
+    TokenizerJson vocabulary(read_text(folder / "vocab.json"), "vocab.json", TokenizerJson::Holds::vocabulary);
+    if (!vocabulary.rest.is_null()) fail<FileError>("vocab.json: expected an object, found ", shown(vocabulary.rest));
+    parts = std::move(vocabulary.parts);
+    parts.nfc = true;
+    parts.split_pattern = qwen2_split_pattern;
+    const std::string text = read_text(folder / "merges.txt");
+    for (std::size_t at = 0; at < text.size();) {
+      const std::size_t end = std::min(text.find('\n', at), text.size());
+      std::string_view line = std::string_view(text).substr(at, end - at);
+      if (line.ends_with('\r')) line.remove_suffix(1);
+      if (!line.empty() && !(at == 0 && line.starts_with("#version"))) parts.merges.push_back(merge_of(line));
+      at = end + 1;
+    }
+  } else {
+    fail<FileError>(folder.string(), ": expected tokenizer.json, or vocab.json and merges.txt; found neither");
+  }
+
+  std::map<std::string, int, std::less<>> known;
+  for (const AddedToken& token : parts.added) known.emplace(token.content, token.id);
+  const auto add = [&](AddedToken token, const char* file) {
+    const auto [found, is_new] = known.emplace(token.content, token.id);
+    if (found->second != token.id)
+      fail<FileError>(file, ": \"", token.content, "\" has id ", token.id, ", and ", found->second, " in another file");
+    if (is_new) parts.added.push_back(std::move(token));
+  };
+  for (const auto& [id, entry] : member(config, "added_tokens_decoder").items()) {
+    const bool number = !id.empty() && id.size() < 10 && id.find_first_not_of("0123456789") == std::string::npos;
+    if (!number) fail<FileError>("added_tokens_decoder: expected ids as keys, found \"", id.substr(0, 200), "\"");
+    add(added_token(entry, std::stoi(id)), "tokenizer_config.json");
+  }
+  // added_tokens.json knows no flags: special is what special_tokens_map.json mentions, as a string, an object or a
+  // list.
+  std::set<std::string, std::less<>> special;
+  const auto mention = [&](const Json& token) {
+    special.emplace(token.is_string() ? token.get<std::string>() : std::string(string_or(token, "content", "")));
+  };
+  for (const Json& value : read_object(folder / "special_tokens_map.json")) {
+    if (!value.is_array())
+      mention(value);
+    else
+      for (const Json& token : value) mention(token);
+  }
+  const Json added_tokens = read_object(folder / "added_tokens.json");
+  for (const auto& [content, id] : added_tokens.items()) {
+    const bool is_special = special.contains(content);
+    add({id_in(id, content), content, is_special, !is_special}, "added_tokens.json");
+  }
+  return parts;
+}
+
+}  // namespace ivl
