@@ -6,21 +6,29 @@
 #include <new>
 #include <utility>
 
-#include "ivl/core/error.hpp"
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 
 namespace ivl {
 
 /// One cache line, and one AVX-512 register.
 inline constexpr std::size_t line_bytes = 64;
+inline constexpr std::size_t huge_page_bytes = std::size_t(2) << 20;
 
-/// `size()` bytes on the host, 64-byte aligned (2 MiB from 4 MiB on, so that huge pages can back it); not initialised.
+/// `size()` bytes on the host, 64-byte aligned; not initialised. From 4 MiB on it asks for huge pages: with 4 KiB pages
+/// decode reads weights and keys at about 70 % of the bandwidth, with huge ones at 90 % (Xeon, 4 cores, under a hypervisor).
 class Buffer {
  public:
   Buffer() = default;
   explicit Buffer(std::size_t bytes) : size_(bytes) {
     if (bytes == 0) return;
-    const std::size_t alignment = bytes >= (std::size_t(4) << 20) ? std::size_t(2) << 20 : line_bytes;
+    const bool huge = bytes >= (std::size_t(4) << 20);
+    const std::size_t alignment = huge ? huge_page_bytes : line_bytes;
     data_ = Pointer(static_cast<std::byte*>(::operator new(bytes, std::align_val_t(alignment))), Free{alignment});
+#if defined(__linux__)
+    if (huge) madvise(data_.get(), bytes, MADV_HUGEPAGE);  // a wish: failing is fine
+#endif
   }
   std::byte* data() const { return data_.get(); }
   std::size_t size() const { return size_; }

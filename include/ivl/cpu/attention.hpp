@@ -9,8 +9,11 @@
 // A task is a tile of query rows (tokens x heads of one group) against the keys of one kv head. It walks blocks of keys
 // that begin at multiples of `block_keys`, with the online softmax (Milakov and Gimelshein, arXiv 1805.02867); every
 // `chunk_keys` keys it starts anew, and the chunks are combined in order. So threads can share one long sequence by
-// chunks, and the bits are the same however rows, chunks and threads are dealt out. With bf16, and where the CPU
-// multiplies it, probabilities are rounded to bf16 before they meet V; else they stay float.
+// chunks, and the bits are the same however rows, pages, chunks and threads are dealt out. Where the CPU multiplies
+// bf16, probabilities are rounded to it before they meet V; elsewhere they stay float.
+//
+// Few rows read the pages at the speed of memory: run by run, each fetching the next. A page pool in huge pages is
+// needed for that, since each run lies in another place.
 #pragma once
 #include <algorithm>
 #include <cassert>
@@ -20,7 +23,9 @@
 #include <limits>
 #include <type_traits>
 
+#include "ivl/core/buffer.hpp"
 #include "ivl/core/constant.hpp"
+#include "ivl/core/error.hpp"
 #include "ivl/core/rows.hpp"
 #include "ivl/core/scalar.hpp"
 #include "ivl/cpu/context.hpp"
@@ -71,13 +76,24 @@ void write_key(const Scalar* key, int head_dim, int token, Scalar* keys) {
 /// Values of tokens `token` and, where the panel keeps pairs, its partner `token + 1`; null: not there yet, zeros.
 /// Without those zeros the partner's stale memory, even a NaN, would meet a probability of zero.
 template <class Scalar>
-void write_values(const Scalar* value, const Scalar* partner, int head_dim, int token, int page_tokens, Scalar* values) {
-  constexpr int unit = panel_unit<Scalar>;
+void write_values(const Scalar* value, const Scalar* partner, int head_dim, int token, int page_tokens,
+                  Scalar* values) {
   for (int i = 0; i < head_dim; i += panel_columns) {
-    Scalar* to = values + std::int64_t(i) * page_tokens + std::int64_t(token / unit) * unit * panel_columns;
-    for (int j = 0; j < panel_columns; ++j) {
-      to[j * unit + token % unit] = value[i + j];
-      if (unit == 2 && token % 2 == 0) to[j * unit + 1] = partner ? partner[i + j] : Scalar{};
+    Scalar* to = values + std::int64_t(i) * page_tokens;
+    if constexpr (panel_unit<Scalar> == 1) {
+      std::memcpy(to + token * panel_columns, value + i, panel_columns * sizeof(Scalar));
+    } else {
+      std::uint32_t pairs[panel_columns];
+      to += token / 2 * 2 * panel_columns;
+      if (token % 2 == 1) {
+        std::memcpy(pairs, to, sizeof pairs);
+        for (int j = 0; j < panel_columns; ++j) pairs[j] = (pairs[j] & 0xffff) | std::uint32_t(value[i + j].bits) << 16;
+      } else if (partner) {
+        for (int j = 0; j < panel_columns; ++j) pairs[j] = value[i + j].bits | std::uint32_t(partner[i + j].bits) << 16;
+      } else {
+        for (int j = 0; j < panel_columns; ++j) pairs[j] = value[i + j].bits;
+      }
+      std::memcpy(to, pairs, sizeof pairs);
     }
   }
 }
@@ -130,7 +146,8 @@ void rotate_head(const Scalar* x, const float* gain, float eps, const float* ang
 }
 
 // ---- softmax -------------------------------------------------------------------------
-/// Running softmax of a tile: out = sum of 2^(score - max) v, sum = sum of 2^(score - max); scores are in powers of two.
+/// Running softmax of a tile: out = sum of 2^(score - max) v, sum = sum of 2^(score - max); scores are in powers of
+/// two.
 struct Running {
   float* max;  ///< [rows]
   float* sum;  ///< [rows]
@@ -156,6 +173,20 @@ inline void combine(Running total, Running part, int row, int head_dim) {
   }
 }
 
+/// Rounds. `exp2` gives nothing subnormal, so the CPU's own rounding, which would take that as zero, is right here:
+/// 3 % of a picture's attention.
+template <class Probability>
+void store_probability(Lanes p, Probability* to) {
+#if defined(IVL_AVX512_BF16)
+  if constexpr (std::is_same_v<Probability, bf16>) {
+    const __m256bh rounded = _mm512_cvtneps_pbh(p.v);
+    std::memcpy(to, &rounded, sizeof rounded);
+    return;
+  }
+#endif
+  p.store(to);
+}
+
 /// Scores of a row become probabilities: the first `visible` of `number`, the others become zero. Both buffers have
 /// room for `number` rounded up to whole lanes. Returns 2^(old highest - new highest).
 template <class Probability>
@@ -174,21 +205,44 @@ float soften(const float* scores, int visible, int number, float scale, float& h
   for (; i < whole; i += lanes) {
     const Lanes some = exp2(fma(Lanes::load(scores + i), factor, shift));
     sums = sums + some;
-    some.store(p + i);
+    store_probability(some, p + i);
   }
   for (; i < number; i += lanes) {
     const int rest = std::max(0, visible - i);
     const Lanes some = take_first(rest, exp2(fma(Lanes::load(scores + i), factor, shift)), Lanes::zero());
     sums = sums + some;
-    some.store(p + i);
+    store_probability(some, p + i);
   }
-  alignas(line_bytes) float fades[lanes];
-  fade.store(fades);
-  return fades[0];
+  return largest(fade);  // all lanes are alike
+}
+
+// ---- keys and values that come from memory ---------------------------------------------
+/// multiply_rows; unless `next` is null, in pieces, each of which first fetches as many bytes from `next` on as it
+/// reads itself: at the end of every run of keys the CPU's own prefetching would start anew.
+template <Format format, class Factor>
+void multiply_run(int rows, const Factor* x, std::int64_t x_stride, const void* run, std::int64_t panel_stride,
+                  std::int64_t panels, std::int64_t depth, float* tile, std::int64_t tile_stride, Start start,
+                  const void* next) {
+  constexpr std::int64_t piece_panels = 4, piece_depth = 16;
+  const auto* from = static_cast<const std::byte*>(run);
+  if (!next)
+    return multiply_rows<format>(rows, x, x_stride, from, panel_stride, panels, depth, tile, tile_stride, start);
+  const auto* ahead = static_cast<const std::byte*>(next);
+  for (std::int64_t p = 0; p < panels; p += piece_panels) {
+    const std::int64_t wide = std::min(piece_panels, panels - p);
+    for (std::int64_t k = 0; k < depth; k += piece_depth) {
+      const std::int64_t deep = std::min(piece_depth, depth - k);
+      const std::byte* const fetched = ahead + wide * panel_bytes(format, deep);
+      for (; ahead < fetched; ahead += line_bytes) __builtin_prefetch(ahead, 0, 2);
+      multiply_rows<format>(rows, x + k, x_stride, from + p * panel_stride + panel_bytes(format, k), panel_stride, wide,
+                            deep, tile + p * panel_columns, tile_stride, k == 0 ? start : Start::tile);
+    }
+  }
 }
 
 // ---- one tile ------------------------------------------------------------------------
-/// Query rows [first, first + rows) of one sequence and kv head, counted token by token and within a token head by head.
+/// Query rows [first, first + rows) of one sequence and kv head, counted token by token and within a token head by
+/// head.
 template <class Scalar>
 struct Tile {
   using Query = Factor<panel_format<Scalar>, Scalar>;
@@ -218,23 +272,33 @@ struct Tile {
     }
   }
 
-  /// Calls body(first key in the block, keys, page of this kv head, token in the page) for each page that the block meets.
-  template <class Body>
-  void each_page(int begin, int number, Body body) const {
+  /// The part of a block that lies in one page: keys [done, done + number) of the block.
+  struct Run {
+    int done, number;
+    const Scalar* keys;    ///< panels of the first key and those behind it
+    const Scalar* values;  ///< panels of dims, from the first key on
+  };
+  static constexpr int most_runs = block_keys / kv_page_unit + 1;
+
+  /// Cuts keys [begin, begin + number) at page ends; returns how many runs.
+  int cut(int begin, int number, Run* runs) const {
     const std::int32_t* pages = batch.page_table + std::int64_t(sequence) * batch.pages_per_sequence;
-    for (int done = 0; done < number;) {
-      const int token = (begin + done) % kv.page_tokens, run = std::min(number - done, kv.page_tokens - token);
-      body(done, run, head_page<Scalar>(shape, kv, pages[(begin + done) / kv.page_tokens], kv_head), token);
-      done += run;
+    int count = 0;
+    for (int done = 0; done < number; ++count) {
+      const int token = (begin + done) % kv.page_tokens, length = std::min(number - done, kv.page_tokens - token);
+      const HeadPage<Scalar> page = head_page<Scalar>(shape, kv, pages[(begin + done) / kv.page_tokens], kv_head);
+      runs[count] = {done, length, page.keys + std::int64_t(token) * shape.head_dim,
+                     page.values + token * panel_columns};
+      done += length;
     }
+    return count;
   }
 
   /// The running softmax over the keys of one chunk.
   void attend(const Query* q, int chunk, Running running) const {
     constexpr Format format = panel_format<Scalar>;
     const int head_dim = shape.head_dim, end = std::min((chunk + 1) * chunk_keys, longest());
-    const std::int64_t key_panel = std::int64_t(head_dim) * panel_columns;
-    const std::int64_t value_panel = std::int64_t(kv.page_tokens) * panel_columns;
+    const std::int64_t key_panel = panel_bytes(format, head_dim), value_panel = panel_bytes(format, kv.page_tokens);
     const float scale = float(1.4426950408889634 / std::sqrt(double(head_dim)));  // 1 / ln 2: powers of two
     alignas(line_bytes) float scores[block_rows * block_keys], product[tile_rows * max_head_dim], fade[block_rows];
     alignas(line_bytes) Query probabilities[block_rows * block_keys];
@@ -245,16 +309,21 @@ struct Tile {
     }
     std::fill_n(running.out, rows * head_dim, 0.0f);
 
+    const bool from_memory = rows <= tile_rows;  // more rows find in the cache what the first of them fetched
+    Run runs[most_runs], following[most_runs];
     for (int begin = chunk * chunk_keys; begin < end; begin += block_keys) {
-      const int number = std::min(block_keys, end - begin);
-      each_page(begin, number, [&](int done, int run, HeadPage<Scalar> page, int token) {
+      const int number = std::min(block_keys, end - begin), after = begin + block_keys;
+      const int count = cut(begin, number, runs);
+      const bool more = after < longest();
+      if (more) cut(after, std::min(block_keys, longest() - after), following);
+      for (int i = 0; i < count; ++i) {
+        const void* next = !from_memory ? nullptr : i + 1 < count ? runs[i + 1].keys : runs[0].values;
         for (int r = 0; r < rows; r += tile_rows) {
-          multiply_rows<format>(std::min(tile_rows, rows - r), q + r * head_dim, head_dim,
-                                reinterpret_cast<const std::byte*>(page.keys + token / panel_columns * key_panel),
-                                key_panel * std::int64_t(sizeof(Scalar)), ceil_div(run, panel_columns), head_dim,
-                                scores + r * block_keys + done, block_keys);
+          multiply_run<format>(std::min(tile_rows, rows - r), q + r * head_dim, head_dim, runs[i].keys, key_panel,
+                               ceil_div(runs[i].number, panel_columns), head_dim,
+                               scores + r * block_keys + runs[i].done, block_keys, Start::zero, next);
         }
-      });
+      }
       for (int r = 0; r < rows; ++r) {
         const int visible = std::clamp(limit(r) - begin, 0, number);
         Query* p = probabilities + r * block_keys;
@@ -265,22 +334,25 @@ struct Tile {
           std::fill_n(p, round_up(number, lanes), Query{});
         }
       }
-      each_page(begin, number, [&](int done, int run, HeadPage<Scalar> page, int token) {
-        for (int r = 0; r < rows; r += tile_rows) {
-          const int some = std::min(tile_rows, rows - r);
-          multiply_rows<format>(some, probabilities + r * block_keys + done, block_keys,
-                                reinterpret_cast<const std::byte*>(page.values + token * panel_columns),
-                                value_panel * std::int64_t(sizeof(Scalar)), head_dim / panel_columns, run, product,
-                                head_dim);
-          for (int i = 0; i < some; ++i) {
-            const Lanes factor = Lanes::of(done == 0 ? fade[r + i] : 1);
-            float* to = running.out + (r + i) * head_dim;
-            for (int j = 0; j < head_dim; j += lanes) {
-              fma(Lanes::load(to + j), factor, Lanes::load(product + i * head_dim + j)).store(to + j);
-            }
+      for (int r = 0; r < rows; r += tile_rows) {
+        const int some = std::min(tile_rows, rows - r);
+        for (int i = 0; i < count; ++i) {
+          const void* next = !from_memory    ? nullptr
+                             : i + 1 < count ? runs[i + 1].values
+                             : more          ? following[0].keys
+                                             : nullptr;
+          multiply_run<format>(some, probabilities + r * block_keys + runs[i].done, block_keys, runs[i].values,
+                               value_panel, head_dim / panel_columns, runs[i].number, product, head_dim,
+                               i == 0 ? Start::zero : Start::tile, next);
+        }
+        for (int i = 0; i < some; ++i) {
+          const Lanes factor = Lanes::of(fade[r + i]);
+          float* to = running.out + (r + i) * head_dim;
+          for (int j = 0; j < head_dim; j += lanes) {
+            fma(Lanes::load(to + j), factor, Lanes::load(product + i * head_dim + j)).store(to + j);
           }
         }
-      });
+      }
     }
     for (int r = 0; r < rows; ++r) running.sum[r] = sum(sums[r]);
   }
@@ -305,12 +377,21 @@ struct Tile {
 }  // namespace detail
 
 // ---- the ops -------------------------------------------------------------------------
+/// Throws ConfigError for shapes that the other ops here take no care of.
 inline std::int64_t kv_page_bytes(Context&, const AttentionShape& shape, ScalarKind scalar, int page_tokens) {
+  if (shape.head_dim < 1 || shape.head_dim % panel_columns != 0 || shape.head_dim > detail::max_head_dim) {
+    fail<ConfigError>("attention: head_dim must be a multiple of 16 up to ", detail::max_head_dim,
+                      " on the CPU, found ", shape.head_dim);
+  }
+  if (page_tokens < 1 || page_tokens % kv_page_unit != 0) {
+    fail<ConfigError>("attention: page_tokens must be a multiple of ", kv_page_unit, ", found ", page_tokens);
+  }
   return std::int64_t(2) * page_tokens * shape.kv_width() * bytes_of(scalar);
 }
 
 template <class Scalar>
-void cache_keys(Context& ctx, const AttentionShape& shape, Rows<const Scalar> qkv, const Batch& batch, const KvView& kv) {
+void cache_keys(Context& ctx, const AttentionShape& shape, Rows<const Scalar> qkv, const Batch& batch,
+                const KvView& kv) {
   constexpr int rows_per_task = 16;
   ctx.pool.run(ceil_div(batch.rows, rows_per_task), [&](std::int64_t task) {
     for (int row = int(task) * rows_per_task; row < std::min(batch.rows, (int(task) + 1) * rows_per_task); ++row) {
@@ -376,7 +457,8 @@ void attention(Context& ctx, const AttentionShape& shape, Mask mask, Rows<const 
     ctx.pool.run(tasks, [&](std::int64_t task) {
       const Tile tile = tile_of(task);
       alignas(line_bytes) Query q[block_rows * max_head_dim];
-      alignas(line_bytes) float total_memory[block_rows * (max_head_dim + 2)], part_memory[block_rows * (max_head_dim + 2)];
+      alignas(line_bytes) float total_memory[block_rows * (max_head_dim + 2)],
+          part_memory[block_rows * (max_head_dim + 2)];
       const Running total = Running::at(total_memory, block_rows, head_dim);
       const Running part = Running::at(part_memory, block_rows, head_dim);
       tile.load(queries, q);

@@ -263,6 +263,21 @@ void store_first(Lanes x, Scalar* to, std::int64_t number) {
   std::memcpy(to, all, std::size_t(number) * sizeof(Scalar));
 }
 
+/// a b minus the product as it was rounded: what the rounding lost.
+inline Lanes product_error(Lanes a, Lanes b) {
+#if defined(IVL_AVX512) || defined(IVL_AVX2)
+  return fma(a, b, Lanes::zero() - a * b);
+#else
+  // Dekker: halves of 12 bits, whose products are exact.
+  const auto upper = [](Lanes x) {
+    const Lanes shifted = x * Lanes::of(4097);
+    return shifted - (shifted - x);
+  };
+  const Lanes a_upper = upper(a), b_upper = upper(b), a_lower = a - a_upper, b_lower = b - b_upper;
+  return (a_upper * b_upper - a * b) + a_upper * b_lower + a_lower * b_upper + a_lower * b_lower;
+#endif
+}
+
 namespace detail {
 /// Adding it to a small x rounds x to a whole number n, which then stands in the low bits of the sum.
 inline constexpr float rounding_shift = 0x1.8p23f;

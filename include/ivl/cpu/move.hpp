@@ -33,9 +33,12 @@ void read_table_row(const PlacedTable& table, std::int64_t row, Scalar* to) {
     return copy(reinterpret_cast<const Scalar*>(from), table.width, to);
   }
   switch (table.scalar) {
-    case ScalarKind::f32: return convert(reinterpret_cast<const float*>(from), table.width, to);
-    case ScalarKind::bf16: return convert(reinterpret_cast<const bf16*>(from), table.width, to);
-    case ScalarKind::f16: return convert(reinterpret_cast<const half*>(from), table.width, to);
+    case ScalarKind::f32:
+      return convert(reinterpret_cast<const float*>(from), table.width, to);
+    case ScalarKind::bf16:
+      return convert(reinterpret_cast<const bf16*>(from), table.width, to);
+    case ScalarKind::f16:
+      return convert(reinterpret_cast<const half*>(from), table.width, to);
   }
 }
 
@@ -51,7 +54,8 @@ void each_row(Context& ctx, std::int64_t rows, Body&& body) {
 }  // namespace detail
 
 template <class Scalar>
-void embed(Context& ctx, const std::int32_t* sources, const PlacedTable& table, Rows<const Scalar> images, Rows<Scalar> y) {
+void embed(Context& ctx, const std::int32_t* sources, const PlacedTable& table, Rows<const Scalar> images,
+           Rows<Scalar> y) {
   detail::each_row(ctx, y.count, [&](std::int64_t row) {
     const std::int64_t source = sources[row];
     if (source >= 0) {
@@ -73,7 +77,8 @@ template <class Scalar>
 void unfold_patches(Context& ctx, int tile_px, int patch_px, Rows<const Scalar> pixels, Rows<Scalar> patches) {
   const std::int64_t side = tile_px / patch_px, area = std::int64_t(tile_px) * tile_px;
   detail::each_row(ctx, pixels.count * side * side, [&](std::int64_t patch) {
-    const std::int64_t tile = patch / (side * side), top = patch / side % side * patch_px, left = patch % side * patch_px;
+    const std::int64_t tile = patch / (side * side), top = patch / side % side * patch_px,
+                       left = patch % side * patch_px;
     Scalar* to = patches[patch];
     for (int channel = 0; channel < 3; ++channel) {
       for (int row = 0; row < patch_px; ++row, to += patch_px) {

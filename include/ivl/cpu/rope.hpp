@@ -37,20 +37,21 @@ inline void sine_cosine(double x, float& sine, float& cosine) {
   constexpr double shift = 0x1.8p52;  // adding it rounds to an integer, which then stands in the low bits
   const double shifted = x * 6.36619772367581382433e-01 + shift, quarter_turns = shifted - shift;
   const auto n = std::bit_cast<std::uint64_t>(shifted);
-  const double r = x - quarter_turns * 1.57079632673412561417e+00 - quarter_turns * 6.07710050650619224932e-11, z = r * r;
-  const double s =
-      r + r * z *
-              (-1.66666666666666324348e-01 +
-               z * (8.33333333332248946124e-03 +
-                    z * (-1.98412698298579493134e-04 +
-                         z * (2.75573137070700676789e-06 + z * (-2.50507602534068634195e-08 + z * 1.58969099521155010221e-10)))));
-  const double c =
-      1 - 0.5 * z +
-      z * z *
-          (4.16666666666666019037e-02 +
-           z * (-1.38888888888741095749e-03 +
-                z * (2.48015872894767294178e-05 +
-                     z * (-2.75573143513906633035e-07 + z * (2.08757232129817482790e-09 + z * -1.13596475577881948265e-11)))));
+  const double r = x - quarter_turns * 1.57079632673412561417e+00 - quarter_turns * 6.07710050650619224932e-11,
+               z = r * r;
+  const double s = r + r * z *
+                           (-1.66666666666666324348e-01 +
+                            z * (8.33333333332248946124e-03 +
+                                 z * (-1.98412698298579493134e-04 +
+                                      z * (2.75573137070700676789e-06 +
+                                           z * (-2.50507602534068634195e-08 + z * 1.58969099521155010221e-10)))));
+  const double c = 1 - 0.5 * z +
+                   z * z *
+                       (4.16666666666666019037e-02 +
+                        z * (-1.38888888888741095749e-03 +
+                             z * (2.48015872894767294178e-05 +
+                                  z * (-2.75573143513906633035e-07 +
+                                       z * (2.08757232129817482790e-09 + z * -1.13596475577881948265e-11)))));
   const auto s_bits = std::bit_cast<std::uint64_t>(s), c_bits = std::bit_cast<std::uint64_t>(c);
   const std::uint64_t swap = 0 - (n & 1), either = (s_bits ^ c_bits) & swap;
   const std::uint64_t sine_sign = (n & 2) << 62, cosine_sign = ((n + 1) & 2) << 62;

@@ -34,7 +34,8 @@ inline PixelVector load_levels(const std::uint8_t* levels) {
 inline PixelVector fused(PixelVector a, PixelVector b, PixelVector c) { return _mm512_fmadd_ps(a, b, c); }
 inline void store(float* out, PixelVector x) { _mm512_storeu_ps(out, x); }
 inline void store(bf16* out, PixelVector x) {
-  const __m512i bits = _mm512_castps_si512(x), odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+  const __m512i bits = _mm512_castps_si512(x),
+                odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
   const __m512i rounded = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16)));
 }
@@ -48,8 +49,10 @@ inline PixelVector load_levels(const std::uint8_t* levels) {
 inline PixelVector fused(PixelVector a, PixelVector b, PixelVector c) { return _mm256_fmadd_ps(a, b, c); }
 inline void store(float* out, PixelVector x) { _mm256_storeu_ps(out, x); }
 inline void store(bf16* out, PixelVector x) {
-  const __m256i bits = _mm256_castps_si256(x), odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
-  const __m256i rounded = _mm256_srli_epi32(_mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd), 16);
+  const __m256i bits = _mm256_castps_si256(x),
+                odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+  const __m256i rounded =
+      _mm256_srli_epi32(_mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd), 16);
   const __m128i low = _mm256_castsi256_si128(rounded), high = _mm256_extracti128_si256(rounded, 1);
   _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm_packus_epi32(low, high));
 }
@@ -69,15 +72,16 @@ class PixelTable {
     for (int colour = 0; colour < 3; ++colour) {
       const float mean = statistics.mean[colour], deviation = statistics.deviation[colour];
       if (!(deviation > 0 && deviation < 1e6f && mean > -1e6f && mean < 1e6f)) {
-        fail<ConfigError>("image_mean, image_std: expected numbers and a positive image_std, found ", mean, " and ", deviation,
-                          " for colour ", colour);
+        fail<ConfigError>("image_mean, image_std: expected numbers and a positive image_std, found ", mean, " and ",
+                          deviation, " for colour ", colour);
       }
       for (int level = 0; level < 256; ++level) {
         values_[colour][level] = round_to<Scalar>((float(level) / 255.0f - mean) / deviation);
       }
     }
 #if defined(IVL_AVX512) || defined(IVL_AVX2)
-    // A product with 1 / d in two parts is nearly always the rounded quotient by d: try all levels, and believe the table.
+    // A product with 1 / d in two parts is nearly always the rounded quotient by d: try all levels, and believe the
+    // table.
     for (int colour = 0; colour < 3; ++colour) {
       mean_[colour] = statistics.mean[colour];
       inverse_[colour] = float(1 / double(statistics.deviation[colour]));
@@ -145,15 +149,17 @@ void normalise(ThreadPool& pool, const Tiles& tiles, const PixelStatistics& stat
 }
 
 /// `normalise(make_tiles(image))` without the bytes in between: `pixel_values` [tiles, 3, tile_px, tile_px], the number
-/// of tiles being choose_grid(image.width, image.height, rules).tiles(rules). Throws RequestError, ImageError, ConfigError.
+/// of tiles being choose_grid(image.width, image.height, rules).tiles(rules). Throws RequestError, ImageError,
+/// ConfigError.
 template <class Scalar, class Quads = detail::BestQuads>
-TileGrid make_pixel_values(ThreadPool& pool, const Image& image, const TileRules& rules, const PixelStatistics& statistics,
-                           std::span<Scalar> pixel_values) {
+TileGrid make_pixel_values(ThreadPool& pool, const Image& image, const TileRules& rules,
+                           const PixelStatistics& statistics, std::span<Scalar> pixel_values) {
   const PixelTable<Scalar> table(statistics);
   const TileGrid grid = choose_grid(image.width, image.height, rules);
   const std::int64_t tile_px = rules.tile_px, wanted = grid.tiles(rules) * 3 * tile_px * tile_px;
   if (std::int64_t(pixel_values.size()) != wanted) {
-    fail<RequestError>("pixel values: expected room for ", wanted, " (", grid.tiles(rules), " tiles), found ", pixel_values.size());
+    fail<RequestError>("pixel values: expected room for ", wanted, " (", grid.tiles(rules), " tiles), found ",
+                       pixel_values.size());
   }
   detail::for_tile_rows<Quads>(pool, image, rules, grid, [&](int tile, int y, const std::uint8_t* planes, int stride) {
     for (int colour = 0; colour < 3; ++colour) {

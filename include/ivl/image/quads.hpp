@@ -35,7 +35,7 @@ inline void gather_quads(const std::uint8_t* const* rows, std::ptrdiff_t at, std
   }
 }
 
-// ---- plain C++ --------------------------------------------------------------------------------------------------------
+// ---- plain C++ -----------------------------------------------------------------------------------------------------
 
 struct PlainQuads {
   static constexpr int lanes = 16;
@@ -72,7 +72,8 @@ struct PlainQuads {
 
 #if defined(__AVX2__)
 /// RGBRGBRGBRGB of four rows -> three times [4 rows][4], `colour_distance` bytes apart. Reads 16 bytes of each row.
-inline void gather_four_rows(const std::uint8_t* const* rows, std::ptrdiff_t at, std::uint8_t* out, int colour_distance) {
+inline void gather_four_rows(const std::uint8_t* const* rows, std::ptrdiff_t at, std::uint8_t* out,
+                             int colour_distance) {
   const __m128i by_colour = _mm_setr_epi8(0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11, -1, -1, -1, -1);
   __m128i v[4];
   for (int i = 0; i < 4; ++i) {
@@ -85,7 +86,7 @@ inline void gather_four_rows(const std::uint8_t* const* rows, std::ptrdiff_t at,
   _mm_storeu_si128(reinterpret_cast<__m128i*>(out + 2 * colour_distance), _mm_unpacklo_epi64(blue01, blue23));
 }
 
-// ---- AVX2 -------------------------------------------------------------------------------------------------------------
+// ---- AVX2 ----------------------------------------------------------------------------------------------------------
 
 /// A weight is high * 2^15 + low, -2^14 <= low < 2^14, |high| <= 2^7: both fit the 16-bit products of vpmaddwd, which
 /// adds two. Bytes 0 and 2 of a quad are masked out, bytes 1 and 3 shifted down.
@@ -122,7 +123,8 @@ struct Avx2Quads {
       return _mm256_srai_epi32(_mm256_add_epi32(_mm256_slli_epi32(sum.high, 15), sum.low), weight_bits);
     };
     // Levels lie in [-512, 511], so the first packing changes none and the second clamps.
-    return _mm256_packus_epi16(_mm256_packs_epi32(level(s[0]), level(s[1])), _mm256_packs_epi32(level(s[2]), level(s[3])));
+    return _mm256_packus_epi16(_mm256_packs_epi32(level(s[0]), level(s[1])),
+                               _mm256_packs_epi32(level(s[2]), level(s[3])));
   }
   static void store_rows(const Sum (&s)[4], std::uint8_t* out) {
     const __m256i in_order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
@@ -139,7 +141,8 @@ struct Avx2Quads {
 };
 #endif
 
-// ---- AVX-512 with VNNI ------------------------------------------------------------------------------------------------
+// ---- AVX-512 with VNNI
+// ------------------------------------------------------------------------------------------------
 
 #if defined(IVL_AVX512) && defined(__AVX512VNNI__)
 /// A weight is high * 2^16 + middle * 2^8 + low, each a signed byte (|weight| <= 2^22, so |high| <= 2^6 + 1): vpdpbusd
@@ -180,7 +183,8 @@ struct VnniQuads {
       return _mm512_srai_epi32(_mm512_add_epi32(_mm512_slli_epi32(upper, 8), sum.low), weight_bits);
     };
     // Levels lie in [-512, 511], so the first packing changes none and the second clamps.
-    return _mm512_packus_epi16(_mm512_packs_epi32(level(s[0]), level(s[1])), _mm512_packs_epi32(level(s[2]), level(s[3])));
+    return _mm512_packus_epi16(_mm512_packs_epi32(level(s[0]), level(s[1])),
+                               _mm512_packs_epi32(level(s[2]), level(s[3])));
   }
   static void store_rows(const Sum (&s)[4], std::uint8_t* out) {
     const __m512i in_order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);

@@ -23,15 +23,15 @@
 
 namespace ivl {
 
-// ---- weights ----------------------------------------------------------------------------------------------------------
+// ---- weights -------------------------------------------------------------------------------------------------------
 
 /// Weights of one axis. Target pixel t is the sum over i of source[first[t] + i] * weights[begin[t] + i], in units of
 /// 2^-22, for i below begin[t + 1] - begin[t].
 struct BicubicAxis {
   static constexpr int fraction_bits = 22;
-  std::vector<int> first;               // [target]
-  std::vector<int> begin;               // [target + 1]
-  std::vector<std::int32_t> weights;    // [begin[target]]
+  std::vector<int> first;             // [target]
+  std::vector<int> begin;             // [target + 1]
+  std::vector<std::int32_t> weights;  // [begin[target]]
 };
 
 namespace detail {
@@ -95,7 +95,7 @@ struct PixelSize {
   int height = 0;
 };
 
-// ---- passes -----------------------------------------------------------------------------------------------------------
+// ---- passes --------------------------------------------------------------------------------------------------------
 
 namespace detail {
 
@@ -158,7 +158,8 @@ struct ResizeBand {
   int block_begin = 0, block_end = 0;
   Buffer quads;  // [blocks * quads_per_block][3][stride][4 rows]
 
-  ResizeBand(const ResizeTarget<Quads>& target, int y_begin, int y_end) : target(target), y_begin(y_begin), y_end(y_end) {
+  ResizeBand(const ResizeTarget<Quads>& target, int y_begin, int y_end)
+      : target(target), y_begin(y_begin), y_end(y_end) {
     if (y_begin == y_end) return;
     const auto& [first, begin, weights] = target.down;
     // First and last quads grow with y.
@@ -183,13 +184,15 @@ void quads_of_rows(const Image& source, int block, std::uint8_t* out) {
 
   const int groups = int(ceil_div(source.width, 4));
   const int inner = std::max(0, (source.width * 3 - 4) / 12);  // groups whose 16-byte loads stay in the row
-  for (int group = 0; group < inner; ++group) Quads::gather(rows, std::ptrdiff_t(group) * 12, out + group * group_bytes);
+  for (int group = 0; group < inner; ++group)
+    Quads::gather(rows, std::ptrdiff_t(group) * 12, out + group * group_bytes);
 
   std::uint8_t edge[lanes][16] = {};
   const std::uint8_t* edge_rows[lanes];
   for (int group = inner; group < groups; ++group) {
     for (int lane = 0; lane < lanes; ++lane) {
-      for (int i = 0; i < 4; ++i) std::memcpy(edge[lane] + 3 * i, rows[lane] + 3 * std::min(4 * group + i, source.width - 1), 3);
+      for (int i = 0; i < 4; ++i)
+        std::memcpy(edge[lane] + 3 * i, rows[lane] + 3 * std::min(4 * group + i, source.width - 1), 3);
       edge_rows[lane] = edge[lane];
     }
     Quads::gather(edge_rows, 0, out + group * group_bytes);
@@ -236,13 +239,14 @@ void resize_down(const ResizeBand<Quads>& band, int y, int colour, std::uint8_t*
 
 }  // namespace detail
 
-/// Resizes `source` to each of `sizes`, reading it once, and calls `row(size index, y, planes, stride)` for every row of
-/// every result, from any thread and in any order: colour c of pixel x is planes[c * stride + x]. Throws ImageError.
+/// Resizes `source` to each of `sizes`, reading it once, and calls `row(size index, y, planes, stride)` for every row
+/// of every result, from any thread and in any order: colour c of pixel x is planes[c * stride + x]. Throws ImageError.
 template <class Quads = detail::BestQuads, class Row>
 void resize_rows(ThreadPool& pool, const Image& source, std::span<const PixelSize> sizes, Row&& row) {
-  if (source.width < 1 || source.height < 1 || std::int64_t(source.rgb.size()) != std::int64_t(source.width) * source.height * 3) {
-    fail<ImageError>("resize: expected a picture of width * height * 3 bytes, found ", source.width, " x ", source.height, " and ",
-                     source.rgb.size(), " bytes");
+  if (source.width < 1 || source.height < 1 ||
+      std::int64_t(source.rgb.size()) != std::int64_t(source.width) * source.height * 3) {
+    fail<ImageError>("resize: expected a picture of width * height * 3 bytes, found ", source.width, " x ",
+                     source.height, " and ", source.rgb.size(), " bytes");
   }
   std::vector<detail::ResizeTarget<Quads>> targets;
   std::int64_t between_bytes = 0;  // of all that the horizontal pass makes
@@ -256,12 +260,14 @@ void resize_rows(ThreadPool& pool, const Image& source, std::span<const PixelSiz
 
   // In bands, so that the vertical pass finds what the horizontal one made in the cache. A band repeats the horizontal
   // pass for the rows that it shares with the next one.
-  const std::int64_t bands = std::max<std::int64_t>(ceil_div(between_bytes, detail::band_bytes), pool.threads() == 1 ? 1 : 2 * pool.threads());
+  const std::int64_t bands =
+      std::max<std::int64_t>(ceil_div(between_bytes, detail::band_bytes), pool.threads() == 1 ? 1 : 2 * pool.threads());
   pool.run(bands, [&](std::int64_t task) {
     std::vector<detail::ResizeBand<Quads>> parts;
     int block_begin = source.height, block_end = 0;
     for (const auto& target : targets) {
-      const auto& part = parts.emplace_back(target, int(target.height * task / bands), int(target.height * (task + 1) / bands));
+      const auto& part =
+          parts.emplace_back(target, int(target.height * task / bands), int(target.height * (task + 1) / bands));
       if (part.block_begin == part.block_end) continue;
       block_begin = std::min(block_begin, part.block_begin);
       block_end = std::max(block_end, part.block_end);
@@ -270,7 +276,8 @@ void resize_rows(ThreadPool& pool, const Image& source, std::span<const PixelSiz
     for (int block = block_begin; block < block_end; ++block) {
       detail::quads_of_rows<Quads>(source, block, quads.as<std::uint8_t>());
       for (const auto& part : parts) {
-        if (part.block_begin <= block && block < part.block_end) detail::resize_across(quads.as<std::uint8_t>(), block, part);
+        if (part.block_begin <= block && block < part.block_end)
+          detail::resize_across(quads.as<std::uint8_t>(), block, part);
       }
     }
     for (std::size_t index = 0; index < parts.size(); ++index) {
@@ -289,7 +296,8 @@ void resize_rows(ThreadPool& pool, const Image& source, std::span<const PixelSiz
 /// `source` as `width` x `height` pixels; the aspect ratio is not kept.
 template <class Quads = detail::BestQuads>
 Image resize(ThreadPool& pool, const Image& source, PixelSize size) {
-  Image image{size.width, size.height, std::vector<std::uint8_t>(std::size_t(size.width) * std::size_t(size.height) * 3)};
+  Image image{size.width, size.height,
+              std::vector<std::uint8_t>(std::size_t(size.width) * std::size_t(size.height) * 3)};
   resize_rows<Quads>(pool, source, std::span(&size, 1), [&](int, int y, const std::uint8_t* planes, int stride) {
     std::uint8_t* out = image.rgb.data() + std::int64_t(y) * size.width * 3;
     for (int x = 0; x < size.width; ++x) {

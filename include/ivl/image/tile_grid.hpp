@@ -34,10 +34,11 @@ constexpr TileGrid choose_grid(int width, int height, const TileRules& rules = {
     fail<RequestError>("tile rules: expected a tile_px of 1 to ", TileRules::most_tile_px, ", found ", rules.tile_px);
   }
   if (rules.min_tiles < 1 || rules.max_tiles < rules.min_tiles || rules.max_tiles > TileRules::most_tiles) {
-    fail<RequestError>("tile rules: expected 1 <= min_tiles <= max_tiles <= ", TileRules::most_tiles, ", found min_tiles ",
-                       rules.min_tiles, " and max_tiles ", rules.max_tiles);
+    fail<RequestError>("tile rules: expected 1 <= min_tiles <= max_tiles <= ", TileRules::most_tiles,
+                       ", found min_tiles ", rules.min_tiles, " and max_tiles ", rules.max_tiles);
   }
-  if (width < 1 || height < 1) fail<RequestError>("tile grid: expected a picture of at least 1 x 1, found ", width, " x ", height);
+  if (width < 1 || height < 1)
+    fail<RequestError>("tile grid: expected a picture of at least 1 x 1, found ", width, " x ", height);
 
   const double aspect = double(width) / height;
   const double area = double(width) * height;

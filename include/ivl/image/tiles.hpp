@@ -18,7 +18,9 @@ struct Tiles {
   TileGrid grid;
   std::vector<std::uint8_t> pixels;  // [count, tile_px, tile_px, 3]
 
-  const std::uint8_t* row(int tile, int y) const { return pixels.data() + (std::int64_t(tile) * tile_px + y) * tile_px * 3; }
+  const std::uint8_t* row(int tile, int y) const {
+    return pixels.data() + (std::int64_t(tile) * tile_px + y) * tile_px * 3;
+  }
 };
 
 namespace detail {
@@ -52,12 +54,13 @@ Tiles make_tiles(ThreadPool& pool, const Image& image, const TileRules& rules = 
   tiles.grid = choose_grid(image.width, image.height, rules);
   tiles.count = tiles.grid.tiles(rules);
   tiles.pixels.resize(std::size_t(tiles.count) * std::size_t(rules.tile_px) * std::size_t(rules.tile_px) * 3);
-  detail::for_tile_rows<Quads>(pool, image, rules, tiles.grid, [&](int tile, int y, const std::uint8_t* planes, int stride) {
-    std::uint8_t* out = tiles.pixels.data() + (std::int64_t(tile) * tiles.tile_px + y) * tiles.tile_px * 3;
-    for (int x = 0; x < tiles.tile_px; ++x) {
-      for (int colour = 0; colour < 3; ++colour) out[3 * x + colour] = planes[colour * stride + x];
-    }
-  });
+  detail::for_tile_rows<Quads>(
+      pool, image, rules, tiles.grid, [&](int tile, int y, const std::uint8_t* planes, int stride) {
+        std::uint8_t* out = tiles.pixels.data() + (std::int64_t(tile) * tiles.tile_px + y) * tiles.tile_px * 3;
+        for (int x = 0; x < tiles.tile_px; ++x) {
+          for (int colour = 0; colour < 3; ++colour) out[3 * x + colour] = planes[colour * stride + x];
+        }
+      });
   return tiles;
 }
 

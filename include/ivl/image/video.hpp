@@ -29,13 +29,14 @@ inline std::vector<std::int64_t> frame_indices(std::int64_t frames, double frame
   }
   double begin = 0, end = double(frames - 1);
   if (range) {
-    if (std::isnan(range->begin_s) || std::isnan(range->end_s)) fail<RequestError>("video: the time range is not a number");
+    if (std::isnan(range->begin_s) || std::isnan(range->end_s))
+      fail<RequestError>("video: the time range is not a number");
     // nearbyint rounds half to even, as Python's round does.
     begin = std::max(begin, std::nearbyint(range->begin_s * frames_per_s));
     end = std::min(end, std::nearbyint(range->end_s * frames_per_s));
     if (begin > end) {
-      fail<RequestError>("video: expected a time range inside ", double(frames) / frames_per_s, " s, found ", range->begin_s,
-                         " s to ", range->end_s, " s");
+      fail<RequestError>("video: expected a time range inside ", double(frames) / frames_per_s, " s, found ",
+                         range->begin_s, " s to ", range->end_s, " s");
     }
   }
   const double segment = (end - begin) / segments;

@@ -177,7 +177,7 @@ inline CheckpointConfig parse_checkpoint_config(const Json& document, const std:
   result.vlm.vit = detail::read_vit(config.inner("vision_config"), facts);
   const auto language = config.inner(github ? "llm_config" : "text_config");
   result.vlm.decoder = detail::read_decoder(language, facts);
-  facts.tied_head = config.get_or("tie_word_embeddings", false);
+  facts.tied_head = config.get_or("tie_word_embeddings", !github);  // each format's own default
   facts.stop_ids = detail::read_stop_ids(language);
 
   const double ratio = config.get_or("downsample_ratio", 0.5);

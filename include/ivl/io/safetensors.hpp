@@ -343,8 +343,9 @@ class Safetensors {
     const File& file = files_.emplace_back(path.string(), MappedFile(path));
     for (const auto& [name, view] : parse_safetensors(file.mapping.bytes(), file.path).tensors) {
       const auto [entry, is_new] = tensors_.emplace(name, Entry{view, files_.size() - 1});
-      if (!is_new)
+      if (!is_new) {
         fail<FileError>(file.path, ": tensor ", in_quotes(name), " is also in ", files_[entry->second.file].path);
+      }
       total_bytes_ += std::int64_t(view.bytes.size());
     }
   }
@@ -381,10 +382,8 @@ namespace detail {
 /// The header as the reference writer lays it out, padded to a multiple of 8, for tensors already in file order.
 inline std::string safetensors_header(std::span<const NamedTensor* const> tensors,
                                       const std::map<std::string, std::string>& metadata) {
-  nlohmann::ordered_json header = nlohmann::ordered_json::object();
-  if (!metadata.empty()) header["__metadata__"] = metadata;
-  std::string text = header.dump();
-  text.pop_back();
+  std::string text = "{";
+  if (!metadata.empty()) text += "\"__metadata__\":" + Json(metadata).dump();
   std::size_t begin = 0;
   for (const NamedTensor* tensor : tensors) {
     const std::size_t end = begin + tensor->view.bytes.size();
@@ -448,8 +447,9 @@ inline void write_safetensors(const std::filesystem::path& path, std::span<const
       fail<Error>(path.string(), ": tensor ", in_quotes(tensor.name), ": ", tensor.view.bytes.size(), " bytes are no ",
                   name_of(tensor.view.dtype), ' ', shape_text(tensor.view.shape));
     }
-    if (!names.insert(tensor.name).second)
+    if (!names.insert(tensor.name).second) {
       fail<Error>(path.string(), ": the name ", in_quotes(tensor.name), " is taken");
+    }
     order.push_back(&tensor);
   }
   std::ranges::sort(order, [](const NamedTensor* a, const NamedTensor* b) {

@@ -13,25 +13,11 @@
 
 #include "ivl/core/scalar.hpp"
 #include "ivl/image/image.hpp"
+#include "ivl/model/chat_options.hpp"
 #include "ivl/model/checkpoint.hpp"
 #include "ivl/model/engine.hpp"
 
 namespace ivl {
-
-struct ChatOptions {
-  std::optional<std::string> system = {};  ///< nothing: the checkpoint's own default
-  std::optional<int> max_tiles = {};       ///< of one picture; nothing: the checkpoint's own
-  int kv_tokens = 8192;               ///< room for the conversation, at most the model's context
-};
-
-/// Where the time of one answer went.
-struct AnswerStatistics {
-  int tiles = 0;          ///< seen by the vision tower for this answer
-  int prompt_tokens = 0;  ///< of the whole conversation
-  int cached_tokens = 0;  ///< of these, known from earlier turns
-  int new_tokens = 0;     ///< generated
-  double vision_s = 0, prefill_s = 0, decode_s = 0;  ///< prefill ends with the first token
-};
 
 /// Keeps pictures, turns, keys and values. Answers do not depend on what was kept: only the time does.
 template <VlmConfig C, class Context, class Scalar = bf16>
@@ -41,13 +27,8 @@ class Chat {
   Chat(Context& ctx, const Checkpoint<C>& checkpoint, ChatOptions options = {})
       : processor_(checkpoint.processor),
         options_(std::move(options)),
-        rules_(processor_.tile_rules()),
-        engine_(ctx, checkpoint.vlm, {.kv_tokens = std::min(options_.kv_tokens, checkpoint.vlm.facts.context_length)}) {
-    if (options_.max_tiles) {
-      rules_.max_tiles = *options_.max_tiles;
-      rules_.min_tiles = std::min(rules_.min_tiles, rules_.max_tiles);
-    }
-  }
+        rules_(processor_.tile_rules(options_.max_tiles)),
+        engine_(ctx, checkpoint.vlm, {.kv_tokens = std::min(options_.kv_tokens, checkpoint.vlm.facts.context_length)}) {}
 
   /// Asks the next question; `pictures` are new ones. "<image>" marks in the question place them; without marks they go
   /// before it. `on_text` receives the answer as it comes; the whole of it is returned. The conversation is as it was
@@ -55,7 +36,7 @@ class Chat {
   std::string ask(std::string_view question, std::span<const Image> pictures, GenerationOptions generation = {}, TextCallback on_text = {}) {
     Stopwatch watch;
     AnswerStatistics statistics;
-    std::string marked = with_marks(question, int(pictures.size()));
+    std::string marked = with_picture_marks(question, int(pictures.size()));
     std::vector<int> tokens = tokens_per_picture_;
     for (const Image& picture : pictures) tokens.push_back(processor_.tokens_of(picture, rules_));
     Prompt prompt;
@@ -67,25 +48,29 @@ class Chat {
     statistics.vision_s = watch.lap_s();
 
     if (generation.stop_ids.empty()) generation.stop_ids = processor_.stop_ids();
+    // An answer may fill the room that is left; a prompt without room for one token is refused by `start`.
+    generation.max_new_tokens = std::min(generation.max_new_tokens, std::max(1, options_.kv_tokens - statistics.prompt_tokens));
     ImageRows images = prompt.images;
-    sequence_ = engine_.start(processor_.tokenizer(), std::move(prompt), std::move(generation), std::move(on_text), std::move(sequence_));
-    const Running running{engine_, *sequence_};
-    statistics.cached_tokens = sequence_->cached;
+    auto sequence = engine_.start(processor_.tokenizer(), std::move(prompt), std::move(generation), std::move(on_text), std::move(sequence_));
+    const Running running{engine_, *sequence};
+    statistics.cached_tokens = sequence->cached;
     bool more = true;
-    while (more && sequence_->cached < sequence_->prompt_length) more = engine_.step();
+    while (more && sequence->cached < sequence->prompt_length) more = engine_.step();
     statistics.prefill_s = watch.lap_s();
     while (more) more = engine_.step();
     statistics.decode_s = watch.lap_s();
-    statistics.new_tokens = int(sequence_->generated().size());
+    statistics.new_tokens = int(sequence->generated().size());
 
-    history_.push_back({std::move(marked), sequence_->text});
+    history_.push_back({std::move(marked), sequence->text});
     tokens_per_picture_ = std::move(tokens);
     images_ = std::move(images);
     statistics_ = statistics;
+    sequence_ = std::move(sequence);  // not one that threw: the next question may come with other pictures
     return sequence_->text;
   }
 
   const AnswerStatistics& statistics() const { return statistics_; }
+  const TileRules& tile_rules() const { return rules_; }
   const std::vector<Turn>& history() const { return history_; }
 
  private:
@@ -105,11 +90,6 @@ class Chat {
    private:
     std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
   };
-
-  std::string with_marks(std::string_view question, int pictures) const {
-    if (pictures == 0 || question.find(image_mark) != question.npos) return std::string(question);
-    return (pictures == 1 ? std::string("<image>\n") : image_marks(pictures)).append(question);
-  }
 
   const Processor& processor_;
   ChatOptions options_;

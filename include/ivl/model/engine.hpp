@@ -4,6 +4,7 @@
 #include <array>
 #include <cassert>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <span>
 #include <string>
@@ -95,7 +96,7 @@ class Engine {
   }
 
   /// Begins a sequence; `step` then runs it. Where its prompt begins like what `earlier` holds, those tokens' keys and
-  /// values are taken over.
+  /// values are taken over; image rows of one number must then be rows of the same picture.
   /// Throws RequestError where the prompt does not fit the context, the engine's room or the vocabulary.
   std::unique_ptr<Sequence> start(const Tokenizer& tokenizer, Prompt prompt, GenerationOptions options, TextCallback on_text = {},
                                   std::unique_ptr<Sequence> earlier = nullptr) {
@@ -120,7 +121,8 @@ class Engine {
   /// Takes a sequence out before it is done.
   void stop(const Sequence& sequence) { std::erase(running_, &sequence); }
 
-  /// One step of all running sequences. Returns whether any of them goes on.
+  /// One step of all running sequences. Returns whether any of them goes on. What a callback throws leaves here once all
+  /// sequences have their token; the engine can go on.
   bool step() {
     if (running_.empty()) return false;
     const Step step = plan();
@@ -128,8 +130,16 @@ class Engine {
     run(step);
     for (const Planned& planned : step.parts()) planned.sequence->cached += planned.rows;
     int row = 0;
-    for (Sequence* sequence : sampled_) take_token(*sequence, row++);
+    std::exception_ptr thrown;
+    for (Sequence* sequence : sampled_) {
+      try {
+        take_token(*sequence, row++);
+      } catch (...) {
+        thrown = std::current_exception();
+      }
+    }
     std::erase_if(running_, [](const Sequence* sequence) { return sequence->done(); });
+    if (thrown) std::rethrow_exception(thrown);
     return !running_.empty();
   }
 
@@ -232,6 +242,7 @@ class Engine {
       language.head_logits(ctx_, step.last_rows, vlm_.facts.language_norm_eps, language_, logits_.slice(0, std::int64_t(sampled_.size())));
   }
 
+  /// The sequence has its token, and knows whether it is done, before its callback may throw.
   void take_token(Sequence& sequence, int row) {
     download(ctx_, host_logits_.data(), logits_[row], host_logits_.size() * sizeof(float));
     const int id = sequence.sampler.draw(host_logits_);
@@ -240,19 +251,19 @@ class Engine {
       if (sequence.on_text && !text.empty()) sequence.on_text(text);
     };
     if (sequence.stops_at(id)) {
-      give(sequence.decoder.finish());
       sequence.finish = Finish::stop_token;
-      return;
+      return give(sequence.decoder.finish());
     }
     sequence.sampler.note(id);
     sequence.sources.push_back(id);
-    give(sequence.decoder.push(id));
-    if (sequence.decoder.stopped_by()) {
-      sequence.finish = Finish::stop_string;
-    } else if (sequence.length() - sequence.prompt_length == sequence.max_new_tokens) {
-      give(sequence.decoder.finish());
-      sequence.finish = sequence.decoder.stopped_by() ? Finish::stop_string : Finish::length;
-    }
+    if (sequence.length() - sequence.prompt_length == sequence.max_new_tokens) sequence.finish = Finish::length;
+    const std::string_view text = sequence.decoder.push(id);
+    if (sequence.decoder.stopped_by()) sequence.finish = Finish::stop_string;
+    give(text);
+    if (sequence.finish != Finish::length) return;
+    const std::string_view held_back = sequence.decoder.finish();
+    if (sequence.decoder.stopped_by()) sequence.finish = Finish::stop_string;
+    give(held_back);
   }
 
   // ---- starting --------------------------------------------------------------------------------------------------
@@ -276,7 +287,8 @@ class Engine {
     int common = 0;
     while (common < limit && earlier.sources[std::size_t(common)] == sequence.sources[std::size_t(common)]) ++common;
     // Beyond the context, dynamic NTK rotates a prompt's keys by the prompt's whole length.
-    if (vlm_.facts.rope.kind == RopeKind::dynamic_ntk && sequence.length() > vlm_.facts.rope.context) common = 0;
+    const int longest_prompt = std::max(earlier.prompt_length, sequence.prompt_length);
+    if (vlm_.facts.rope.kind == RopeKind::dynamic_ntk && longest_prompt > vlm_.facts.rope.context) common = 0;
     sequence.cached = common;
     const std::size_t kept = std::size_t(ceil_div(common, page_tokens));
     sequence.pages.assign(earlier.pages.begin(), earlier.pages.begin() + std::ptrdiff_t(kept));

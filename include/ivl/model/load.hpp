@@ -2,9 +2,12 @@
 #pragma once
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "ivl/core/error.hpp"
@@ -43,123 +46,151 @@ class FolderWeights {
 
 namespace detail {
 
+/// One weight of a model: where it goes once placed, and what files call it. Made from what layers say in `each_weight`,
+/// so that all that follows is ordinary code, compiled once for all checkpoints.
+struct WeightSlot {
+  std::string canonical;  ///< a row of io/names.hpp
+  int layer;              ///< -1 outside the layers
+  std::vector<int> heights;  ///< of the pieces q, k, v or gate, up, or of the whole; `dynamic`: as many as vocabulary rows
+  int in = 0;                ///< 0: a vector
+  std::optional<Shape> shape = {};  ///< in files, where it is not [height, in] or [height]
+  Fusion fusion = Fusion::stacked;
+  PlacedMatrix* matrix = nullptr;  // one of these three
+  PlacedVector* vector = nullptr;
+  PlacedTable* table = nullptr;
+};
+
+struct SlotCollector {
+  std::vector<WeightSlot>& slots;
+
+  template <int Width, class... Shapes>
+  void operator()(const char* module, int layer, const char* part, Vector<Width>& weight, const Shapes&... shape) const {
+    WeightSlot& slot = add(module, layer, part, Width, 0);
+    slot.vector = &weight.placed;
+    (apply(slot, shape), ...);
+  }
+  template <int Out, int In, class... Shapes>
+  void operator()(const char* module, int layer, const char* part, Weight<Out, In>& weight, const Shapes&... shape) const {
+    WeightSlot& slot = add(module, layer, part, Out, In);
+    slot.matrix = &weight.placed;
+    (apply(slot, shape), ...);
+  }
+  template <int Width>
+  void operator()(const char* module, int layer, const char* part, Table<Width>& weight) const {
+    add(module, layer, part, dynamic, Width).table = &weight.placed;
+  }
+
+ private:
+  WeightSlot& add(const char* module, int layer, const char* part, int height, int in) const {
+    return slots.emplace_back(WeightSlot{.canonical = std::string(module) + part, .layer = layer, .heights = {height}, .in = in});
+  }
+  static void apply(WeightSlot& slot, const FileParts& parts) {
+    slot.heights.assign(parts.heights.begin(), parts.heights.begin() + parts.count);
+  }
+  static void apply(WeightSlot& slot, Fusion fusion) { slot.fusion = fusion; }
+  static void apply(WeightSlot& slot, const Shape& shape) { slot.shape = shape; }
+};
+
+template <VlmConfig C>
+std::vector<WeightSlot> weight_slots(Vlm<C>& vlm) {
+  std::vector<WeightSlot> slots;
+  Vlm<C>::each_weight(vlm, SlotCollector{slots});
+  return slots;
+}
+
 /// One tensor that the type wants from the files.
 struct ExpectedTensor {
   std::string name;
   Shape shape;
 };
 
-/// The file tensors of one weight. `heights` are those of the pieces q, k, v or gate, up; files with fewer pieces hold
-/// them joined.
-inline std::vector<ExpectedTensor> expected_tensors(const TensorName& row, FolderFormat format, int layer,
-                                                    std::span<const int> heights, int in) {
+/// The file tensors of one weight. Files with fewer pieces hold them joined.
+inline std::vector<ExpectedTensor> expected_tensors(const WeightSlot& slot, const ModelFacts& facts) {
+  const TensorName* row = find_tensor_name(slot.canonical);
+  if (row == nullptr) fail<Error>("io/names.hpp has no row for ", slot.canonical);
+  const auto& pieces = file_names(*row, facts.format);
+  const bool joined = pieces[1].empty();
   std::vector<ExpectedTensor> expected;
   std::size_t next = 0;
-  const auto& pieces = file_names(row, format);
-  const bool joined = pieces[1].empty();
   for (const std::string_view piece : pieces) {
     if (piece.empty()) break;
     std::int64_t height = 0;
-    do height += heights[next++];
-    while (joined && next < heights.size());
-    expected.push_back({with_layer(piece, layer), in > 0 ? Shape{height, in} : Shape{height}});
+    do {
+      const int part = slot.heights[next++];
+      height += part == dynamic ? facts.vocab_rows : part;
+    } while (joined && next < slot.heights.size());
+    const Shape shape = slot.in > 0 ? Shape{height, slot.in} : Shape{height};
+    expected.push_back({with_layer(piece, slot.layer), slot.shape.value_or(shape)});
   }
   return expected;
 }
 
-inline const TensorName& table_row(const std::string& canonical) {
-  const TensorName* row = find_tensor_name(canonical);
-  if (row == nullptr) fail<Error>("io/names.hpp has no row for ", canonical);
-  return *row;
+/// The one weight that may be missing: a tied head is the embedding once more.
+inline bool is_tied_head(const WeightSlot& slot, const ModelFacts& facts) {
+  return facts.tied_head && slot.canonical == "language.head.weight";
 }
 
-/// Turns what layers say of a weight into the tensors of a folder.
-struct Expectation {
-  FolderFormat format;
-  int vocab_rows;
-
-  template <int Width, class... Parts>
-  auto operator()(const char* module, int layer, const char* part, const Vector<Width>&, Parts... shape) const {
-    return list(module, layer, part, Width, 0, shape...);
-  }
-  template <int Out, int In, class... Parts>
-  auto operator()(const char* module, int layer, const char* part, const Weight<Out, In>&, Parts... shape) const {
-    return list(module, layer, part, Out == dynamic ? vocab_rows : Out, In, shape...);
-  }
-  template <int Width>
-  auto operator()(const char* module, int layer, const char* part, const Table<Width>&) const {
-    return list(module, layer, part, vocab_rows, Width);
-  }
-
- private:
-  using List = std::vector<ExpectedTensor>;
-  List list(const std::string& module, int layer, const char* part, int height, int in) const {
-    return expected_tensors(table_row(module + part), format, layer, {&height, 1}, in);
-  }
-  List list(const std::string& module, int layer, const char* part, int, int in, const FileParts& parts,
-            Fusion = Fusion::stacked) const {
-    return expected_tensors(table_row(module + part), format, layer, {parts.heights.data(), std::size_t(parts.count)}, in);
-  }
-  List list(const std::string& module, int layer, const char* part, int, int, const Shape& shape) const {
-    const auto& pieces = file_names(table_row(module + part), format);
-    return {{with_layer(pieces[0], layer), shape}};
-  }
-};
-
-/// Places one weight from the views of its pieces.
-template <class Context>
-struct Placer {
-  Context& ctx;
-
-  template <int Width, class... Parts>
-  void operator()(std::vector<TensorView>& views, Vector<Width>& weight, const Parts&...) const {
-    for (TensorView& view : views) view.shape = {*elements_of(view.shape)};
-    weight.placed = place_vector(ctx, std::span<const TensorView>(views));
-  }
-  template <int Out, int In, class... Parts>
-  void operator()(std::vector<TensorView>& views, Weight<Out, In>& weight, const Parts&... shape) const {
-    for (TensorView& view : views) view.shape = {*elements_of(view.shape) / In, In};
-    Fusion fusion = Fusion::stacked;
-    ((fusion = fusion_of(shape, fusion)), ...);
-    weight.placed = place_matrix(ctx, std::span<const TensorView>(views), fusion);
-  }
-  template <int Width>
-  void operator()(std::vector<TensorView>& views, Table<Width>& weight) const {
-    weight.placed = place_table(ctx, views.front());
-  }
-
- private:
-  static Fusion fusion_of(Fusion fusion, Fusion) { return fusion; }
-  template <class Other>
-  static Fusion fusion_of(const Other&, Fusion otherwise) {
-    return otherwise;
-  }
-};
-
 /// Missing, misshapen and unexpected tensors, a line each; empty if all is well.
-template <VlmConfig C>
-std::string tensor_differences(const Vlm<C>& vlm, const FolderWeights& files) {
+inline std::string tensor_differences(const std::vector<WeightSlot>& slots, const ModelFacts& facts, const FolderWeights& files) {
   std::string differences;
   std::set<std::string> known;
-  const Expectation expectation{vlm.facts.format, vlm.facts.vocab_rows};
-  Vlm<C>::each_weight(vlm, [&](const char* module, int layer, const char* part, const auto& weight, auto... shape) {
-    for (const ExpectedTensor& expected : expectation(module, layer, part, weight, shape...)) {
+  for (const WeightSlot& slot : slots) {
+    const std::vector<ExpectedTensor> pieces = expected_tensors(slot, facts);
+    const TensorView* first = files.find(pieces[0].name);
+    for (const ExpectedTensor& expected : pieces) {
       known.insert(expected.name);
       const TensorView* found = files.find(expected.name);
       if (found == nullptr) {
-        const bool tied = vlm.facts.tied_head && std::string_view(part) == "head.weight";
-        if (!tied) differences += "\n  " + expected.name + ": expected " + shape_text(expected.shape) + ", found none";
+        if (!is_tied_head(slot, facts)) differences += "\n  " + expected.name + ": expected " + shape_text(expected.shape) + ", found none";
       } else if (found->shape != expected.shape) {
         differences += "\n  " + expected.name + ": expected " + shape_text(expected.shape) + ", found " + shape_text(found->shape);
       } else if (!scalar_kind(found->dtype)) {
         differences += "\n  " + expected.name + ": expected F32, BF16 or F16, found " + std::string(name_of(found->dtype));
+      } else if (slot.matrix != nullptr && first != nullptr && scalar_kind(first->dtype) && found->dtype != first->dtype) {
+        differences += "\n  " + expected.name + ": expected " + std::string(name_of(first->dtype)) + " like " + pieces[0].name + ", found " +
+                       std::string(name_of(found->dtype));
       }
     }
-  });
+  }
   for (const auto& [name, view] : files.views()) {
     if (!known.contains(name)) differences += "\n  " + name + ": expected none, found " + shape_text(view->shape);
   }
   return differences;
+}
+
+/// Places one weight from the views of its pieces, whatever their file shapes.
+template <PlaceOps Context>
+void place(Context& ctx, const WeightSlot& slot, std::vector<TensorView> views) {
+  for (TensorView& view : views) {
+    const std::int64_t elements = *elements_of(view.shape);
+    view.shape = slot.in > 0 ? Shape{elements / slot.in, slot.in} : Shape{elements};
+  }
+  if (slot.matrix != nullptr) *slot.matrix = place_matrix(ctx, std::span<const TensorView>(views), slot.fusion);
+  if (slot.vector != nullptr) *slot.vector = place_vector(ctx, std::span<const TensorView>(views));
+  if (slot.table != nullptr) *slot.table = place_table(ctx, views.front());
+}
+
+/// Source: find(name) gives a tensor that is known to be there, release(view) lets it go.
+template <PlaceOps Context, class Source>
+void place_all(Context& ctx, const std::vector<WeightSlot>& slots, const ModelFacts& facts, const Source& source, std::int64_t bytes_total,
+               const ProgressCallback& progress) {
+  std::int64_t bytes_done = 0;
+  std::vector<TensorView> views;
+  for (const WeightSlot& slot : slots) {
+    views.clear();
+    for (const ExpectedTensor& expected : expected_tensors(slot, facts)) {
+      if (progress) progress({bytes_done, bytes_total, expected.name});
+      const TensorView* view = source.find(expected.name);
+      if (view == nullptr) view = source.find(std::string(find_tensor_name("language.embedding.weight")->github[0]));
+      views.push_back(*view);
+    }
+    place(ctx, slot, views);
+    for (const TensorView& view : views) {
+      source.release(view);
+      bytes_done += std::int64_t(view.bytes.size());
+    }
+  }
+  if (progress) progress({bytes_total, bytes_total, {}});
 }
 
 }  // namespace detail
@@ -167,27 +198,7 @@ std::string tensor_differences(const Vlm<C>& vlm, const FolderWeights& files) {
 /// Places every weight of `vlm`, whose facts are set, from `source`: anything with find(name) and release(view).
 template <VlmConfig C, PlaceOps Context, class Source>
 void place_weights(Context& ctx, const Source& source, std::int64_t bytes_total, Vlm<C>& vlm, const ProgressCallback& progress = {}) {
-  const detail::Expectation expectation{vlm.facts.format, vlm.facts.vocab_rows};
-  const detail::Placer<Context> place{ctx};
-  std::int64_t bytes_done = 0;
-  Vlm<C>::each_weight(vlm, [&](const char* module, int layer, const char* part, auto& weight, auto... shape) {
-    std::vector<TensorView> views;
-    std::string name;
-    for (const detail::ExpectedTensor& expected : expectation(module, layer, part, weight, shape...)) {
-      name = expected.name;
-      const TensorView* view = source.find(name);
-      // A tied head is the embedding once more, in a matrix's layout.
-      if (view == nullptr) view = source.find(std::string(detail::table_row("language.embedding.weight").github[0]));
-      views.push_back(*view);
-    }
-    const std::vector<TensorView> pieces = views;
-    place(views, weight, shape...);
-    for (const TensorView& piece : pieces) {
-      source.release(piece);
-      bytes_done += std::int64_t(piece.bytes.size());
-    }
-    if (progress) progress({bytes_done, bytes_total, name});
-  });
+  detail::place_all(ctx, detail::weight_slots(vlm), vlm.facts, source, bytes_total, progress);
 }
 
 namespace detail {
@@ -266,7 +277,7 @@ Vlm<C> load_weights(Context& ctx, const std::filesystem::path& folder, const Che
   Vlm<C> vlm;
   vlm.facts = config.facts;
   const FolderWeights files(folder);
-  if (const std::string differences = detail::tensor_differences(vlm, files); !differences.empty())
+  if (const std::string differences = detail::tensor_differences(detail::weight_slots(vlm), vlm.facts, files); !differences.empty())
     fail<ConfigError>(folder.string(), ": tensors differ from the type:", differences);
   std::int64_t bytes = 0;
   for (const auto& [name, view] : files.views()) bytes += std::int64_t(view->bytes.size());

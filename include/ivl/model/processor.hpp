@@ -1,5 +1,6 @@
 // What stands between a user's pictures and words and the model's tiles and tokens. Needs no weights.
 #pragma once
+#include <algorithm>
 #include <filesystem>
 #include <optional>
 #include <span>
@@ -17,6 +18,12 @@
 
 namespace ivl {
 
+/// The question with a mark for each picture before it, unless it places them itself.
+inline std::string with_picture_marks(std::string_view question, int pictures) {
+  if (pictures == 0 || question.find(image_mark) != question.npos) return std::string(question);
+  return (pictures == 1 ? std::string("<image>\n") : image_marks(pictures)).append(question);
+}
+
 /// The texts and numbers of a checkpoint folder, without its weights. Const after construction.
 class Processor {
  public:
@@ -30,10 +37,11 @@ class Processor {
   PromptStyle style() const { return style_; }
   const std::vector<int>& stop_ids() const { return stop_ids_; }
 
-  /// The checkpoint's own tile rules.
-  TileRules tile_rules() const {
+  /// The checkpoint's own tile rules, or the same with another limit.
+  TileRules tile_rules(std::optional<int> max_tiles = {}) const {
     const ImageFacts& image = config_.facts.image;
-    return {.tile_px = config_.vlm.vit.tile_px, .min_tiles = image.min_tiles, .max_tiles = image.max_tiles, .thumbnail = image.thumbnail};
+    const int most = max_tiles.value_or(image.max_tiles);
+    return {.tile_px = config_.vlm.vit.tile_px, .min_tiles = std::min(image.min_tiles, most), .max_tiles = most, .thumbnail = image.thumbnail};
   }
 
   /// <IMG_CONTEXT> tokens of a picture.

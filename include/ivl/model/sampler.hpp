@@ -61,8 +61,8 @@ class Sampler {
 
  private:
   int draw_from_distribution(std::span<float> logits, float largest) {
-    const float scale = 1 / options_.temperature;
-    const auto weight = [&](int id) { return std::exp((logits[std::size_t(id)] - largest) * scale); };
+    // Divided, since the inverse of the smallest temperatures is infinite.
+    const auto weight = [&](int id) { return std::exp((logits[std::size_t(id)] - largest) / options_.temperature); };
     const auto more_likely = [&](int a, int b) {
       const float la = logits[std::size_t(a)], lb = logits[std::size_t(b)];
       return la > lb || (la == lb && a < b);

@@ -10,22 +10,13 @@
 #include <utility>
 #include <vector>
 
+#include "ivl/model/chat_options.hpp"
 #include "ivl/model/kv.hpp"
 #include "ivl/model/sampler.hpp"
 #include "ivl/ops/memory.hpp"
 #include "ivl/text/stream_decoder.hpp"
 
 namespace ivl {
-
-struct GenerationOptions {
-  int max_new_tokens = 1024;  ///< fewer where the context ends
-  SamplingOptions sampling = {};
-  std::vector<int> stop_ids = {};              ///< tokens that end the answer
-  std::vector<std::string> stop_strings = {};  ///< texts that end the answer; not part of it
-};
-
-/// Receives text as soon as it is certain: whole characters, no part of a stop string.
-using TextCallback = std::function<void(std::string_view)>;
 
 enum class Finish : std::uint8_t { running, stop_token, stop_string, length };
 

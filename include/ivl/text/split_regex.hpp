@@ -71,6 +71,7 @@ class SplitRegex {
     for (std::size_t at = 0; at < pattern.size(); ++at) {
       const char c = pattern[at];
       if (c != '\\') {
+        if (in_class && c == '[') fail<FileError>("pre_tokenizer: [ inside [...] is not implemented (", pattern, ")");
         in_class = in_class ? c != ']' : c == '[';
         out += c;
         continue;

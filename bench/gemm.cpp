@@ -1,0 +1,132 @@
+// Matrix products of InternVL3.5-1B in bf16, each beside its ceiling, which is sampled in turns with it:
+// many rows beside arithmetic alone, one row beside reading memory.
+//
+//   bench_gemm [--threads N] [--json]
+#include <cstdio>
+#include <cstring>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "bench/ceilings.hpp"
+#include "ivl/cpu/linear.hpp"
+#include "ivl/cpu/place.hpp"
+
+namespace {
+
+using namespace ivl;
+
+struct Product {
+  const char* name;
+  int rows, in, out;
+  EpilogueKind epilogue = EpilogueKind::store;
+};
+
+constexpr Product products[] = {
+    {"vision_qkv", 1025, 1024, 3072},
+    {"vision_proj", 1025, 1024, 1024, EpilogueKind::add},
+    {"vision_fc1", 1025, 1024, 4096, EpilogueKind::gelu},
+    {"vision_fc2", 1025, 4096, 1024, EpilogueKind::add},
+    {"prefill_qkv", 512, 1024, 4096},
+    {"prefill_o", 512, 2048, 1024, EpilogueKind::add},
+    {"prefill_gate_up", 512, 1024, 6144, EpilogueKind::swi_glu},
+    {"prefill_down", 512, 3072, 1024, EpilogueKind::add},
+    {"decode_qkv", 1, 1024, 4096},
+    {"decode_o", 1, 2048, 1024, EpilogueKind::add},
+    {"decode_gate_up", 1, 1024, 6144, EpilogueKind::swi_glu},
+    {"decode_down", 1, 3072, 1024, EpilogueKind::add},
+    {"decode_4_gate_up", 4, 1024, 6144, EpilogueKind::swi_glu},
+    {"decode_8_gate_up", 8, 1024, 6144, EpilogueKind::swi_glu},
+    {"head", 1, 1024, 151936},
+};
+
+constexpr int samples = 15;
+
+struct Result {
+  double median, ceiling;
+  const char* unit;
+};
+
+std::vector<bf16> random_values(std::int64_t number) {
+  std::vector<bf16> values(static_cast<std::size_t>(number));
+  std::uint32_t state = 1;
+  for (bf16& value : values) {
+    state = state * 1664525 + 1013904223;
+    value = round_to<bf16>(float(std::int32_t(state)) * 0x1p-31f);
+  }
+  return values;
+}
+
+Result measure(cpu::Context& ctx, bench::ReadCeiling& reads, const Product& product) {
+  const bool gated = product.epilogue == EpilogueKind::swi_glu, few = product.rows <= 8;
+  const int width = gated ? product.out / 2 : product.out;
+  const std::vector<bf16> values = random_values(std::int64_t(product.out) * product.in);
+  const auto bytes = std::as_bytes(std::span(values));
+  const std::size_t half = bytes.size() / 2;
+  const TensorView whole{Dtype::bf16, {product.out, product.in}, bytes};
+  const TensorView parts[] = {{Dtype::bf16, {product.out / 2, product.in}, bytes.first(half)},
+                              {Dtype::bf16, {product.out / 2, product.in}, bytes.last(half)}};
+  // One row after the other meets weights that are no longer in any cache, as in a model.
+  const std::int64_t copies = few ? std::max<std::int64_t>(1, (std::int64_t(768) << 20) / std::int64_t(bytes.size())) : 1;
+  std::vector<PlacedMatrix> weights;
+  for (std::int64_t copy = 0; copy < copies; ++copy) {
+    weights.push_back(place_matrix(ctx, gated ? std::span(parts) : std::span(&whole, 1),
+                                   gated ? Fusion::interleaved : Fusion::stacked));
+  }
+  const std::vector<bf16> x = random_values(std::int64_t(product.rows) * product.in);
+  std::vector<bf16> y(std::size_t(product.rows) * std::size_t(width), bf16{0});
+  const auto all = [&] {
+    for (const PlacedMatrix& w : weights) {
+      linear(ctx, Rows<const bf16>(x.data(), product.rows, product.in), w, Epilogue{product.epilogue, nullptr, nullptr},
+             Rows<bf16>(y.data(), product.rows, width));
+    }
+  };
+  const double work = few ? double(copies) * double(bytes.size())
+                          : 2.0 * product.rows * double(product.in) * double(product.out);
+  std::vector<double> speeds, ceilings;
+  all();
+  for (int sample = 0; sample < samples; ++sample) {
+    ceilings.push_back(few ? reads.sample() : bench::arithmetic_sample(ctx));
+    speeds.push_back(work / bench::seconds_of(all));
+  }
+  return {bench::median(speeds) * 1e-9, bench::median(ceilings) * 1e-9, few ? "GB/s" : "GFLOP/s"};
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  int threads = int(std::thread::hardware_concurrency());
+  bool json = false;
+  std::string_view only;
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view flag = argv[i];
+    if (flag == "--json") {
+      json = true;
+    } else if (flag == "--threads" && i + 1 < argc) {
+      threads = std::stoi(argv[++i]);
+    } else if (flag == "--only" && i + 1 < argc) {
+      only = argv[++i];
+    } else {
+      std::fprintf(stderr, "bench_gemm: unknown or incomplete flag %s; expected [--threads N] [--only NAME] [--json]\n", argv[i]);
+      return 1;
+    }
+  }
+  cpu::Context ctx(threads);
+  bench::ReadCeiling reads(ctx);
+  if (!json) {
+    std::printf("%s, %d threads; ceilings: reading memory, %s\n%-18s %5s %6s %6s %10s %10s  %s\n", name_of(ctx.level()).data(),
+                ctx.threads(), bench::arithmetic_name(), "product", "rows", "in", "out", "median", "ceiling", "share");
+  }
+  for (const Product& product : products) {
+    if (std::string_view(product.name).find(only) == std::string_view::npos) continue;
+    const Result result = measure(ctx, reads, product);
+    if (json) {
+      std::printf("{\"name\": \"gemm_%s\", \"median\": %.1f, \"unit\": \"%s\", \"ceiling\": %.1f, \"share\": %.3f}\n", product.name,
+                  result.median, result.unit, result.ceiling, result.median / result.ceiling);
+    } else {
+      std::printf("%-18s %5d %6d %6d %10.1f %10.1f  %4.0f %% (%s)\n", product.name, product.rows, product.in, product.out,
+                  result.median, result.ceiling, 100 * result.median / result.ceiling, result.unit);
+    }
+    std::fflush(stdout);
+  }
+}

@@ -1,0 +1,37 @@
+# Finds what ivl's headers include; used by ivl's own build and by its installed package. Debian has no CMake packages
+# for PCRE2, utf8proc and stb, so these are found by their files. Sets ivl_missing to the names of what is not there.
+set(ivl_missing "")
+find_package(Threads REQUIRED)
+
+find_package(nlohmann_json 3.11 QUIET CONFIG)
+if(NOT nlohmann_json_FOUND)
+  list(APPEND ivl_missing nlohmann_json)
+endif()
+
+# ivl_find(name header [library]): the imported target ivl::name.
+function(ivl_find name header)
+  set(library ${ARGN})
+  if(TARGET ivl::${name})
+    return()
+  endif()
+  string(TOUPPER ${name} upper)
+  find_path(IVL_${upper}_INCLUDE_DIR ${header})
+  if(library)
+    find_library(IVL_${upper}_LIBRARY ${library})
+    mark_as_advanced(IVL_${upper}_LIBRARY)
+  endif()
+  mark_as_advanced(IVL_${upper}_INCLUDE_DIR)
+  if(NOT IVL_${upper}_INCLUDE_DIR OR (library AND NOT IVL_${upper}_LIBRARY))
+    set(ivl_missing ${ivl_missing} ${name} PARENT_SCOPE)
+    return()
+  endif()
+  add_library(ivl::${name} INTERFACE IMPORTED GLOBAL)
+  target_include_directories(ivl::${name} SYSTEM INTERFACE ${IVL_${upper}_INCLUDE_DIR})
+  if(library)
+    target_link_libraries(ivl::${name} INTERFACE ${IVL_${upper}_LIBRARY})
+  endif()
+endfunction()
+
+ivl_find(pcre2 pcre2.h pcre2-8)
+ivl_find(utf8proc utf8proc.h utf8proc)
+ivl_find(stb stb/stb_image.h)

@@ -1,0 +1,8 @@
+include(${CMAKE_CURRENT_LIST_DIR}/dependencies.cmake)
+if(ivl_missing)
+  list(JOIN ivl_missing ", " ivl_missing)
+  set(ivl_FOUND FALSE)
+  set(ivl_NOT_FOUND_MESSAGE "ivl needs ${ivl_missing}")
+  return()
+endif()
+include(${CMAKE_CURRENT_LIST_DIR}/ivl-targets.cmake)

@@ -1,0 +1,94 @@
+// Flags and messages that the examples share.
+#pragma once
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <exception>
+#include <string>
+#include <thread>
+#include <unistd.h>
+
+#include "any_chat.hpp"
+
+/// Flags about how to generate. Unset ones follow the checkpoint's generation_config.json.
+struct SamplingFlags {
+  std::optional<float> temperature, top_p, repetition_penalty;
+  std::optional<int> top_k;
+  float min_p = 0;
+  std::uint64_t seed = 0;
+  int max_new_tokens = 1024;
+  std::vector<std::string> stop;
+
+  void add_to(CLI::App& app) {
+    app.add_option("--temperature", temperature, "0 is greedy (default: what the checkpoint proposes, mostly greedy)");
+    app.add_option("--top-k", top_k, "draw from the K most probable tokens; 0: all");
+    app.add_option("--top-p", top_p, "draw from the most probable tokens that hold this much");
+    app.add_option("--min-p", min_p, "leave out tokens less probable than this, relative to the most probable");
+    app.add_option("--repetition-penalty", repetition_penalty, "above 1: tokens already used become less likely");
+    app.add_option("--seed", seed, "of the sampler")->capture_default_str();
+    app.add_option("--max-new-tokens", max_new_tokens, "longest answer")->capture_default_str();
+    app.add_option("--stop", stop, "text that ends the answer; repeat for several");
+  }
+
+  ivl::GenerationOptions options(const ivl::SamplingFacts& facts) const {
+    ivl::GenerationOptions generation;
+    generation.max_new_tokens = max_new_tokens;
+    generation.stop_strings = stop;
+    ivl::SamplingOptions& sampling = generation.sampling;
+    sampling.temperature = temperature.value_or(facts.sample ? facts.temperature : 0);
+    sampling.top_k = top_k.value_or(facts.top_k);
+    sampling.top_p = top_p.value_or(facts.top_p);
+    sampling.min_p = min_p;
+    sampling.repetition_penalty = repetition_penalty.value_or(facts.repetition_penalty);
+    sampling.seed = seed;
+    return generation;
+  }
+};
+
+/// Flags about which model, and how it sees and runs.
+struct ModelFlags {
+  std::string checkpoint;
+  ivl::ChatOptions chat;
+  int threads = int(std::thread::hardware_concurrency());
+
+  void add_to(CLI::App& app) {
+    app.add_option("--checkpoint", checkpoint, "folder of a published checkpoint (config.json, tokenizer, safetensors)")->required();
+    app.add_option("--system", chat.system, "system message (default: the checkpoint's own)");
+    app.add_option("--max-tiles", chat.max_tiles, "most tiles of a picture, the thumbnail not counted (default: the checkpoint's own)");
+    app.add_option("--context", chat.kv_tokens, "room for the conversation in tokens")->capture_default_str();
+    app.add_option("--threads", threads, "CPU threads")->capture_default_str()->check(CLI::Range(1, 1024));
+  }
+};
+
+inline void print_progress(const ivl::LoadProgress& progress) {
+  if (!isatty(2)) return;
+  std::fprintf(stderr, "\rloading: %3d %%", int(100 * progress.bytes_done / std::max<std::int64_t>(1, progress.bytes_total)));
+  if (progress.bytes_done == progress.bytes_total) std::fprintf(stderr, "\r               \r");
+}
+
+inline void print_text(std::string_view text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fflush(stdout);
+}
+
+inline void print_statistics(const ivl::AnswerStatistics& s) {
+  const int prefilled = s.prompt_tokens - s.cached_tokens;
+  std::fprintf(stderr, "tiles %d in %.0f ms; prompt %d tokens (%d kept from earlier) in %.0f ms, %.0f tok/s; first token after %.0f ms; ",
+               s.tiles, 1e3 * s.vision_s, s.prompt_tokens, s.cached_tokens, 1e3 * s.prefill_s, prefilled / s.prefill_s,
+               1e3 * (s.vision_s + s.prefill_s));
+  // The first token comes out of prefill.
+  if (s.new_tokens > 1 && s.decode_s > 0) std::fprintf(stderr, "%d tokens, %.1f tok/s\n", s.new_tokens, (s.new_tokens - 1) / s.decode_s);
+  else std::fprintf(stderr, "%d tokens\n", s.new_tokens);
+}
+
+/// Runs an example's body; an error becomes one line and exit code 1.
+template <class Body>
+int run_example(Body&& body) {
+  try {
+    body();
+    return 0;
+  } catch (const std::exception& error) {
+    std::fflush(stdout);
+    std::fprintf(stderr, "error: %s\n", error.what());
+    return 1;
+  }
+}

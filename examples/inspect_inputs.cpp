@@ -1,0 +1,71 @@
+// What the model really sees: the prompt, its tokens, and the tiles of the pictures. Needs no weights.
+#include <CLI/CLI.hpp>
+#include <fstream>
+#include <iostream>
+
+#include "ivl/image/decode.hpp"
+#include "ivl/image/tiles.hpp"
+#include "ivl/io/safetensors.hpp"
+#include "ivl/model/processor.hpp"
+
+using ivl::Json;
+
+/// One JSON string a line in, one JSON array of ids a line out.
+static void encode_lines(const ivl::Processor& processor, const std::string& file) {
+  std::ifstream in(file);
+  if (!in) ivl::fail<ivl::FileError>(file, ": cannot be opened");
+  std::string line;
+  for (int number = 1; std::getline(in, line); ++number) {
+    const Json text = ivl::parse_json(line, file + " line " + std::to_string(number));
+    if (!text.is_string()) ivl::fail<ivl::FileError>(file, " line ", number, ": expected a JSON string");
+    std::cout << Json(processor.tokenizer().encode(text.get<std::string>())) << '\n';
+  }
+}
+
+int main(int argc, char** argv) {
+  CLI::App app("Prints what the model sees as one JSON object: prompt, ids, and the tile grid of each picture.");
+  std::string checkpoint, question = "Describe the picture.", tiles_out, text_lines;
+  std::vector<std::string> files;
+  std::optional<std::string> system;
+  std::optional<int> max_tiles;
+  app.add_option("--checkpoint", checkpoint, "folder with config.json and tokenizer; weights are not read")->required();
+  app.add_option("--image", files, "PNG or JPEG; repeat for several pictures");
+  app.add_option("--question", question, "may place pictures itself with <image>")->capture_default_str();
+  app.add_option("--system", system, "system message (default: the checkpoint's own)");
+  app.add_option("--max-tiles", max_tiles, "most tiles of a picture, the thumbnail not counted (default: the checkpoint's own)");
+  app.add_option("--tiles-out", tiles_out, "writes every tile as uint8 [tiles, tile_px, tile_px, 3] to a safetensors file: image_0, image_1, ...");
+  app.add_option("--text-lines", text_lines, "instead: reads one JSON string a line, prints one JSON array of ids a line");
+  CLI11_PARSE(app, argc, argv);
+
+  try {
+    const auto processor = ivl::Processor::from_folder(checkpoint);
+    if (!text_lines.empty()) return encode_lines(processor, text_lines), 0;
+
+    ivl::ThreadPool pool;
+    const ivl::TileRules rules = processor.tile_rules(max_tiles);
+    std::vector<ivl::Tiles> tiles;
+    std::vector<int> tokens;
+    Json images = Json::array();
+    for (const std::string& file : files) {
+      const ivl::Image picture = ivl::read_image(file);
+      tiles.push_back(ivl::make_tiles(pool, picture, rules));
+      tokens.push_back(processor.tokens_of(picture, rules));
+      images.push_back({{"width", picture.width}, {"height", picture.height}, {"tiles", tiles.back().count},
+                        {"grid", {tiles.back().grid.columns, tiles.back().grid.rows}}});
+    }
+    const std::string prompt = processor.prompt(system, {}, ivl::with_picture_marks(question, int(files.size())), tokens);
+    std::cout << nlohmann::ordered_json{{"prompt", prompt}, {"ids", processor.tokenizer().encode(prompt)}, {"images", images}} << '\n';
+
+    if (!tiles_out.empty()) {
+      std::vector<ivl::NamedTensor> tensors;
+      for (std::size_t i = 0; i < tiles.size(); ++i) {
+        const ivl::Tiles& t = tiles[i];
+        tensors.push_back({"image_" + std::to_string(i), {ivl::Dtype::u8, {t.count, t.tile_px, t.tile_px, 3}, std::as_bytes(std::span(t.pixels))}});
+      }
+      ivl::write_safetensors(tiles_out, tensors);
+    }
+  } catch (const std::exception& error) {
+    std::cerr << "error: " << error.what() << '\n';
+    return 1;
+  }
+}

@@ -1,0 +1,267 @@
+// The names of every tensor of published checkpoints, written out as they stand in the published indices.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ivl/config/checkpoints.hpp"
+#include "ivl/model/load.hpp"
+
+namespace {
+
+using namespace ivl;
+
+struct Published {
+  std::string canonical, name;
+  Shape shape;
+  bool operator==(const Published&) const = default;
+};
+
+/// What a type wants of a folder, in the order in which it is loaded.
+template <VlmConfig C>
+std::vector<Published> wanted(FolderFormat format, int vocab_rows) {
+  static Vlm<C> vlm;
+  ModelFacts facts;
+  facts.format = format;
+  facts.vocab_rows = vocab_rows;
+  std::vector<Published> list;
+  for (const detail::WeightSlot& slot : detail::weight_slots(vlm)) {
+    for (const auto& tensor : detail::expected_tensors(slot, facts)) list.push_back({slot.canonical, tensor.name, tensor.shape});
+  }
+  return list;
+}
+
+/// Of a list, what belongs to one block, or to none (-1).
+std::vector<Published> part(const std::vector<Published>& all, std::string_view prefix) {
+  std::vector<Published> some;
+  for (const Published& one : all) {
+    if (std::string_view(one.name).starts_with(prefix)) some.push_back(one);
+  }
+  return some;
+}
+
+void check_list(const std::vector<Published>& found, const std::vector<Published>& expected) {
+  CHECK(found.size() == expected.size());
+  for (const Published& one : expected) {
+    CAPTURE(one.name);
+    const auto at = std::find_if(found.begin(), found.end(), [&](const Published& other) { return other.name == one.name; });
+    REQUIRE(at != found.end());
+    CHECK(at->canonical == one.canonical);
+    CHECK(shape_text(at->shape) == shape_text(one.shape));
+  }
+}
+
+const std::vector<Published> qwen3_8b_layer{
+    {"language.blocks.#.norm1.weight", "language_model.model.layers.35.input_layernorm.weight", {4096}},
+    {"language.blocks.#.qkv.weight", "language_model.model.layers.35.self_attn.q_proj.weight", {4096, 4096}},
+    {"language.blocks.#.qkv.weight", "language_model.model.layers.35.self_attn.k_proj.weight", {1024, 4096}},
+    {"language.blocks.#.qkv.weight", "language_model.model.layers.35.self_attn.v_proj.weight", {1024, 4096}},
+    {"language.blocks.#.q_norm.weight", "language_model.model.layers.35.self_attn.q_norm.weight", {128}},
+    {"language.blocks.#.k_norm.weight", "language_model.model.layers.35.self_attn.k_norm.weight", {128}},
+    {"language.blocks.#.out.weight", "language_model.model.layers.35.self_attn.o_proj.weight", {4096, 4096}},
+    {"language.blocks.#.norm2.weight", "language_model.model.layers.35.post_attention_layernorm.weight", {4096}},
+    {"language.blocks.#.gate_up.weight", "language_model.model.layers.35.mlp.gate_proj.weight", {12288, 4096}},
+    {"language.blocks.#.gate_up.weight", "language_model.model.layers.35.mlp.up_proj.weight", {12288, 4096}},
+    {"language.blocks.#.down.weight", "language_model.model.layers.35.mlp.down_proj.weight", {4096, 12288}},
+};
+
+TEST_CASE("InternVL3.5-8B in the GitHub format has the tensors of its published index") {
+  const auto all = wanted<internvl3_5_8b>(FolderFormat::github, 151936);
+  std::int64_t bytes = 0;
+  for (const Published& one : all) bytes += 2 * *elements_of(one.shape);
+  CHECK(bytes == 17'056'636'928);
+  check_list(part(all, "language_model.model.layers.35."), qwen3_8b_layer);
+  check_list(part(all, "vision_model.encoder.layers.23."),
+             {
+                 {"vision.blocks.#.norm1.weight", "vision_model.encoder.layers.23.norm1.weight", {1024}},
+                 {"vision.blocks.#.norm1.bias", "vision_model.encoder.layers.23.norm1.bias", {1024}},
+                 {"vision.blocks.#.qkv.weight", "vision_model.encoder.layers.23.attn.qkv.weight", {3072, 1024}},
+                 {"vision.blocks.#.qkv.bias", "vision_model.encoder.layers.23.attn.qkv.bias", {3072}},
+                 {"vision.blocks.#.proj.weight", "vision_model.encoder.layers.23.attn.proj.weight", {1024, 1024}},
+                 {"vision.blocks.#.proj.bias", "vision_model.encoder.layers.23.attn.proj.bias", {1024}},
+                 {"vision.blocks.#.layer_scale1", "vision_model.encoder.layers.23.ls1", {1024}},
+                 {"vision.blocks.#.norm2.weight", "vision_model.encoder.layers.23.norm2.weight", {1024}},
+                 {"vision.blocks.#.norm2.bias", "vision_model.encoder.layers.23.norm2.bias", {1024}},
+                 {"vision.blocks.#.fc1.weight", "vision_model.encoder.layers.23.mlp.fc1.weight", {4096, 1024}},
+                 {"vision.blocks.#.fc1.bias", "vision_model.encoder.layers.23.mlp.fc1.bias", {4096}},
+                 {"vision.blocks.#.fc2.weight", "vision_model.encoder.layers.23.mlp.fc2.weight", {1024, 4096}},
+                 {"vision.blocks.#.fc2.bias", "vision_model.encoder.layers.23.mlp.fc2.bias", {1024}},
+                 {"vision.blocks.#.layer_scale2", "vision_model.encoder.layers.23.ls2", {1024}},
+             });
+  check_list(part(all, "vision_model.embeddings."),
+             {
+                 {"vision.patch_embedding.weight", "vision_model.embeddings.patch_embedding.weight", {1024, 3, 14, 14}},
+                 {"vision.patch_embedding.bias", "vision_model.embeddings.patch_embedding.bias", {1024}},
+                 {"vision.class_token", "vision_model.embeddings.class_embedding", {1, 1, 1024}},
+                 {"vision.positions", "vision_model.embeddings.position_embedding", {1, 1025, 1024}},
+             });
+  check_list(part(all, "mlp1."), {
+                                     {"projector.norm.weight", "mlp1.0.weight", {4096}},
+                                     {"projector.norm.bias", "mlp1.0.bias", {4096}},
+                                     {"projector.fc1.weight", "mlp1.1.weight", {4096, 4096}},
+                                     {"projector.fc1.bias", "mlp1.1.bias", {4096}},
+                                     {"projector.fc2.weight", "mlp1.3.weight", {4096, 4096}},
+                                     {"projector.fc2.bias", "mlp1.3.bias", {4096}},
+                                 });
+  const Published embedding{"language.embedding.weight", "language_model.model.embed_tokens.weight", {151936, 4096}};
+  check_list(part(all, "language_model.model.embed"), {embedding});
+  check_list(part(all, "language_model.model.norm"), {{"language.norm.weight", "language_model.model.norm.weight", {4096}}});
+  check_list(part(all, "language_model.lm_head"), {{"language.head.weight", "language_model.lm_head.weight", {151936, 4096}}});
+  CHECK(all.size() == 4 + 24 * 14 + 6 + 36 * 11 + 3);
+}
+
+TEST_CASE("InternVL3.5-8B in the HF format has the names that transformers publishes") {
+  const auto all = wanted<internvl3_5_8b>(FolderFormat::hf, 151936);
+  check_list(part(all, "language_model.model.layers.35."), qwen3_8b_layer);
+  check_list(part(all, "vision_tower.encoder.layer.23."),
+             {
+                 {"vision.blocks.#.norm1.weight", "vision_tower.encoder.layer.23.layernorm_before.weight", {1024}},
+                 {"vision.blocks.#.norm1.bias", "vision_tower.encoder.layer.23.layernorm_before.bias", {1024}},
+                 {"vision.blocks.#.qkv.weight", "vision_tower.encoder.layer.23.attention.q_proj.weight", {1024, 1024}},
+                 {"vision.blocks.#.qkv.weight", "vision_tower.encoder.layer.23.attention.k_proj.weight", {1024, 1024}},
+                 {"vision.blocks.#.qkv.weight", "vision_tower.encoder.layer.23.attention.v_proj.weight", {1024, 1024}},
+                 {"vision.blocks.#.qkv.bias", "vision_tower.encoder.layer.23.attention.q_proj.bias", {1024}},
+                 {"vision.blocks.#.qkv.bias", "vision_tower.encoder.layer.23.attention.k_proj.bias", {1024}},
+                 {"vision.blocks.#.qkv.bias", "vision_tower.encoder.layer.23.attention.v_proj.bias", {1024}},
+                 {"vision.blocks.#.proj.weight", "vision_tower.encoder.layer.23.attention.projection_layer.weight", {1024, 1024}},
+                 {"vision.blocks.#.proj.bias", "vision_tower.encoder.layer.23.attention.projection_layer.bias", {1024}},
+                 {"vision.blocks.#.layer_scale1", "vision_tower.encoder.layer.23.lambda_1", {1024}},
+                 {"vision.blocks.#.norm2.weight", "vision_tower.encoder.layer.23.layernorm_after.weight", {1024}},
+                 {"vision.blocks.#.norm2.bias", "vision_tower.encoder.layer.23.layernorm_after.bias", {1024}},
+                 {"vision.blocks.#.fc1.weight", "vision_tower.encoder.layer.23.mlp.fc1.weight", {4096, 1024}},
+                 {"vision.blocks.#.fc1.bias", "vision_tower.encoder.layer.23.mlp.fc1.bias", {4096}},
+                 {"vision.blocks.#.fc2.weight", "vision_tower.encoder.layer.23.mlp.fc2.weight", {1024, 4096}},
+                 {"vision.blocks.#.fc2.bias", "vision_tower.encoder.layer.23.mlp.fc2.bias", {1024}},
+                 {"vision.blocks.#.layer_scale2", "vision_tower.encoder.layer.23.lambda_2", {1024}},
+             });
+  check_list(part(all, "vision_tower.embeddings."),
+             {
+                 {"vision.patch_embedding.weight", "vision_tower.embeddings.patch_embeddings.projection.weight", {1024, 3, 14, 14}},
+                 {"vision.patch_embedding.bias", "vision_tower.embeddings.patch_embeddings.projection.bias", {1024}},
+                 {"vision.class_token", "vision_tower.embeddings.cls_token", {1, 1, 1024}},
+                 {"vision.positions", "vision_tower.embeddings.position_embeddings", {1, 1025, 1024}},
+             });
+  check_list(part(all, "multi_modal_projector."),
+             {
+                 {"projector.norm.weight", "multi_modal_projector.layer_norm.weight", {4096}},
+                 {"projector.norm.bias", "multi_modal_projector.layer_norm.bias", {4096}},
+                 {"projector.fc1.weight", "multi_modal_projector.linear_1.weight", {4096, 4096}},
+                 {"projector.fc1.bias", "multi_modal_projector.linear_1.bias", {4096}},
+                 {"projector.fc2.weight", "multi_modal_projector.linear_2.weight", {4096, 4096}},
+                 {"projector.fc2.bias", "multi_modal_projector.linear_2.bias", {4096}},
+             });
+  const Published embedding{"language.embedding.weight", "language_model.model.embed_tokens.weight", {151936, 4096}};
+  check_list(part(all, "language_model.model.embed"), {embedding});
+  check_list(part(all, "language_model.model.norm"), {{"language.norm.weight", "language_model.model.norm.weight", {4096}}});
+  check_list(part(all, "language_model.lm_head"), {{"language.head.weight", "language_model.lm_head.weight", {151936, 4096}}});
+  CHECK(all.size() == 4 + 24 * 18 + 6 + 36 * 11 + 3);
+}
+
+TEST_CASE("The 6B tower has norms of q and of k and no qkv bias; Qwen2.5 has the bias and no norms") {
+  for (const FolderFormat format : {FolderFormat::github, FolderFormat::hf}) {
+    const bool hf = format == FolderFormat::hf;
+    const auto all = wanted<internvl3_38b>(format, 151674);
+    const std::string block = hf ? "vision_tower.encoder.layer.44." : "vision_model.encoder.layers.44.";
+    const std::string attention = block + (hf ? "attention." : "attn.");
+    check_list(part(all, attention + "q_norm"), {{"vision.blocks.#.q_norm.weight", attention + "q_norm.weight", {3200}}});
+    check_list(part(all, attention + "k_norm"), {{"vision.blocks.#.k_norm.weight", attention + "k_norm.weight", {3200}}});
+    for (const char* absent : {"q_proj.bias", "qkv.bias"}) CHECK(part(all, attention + absent).empty());
+    for (const char* absent : {"norm1.bias", "norm2.bias", "layernorm_before.bias", "layernorm_after.bias"}) CHECK(part(all, block + absent).empty());
+    check_list(part(all, "language_model.model.layers.63.self_attn."),
+               {
+                   {"language.blocks.#.qkv.weight", "language_model.model.layers.63.self_attn.q_proj.weight", {5120, 5120}},
+                   {"language.blocks.#.qkv.weight", "language_model.model.layers.63.self_attn.k_proj.weight", {1024, 5120}},
+                   {"language.blocks.#.qkv.weight", "language_model.model.layers.63.self_attn.v_proj.weight", {1024, 5120}},
+                   {"language.blocks.#.qkv.bias", "language_model.model.layers.63.self_attn.q_proj.bias", {5120}},
+                   {"language.blocks.#.qkv.bias", "language_model.model.layers.63.self_attn.k_proj.bias", {1024}},
+                   {"language.blocks.#.qkv.bias", "language_model.model.layers.63.self_attn.v_proj.bias", {1024}},
+                   {"language.blocks.#.out.weight", "language_model.model.layers.63.self_attn.o_proj.weight", {5120, 5120}},
+               });
+  }
+}
+
+TEST_CASE("The pieces of a matrix come in the order q, k, v and gate, up") {
+  for (const FolderFormat format : {FolderFormat::github, FolderFormat::hf}) {
+    std::map<std::string, std::vector<std::string>> pieces;
+    for (const Published& one : wanted<internvl3_1b>(format, 151674)) {
+      if (one.name.find(".0.") != one.name.npos) pieces[one.canonical].push_back(one.name.substr(one.name.find(".0.") + 3));
+    }
+    using Names = std::vector<std::string>;
+    CHECK(pieces.at("language.blocks.#.qkv.weight") == Names{"self_attn.q_proj.weight", "self_attn.k_proj.weight", "self_attn.v_proj.weight"});
+    CHECK(pieces.at("language.blocks.#.qkv.bias") == Names{"self_attn.q_proj.bias", "self_attn.k_proj.bias", "self_attn.v_proj.bias"});
+    CHECK(pieces.at("language.blocks.#.gate_up.weight") == Names{"mlp.gate_proj.weight", "mlp.up_proj.weight"});
+    if (format == FolderFormat::hf)
+      CHECK(pieces.at("vision.blocks.#.qkv.weight") == Names{"attention.q_proj.weight", "attention.k_proj.weight", "attention.v_proj.weight"});
+  }
+}
+
+/// Calls check(canonical name, address of the placed weight) for the slots of a type.
+TEST_CASE("A weight goes where its name says") {
+  static Vlm<internvl3_38b> tower_6b;  // q and k norms of equal size
+  static Vlm<internvl3_5_8b> tower_300m;
+  std::map<std::string, const void*> first;
+  const auto collect = [&](auto& vlm) {
+    first.clear();
+    for (const detail::WeightSlot& slot : detail::weight_slots(vlm)) {
+      const void* to = slot.matrix ? static_cast<const void*>(slot.matrix) : slot.vector ? static_cast<const void*>(slot.vector) : slot.table;
+      first.emplace(slot.canonical, to);
+    }
+  };
+  collect(tower_6b);
+  const auto& block = tower_6b.vision.blocks[0];
+  CHECK(first.at("vision.blocks.#.q_norm.weight") == &block.query_gain.placed);
+  CHECK(first.at("vision.blocks.#.k_norm.weight") == &block.key_gain.placed);
+  CHECK(first.at("vision.blocks.#.norm1.weight") == &block.norm1_gain.placed);
+  CHECK(first.at("vision.blocks.#.norm2.weight") == &block.norm2_gain.placed);
+  CHECK(first.at("vision.blocks.#.layer_scale1") == &block.layer_scale1.placed);
+  CHECK(first.at("vision.blocks.#.layer_scale2") == &block.layer_scale2.placed);
+  CHECK(first.at("vision.blocks.#.proj.bias") == &block.proj_bias.placed);
+  CHECK(first.at("vision.blocks.#.fc2.bias") == &block.fc2_bias.placed);
+  CHECK(first.at("language.blocks.#.qkv.bias") == &tower_6b.language.blocks[0].qkv_bias.placed);
+  collect(tower_300m);
+  const auto& layer = tower_300m.language.blocks[0];
+  CHECK(first.at("vision.blocks.#.norm1.bias") == &tower_300m.vision.blocks[0].norm1_bias.placed);
+  CHECK(first.at("vision.blocks.#.norm2.bias") == &tower_300m.vision.blocks[0].norm2_bias.placed);
+  CHECK(first.at("vision.class_token") == &tower_300m.vision.class_token.placed);
+  CHECK(first.at("vision.patch_embedding.bias") == &tower_300m.vision.patch_bias.placed);
+  CHECK(first.at("language.blocks.#.q_norm.weight") == &layer.query_gain.placed);
+  CHECK(first.at("language.blocks.#.k_norm.weight") == &layer.key_gain.placed);
+  CHECK(first.at("language.blocks.#.norm1.weight") == &layer.norm1_gain.placed);
+  CHECK(first.at("language.blocks.#.norm2.weight") == &layer.norm2_gain.placed);
+  CHECK(first.at("language.norm.weight") == &tower_300m.language.norm_gain.placed);
+  CHECK(first.at("language.embedding.weight") == &tower_300m.language.embedding.placed);
+  CHECK(first.at("language.head.weight") == &tower_300m.language.head.placed);
+  CHECK(first.at("projector.norm.bias") == &tower_300m.projector.norm_bias.placed);
+  CHECK(first.at("projector.fc1.bias") == &tower_300m.projector.fc1_bias.placed);
+}
+
+TEST_CASE("No two rows of the table share a name, and every row is used") {
+  std::set<std::string_view> canonical, github, hf;
+  for (const TensorName& row : tensor_names) {
+    CHECK(canonical.insert(row.canonical).second);
+    for (const std::string_view name : row.github) CHECK((name.empty() || github.insert(name).second));
+    for (const std::string_view name : file_names(row, FolderFormat::hf)) CHECK((name.empty() || hf.insert(name).second));
+  }
+  for (const Published& one : wanted<internvl3_38b>(FolderFormat::hf, 10)) canonical.erase(one.canonical);
+  for (const Published& one : wanted<internvl3_5_8b>(FolderFormat::hf, 10)) canonical.erase(one.canonical);
+  CHECK(canonical.empty());
+  CHECK(find_tensor_name("language.blocks.#.none") == nullptr);
+}
+
+TEST_CASE("In-memory spellings become the published ones, and nothing else changes") {
+  CHECK(published_name("model.vision_tower.encoder.layer.3.lambda_1") == "vision_tower.encoder.layer.3.lambda_1");
+  CHECK(published_name("model.multi_modal_projector.linear_1.bias") == "multi_modal_projector.linear_1.bias");
+  CHECK(published_name("model.language_model.layers.0.mlp.up_proj.weight") == "language_model.model.layers.0.mlp.up_proj.weight");
+  CHECK(published_name("lm_head.weight") == "language_model.lm_head.weight");
+  for (const char* name : {"language_model.model.norm.weight", "vision_model.encoder.layers.0.ls1", "model.norm.weight", "mlp1.0.weight",
+                           "language_model.lm_head.weight"}) {
+    CHECK(published_name(name) == name);
+  }
+}
+
+}  // namespace

@@ -1,0 +1,174 @@
+#include "ivl/image/decode.hpp"
+
+#include <doctest/doctest.h>
+
+#include <string>
+
+#include "tests/image/golden.hpp"
+#include "tests/io/temporary_folder.hpp"
+
+namespace {
+
+using namespace ivl;
+using test::error_of;
+
+std::span<const std::byte> bytes_of(const std::string& text) { return std::as_bytes(std::span(text)); }
+
+std::string big_endian(std::uint32_t value, int bytes = 4) {
+  std::string text;
+  for (int i = bytes - 1; i >= 0; --i) text += char(value >> 8 * i & 255);
+  return text;
+}
+
+/// Checksums are not looked at, so they are not made.
+std::string chunk(const std::string& type, const std::string& data) {
+  return big_endian(std::uint32_t(data.size())) + type + data + "sums";
+}
+
+/// A PNG; `rows` (filter bytes included) are stored, not compressed.
+std::string png(std::uint32_t width, std::uint32_t height, int bits, int colour_type, const std::string& rows,
+                const std::string& more = "") {
+  const auto size = std::uint32_t(rows.size());
+  const std::string stored = std::string("\x78\x01\x01", 3) + char(size & 255) + char(size >> 8 & 255) +
+                             char(~size & 255) + char(~size >> 8 & 255) + rows + "sums";
+  return "\x89PNG\r\n\x1a\n" +
+         chunk("IHDR", big_endian(width) + big_endian(height) + char(bits) + char(colour_type) + std::string(3, '\0')) +
+         more + chunk("IDAT", stored) + chunk("IEND", "");
+}
+
+std::string golden_file(const char* name) {
+  const std::vector<std::byte> bytes = test::bytes_of_file(test::pixels_folder / name);
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+std::string error_of_decoding(const std::string& file) {
+  return error_of<ImageError>([&] { (void)decode_image(bytes_of(file), "x.img"); });
+}
+
+TEST_CASE("JPEG files are decoded as by libjpeg-turbo, but for roundings") {
+  // Each inverse DCT is within 1 of the exact level; chroma upsampling rounds once more, so chroma is within 2 and
+  // blue, its largest user, within 1 + 1.772 * 2 + 0.5 of a rounding: 6 after the other decoder's own rounding.
+  int compared = 0;
+  for (const Json& golden : test::golden_pixels()["images"]) {
+    if (!golden.contains("decoded")) continue;
+    CAPTURE(golden["file"]);
+    const Image found = read_image(test::pixels_folder / golden["file"].get<std::string>());
+    const Image wanted = read_image(test::pixels_folder / golden["decoded"].get<std::string>());
+    REQUIRE(found.width == wanted.width);
+    REQUIRE(found.height == wanted.height);
+    for (std::size_t i = 0; i < wanted.rgb.size(); ++i) REQUIRE(std::abs(int(found.rgb[i]) - int(wanted.rgb[i])) <= 6);
+    ++compared;
+  }
+  CHECK(compared >= 10);
+}
+
+TEST_CASE("16-bit grey is clipped, other 16-bit pictures keep the upper byte, alpha is dropped") {
+  const Image grey = decode_image(bytes_of(png(2, 1, 16, 0, std::string("\0\0\x07\x01\x00", 5))), "grey");
+  CHECK(grey.rgb == std::vector<std::uint8_t>{7, 7, 7, 255, 255, 255});
+  const Image grey_alpha = decode_image(bytes_of(png(1, 1, 16, 4, std::string("\0\x12\x34\0\0", 5))), "grey, alpha");
+  CHECK(grey_alpha.rgb == std::vector<std::uint8_t>{0x12, 0x12, 0x12});
+  const Image rgb = decode_image(bytes_of(png(1, 1, 16, 2, std::string("\0\x01\xff\x80\x00\xfe\x01", 7))), "rgb");
+  CHECK(rgb.rgb == std::vector<std::uint8_t>{1, 0x80, 0xfe});
+  const Image rgba = decode_image(bytes_of(png(1, 1, 8, 6, std::string("\0\x01\x02\x03\0", 5))), "rgba");
+  CHECK(rgba.rgb == std::vector<std::uint8_t>{1, 2, 3});
+}
+
+TEST_CASE("an index beyond a palette is black, never what lay in memory") {
+  const std::string rows("\0\x00\x01\x02\xff", 5);
+  const Image image =
+      decode_image(bytes_of(png(4, 1, 8, 3, rows, chunk("PLTE", "abcdef") + chunk("tRNS", "\x80"))), "palette");
+  CHECK(image.rgb == std::vector<std::uint8_t>{'a', 'b', 'c', 'd', 'e', 'f', 0, 0, 0, 0, 0, 0});
+  const Image four =
+      decode_image(bytes_of(png(4, 1, 2, 3, std::string("\0\x1b", 2), chunk("PLTE", "abcdefghijkl"))), "2 bits");
+  CHECK(four.rgb == std::vector<std::uint8_t>{'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l'});
+}
+
+TEST_CASE("every cut of a PNG or a JPEG is an error that names the file") {
+  for (const char* name : {"rgb_interlaced_3x2.png", "palette_2bit_43x31.png", "jpeg_1x1.jpg",
+                           "jpeg_progressive_420_133x75.jpg", "jpeg_restart_markers_160x100.jpg"}) {
+    CAPTURE(name);
+    const std::string whole = golden_file(name);
+    REQUIRE(error_of_decoding(whole) == "");
+    for (std::size_t bytes = 0; bytes < whole.size(); ++bytes) {
+      CAPTURE(bytes);
+      REQUIRE(error_of_decoding(whole.substr(0, bytes)).starts_with("x.img: "));
+    }
+  }
+  const std::string jpeg = golden_file("jpeg_161x96.jpg");
+  CHECK(error_of_decoding(jpeg.substr(0, 1000)) ==
+        "x.img: truncated: expected 1 bytes of image data (no end-of-image marker) at 1000, found 0");
+}
+
+TEST_CASE("absurd sizes are refused before anything is decoded") {
+  CHECK(error_of_decoding(png(60000, 60000, 8, 2, "x")) ==
+        "x.img: expected at most 16384 pixels a side and 134217728 in all, found 60000 x 60000");
+  CHECK(error_of_decoding(png(16000, 16000, 8, 2, "x")) ==
+        "x.img: expected at most 16384 pixels a side and 134217728 in all, found 16000 x 16000");
+  CHECK(error_of_decoding(png(0, 5, 8, 2, "x")) == "x.img: expected at least one pixel, found 0 x 5");
+  CHECK(error_of_decoding(png(5, 0xffffffff, 8, 2, "x")) ==
+        "x.img: expected at most 16384 pixels a side and 134217728 in all, found 5 x 4294967295");
+  std::string jpeg = golden_file("jpeg_1x1.jpg");
+  const std::size_t frame = jpeg.find("\xff\xc0");
+  REQUIRE(frame != jpeg.npos);
+  CHECK(error_of_decoding(std::string(jpeg).replace(frame + 5, 4, "\xea\x60\xea\x60")) ==
+        "x.img: expected at most 16384 pixels a side and 134217728 in all, found 60000 x 60000");
+  CHECK(error_of_decoding(std::string(jpeg).replace(frame + 5, 2, 2, '\0')) ==
+        "x.img: expected at least one pixel, found 1 x 0");
+  CHECK(error_of<ImageError>([&] { (void)decode_image(bytes_of(jpeg), "j", {.file_bytes = 10}); }) ==
+        "j: expected a file of at most 10 bytes, found " + std::to_string(jpeg.size()));
+}
+
+TEST_CASE("a small file that inflates to gigabytes is refused with little memory") {
+  // 1 x 1, and 60 stored megabytes behind it: more than stb_image is given.
+  std::string rows("\x78\x01", 2);
+  for (int block = 0; block < 1000; ++block) rows += std::string("\0\xff\xff\0\0", 5) + std::string(65535, 'x');
+  std::string compressed(rows);
+  const std::string file = png(1, 1, 8, 2, "x");
+  const std::string bomb = file.substr(0, file.find("IDAT") - 4) + chunk("IDAT", compressed) + chunk("IEND", "");
+  CHECK(error_of_decoding(bomb).starts_with("x.img: cannot decode the PNG"));
+}
+
+TEST_CASE("what is not decoded is said plainly") {
+  CHECK(error_of_decoding("GIF89a") == "x.img: expected a PNG or JPEG file, found neither's signature in 6 bytes");
+  CHECK(error_of_decoding("") == "x.img: expected a PNG or JPEG file, found neither's signature in 0 bytes");
+  CHECK(error_of_decoding(png(1, 1, 8, 2, "four", chunk("CgBI", "1234"))) ==
+        "x.img: the PNG chunk CgBI is not known, and must be");
+  CHECK(error_of_decoding(png(2, 2, 8, 2, "short")).starts_with("x.img: cannot decode the PNG: "));
+  CHECK(error_of_decoding(png(1, 1, 16, 3, "abc", chunk("PLTE", "rgb"))) ==
+        "x.img: expected a palette PNG of at most 8 bits, found 16");
+  CHECK(error_of_decoding(png(1, 1, 8, 3, "ab")) == "x.img: expected a PLTE chunk in a palette PNG");
+  CHECK(error_of_decoding(png(1, 1, 8, 3, "ab", chunk("PLTE", "four"))) ==
+        "x.img: expected a palette of at most 256 colours, found 4 bytes");
+  CHECK(error_of_decoding(png(1, 1, 8, 2, "four", chunk("\x1b[2J", ""))) ==
+        "x.img: expected a PNG chunk type of four letters at 37, found other bytes");
+  std::string jpeg = golden_file("jpeg_1x1.jpg");
+  const std::size_t frame = jpeg.find("\xff\xc0");
+  CHECK(error_of_decoding(std::string(jpeg).replace(frame + 9, 1, "\4")) ==
+        "x.img: expected a grey or three-colour JPEG, found 4 components (CMYK is not supported)");
+  CHECK(error_of_decoding(std::string(jpeg).replace(frame + 4, 1, "\x0c")) ==
+        "x.img: expected a JPEG of 8 bits a sample, found 12");
+  CHECK(error_of_decoding(std::string(jpeg).replace(frame + 1, 1, "\xc9")) ==
+        "x.img: expected a baseline or progressive JPEG, found kind 9");
+}
+
+TEST_CASE("a Huffman table longer than any is refused") {
+  std::string jpeg = golden_file("jpeg_1x1.jpg");
+  const std::size_t table = jpeg.find("\xff\xc4");
+  REQUIRE(table != jpeg.npos);
+  CHECK(error_of_decoding(std::string(jpeg).replace(table + 5, 2, "\xff\xff"))
+            .starts_with("x.img: expected a Huffman table of at most 256 codes, found "));
+  CHECK(error_of_decoding(std::string(jpeg).replace(table + 20, 1, "\x7f"))
+            .starts_with("x.img: expected a Huffman table of at most "));
+}
+
+TEST_CASE("a missing file is named") {
+  CHECK(error_of<FileError>([] { (void)read_image("/nowhere/at/all.png"); }) ==
+        "/nowhere/at/all.png: cannot read the image: No such file or directory");
+  const test::TemporaryFolder folder;
+  CHECK(error_of<Error>([&] { (void)read_image(folder.path()); }).starts_with(folder.path().string()));
+  const auto file = folder.write("text.png", "not a picture");
+  CHECK(error_of<ImageError>([&] { (void)read_image(file); }) ==
+        file.string() + ": expected a PNG or JPEG file, found neither's signature in 13 bytes");
+}
+
+}  // namespace

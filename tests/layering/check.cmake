@@ -1,0 +1,75 @@
+# cmake -D ROOT=... -P check.cmake: greps the include lines of include/ivl and kernels/ivl against who may include whom.
+# The rules are docs/design.md's; a folder that has no line here is an error. Files right in include/ivl may include all
+# but CUDA.
+set(rules
+  "core:       core"
+  "config:     core config"
+  "formats:    core formats"
+  "ops:        core formats ops"
+  "cpu:        core formats ops cpu"
+  "cuda:       core formats ops cuda"
+  "image:      core image"
+  "text:       core text"
+  "io:         core formats config io"
+  "vision:     core formats ops config vision"
+  "projector:  core formats ops config projector"
+  "language:   core formats ops config language"
+  "model:      core formats ops config image text io vision projector language model")
+set(layers vision projector language)  # the backend arrives as a template parameter, so no #if in these
+
+cmake_policy(VERSION 3.25)
+set(all "")
+foreach(rule IN LISTS rules)
+  string(REGEX MATCH "^([a-z]+): *(.*)$" _ "${rule}")
+  set(folder ${CMAKE_MATCH_1})
+  string(REPLACE " " ";" allowed_${folder} "${CMAKE_MATCH_2}")
+  if(NOT folder STREQUAL cuda)
+    list(APPEND all ${folder})
+  endif()
+endforeach()
+
+set(broken "")
+macro(report line rule)
+  string(APPEND broken "  ${tree}/ivl/${file}: ${line}\n      ${rule}\n")
+endmacro()
+
+foreach(tree include kernels)
+  file(GLOB_RECURSE files RELATIVE ${ROOT}/${tree}/ivl ${ROOT}/${tree}/ivl/*.hpp ${ROOT}/${tree}/ivl/*.cuh)
+  foreach(file IN LISTS files)
+    string(REGEX REPLACE "/.*" "" folder ${file})
+    if(NOT file MATCHES "/")
+      set(folder "include/ivl")
+      set(allowed ${all})
+    elseif(NOT DEFINED allowed_${folder})
+      report("" "the folder ${folder} has no rule in tests/layering/check.cmake")
+      continue()
+    else()
+      set(allowed ${allowed_${folder}})
+    endif()
+
+    file(STRINGS ${ROOT}/${tree}/ivl/${file} lines REGEX "^[ \t]*#[ \t]*(include|if)")
+    foreach(line IN LISTS lines)
+      if(line MATCHES "^[ \t]*#[ \t]*if")
+        if(folder IN_LIST layers)
+          report("${line}" "a layer has no #if: the backend is a template parameter")
+        endif()
+      elseif(line MATCHES "[\"<]ivl/(([a-z0-9_]+)/)?([^\">]+)[\">]")
+        set(target "${CMAKE_MATCH_2}")
+        if(NOT EXISTS ${ROOT}/include/ivl/${CMAKE_MATCH_1}${CMAKE_MATCH_3}
+           AND NOT EXISTS ${ROOT}/kernels/ivl/${CMAKE_MATCH_1}${CMAKE_MATCH_3})
+          report("${line}" "there is no such header")
+        elseif(tree STREQUAL include AND line MATCHES "\\.cuh")
+          report("${line}" "nothing in include/ may need CUDA")
+        elseif(NOT target IN_LIST allowed)
+          list(JOIN allowed ", " names)
+          report("${line}" "${folder} may include only ${names}")
+        endif()
+      elseif(line MATCHES "\"")
+        report("${line}" "our headers are included as \"ivl/folder/name.hpp\"")
+      endif()
+    endforeach()
+  endforeach()
+endforeach()
+if(broken)
+  message(FATAL_ERROR "includes that break the layering:\n${broken}")
+endif()

@@ -1,0 +1,283 @@
+// Checkpoint folders that are not what their type says: one error names everything that is wrong.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "../support/checkpoint_copy.hpp"
+#include "../support/tiny_models.hpp"
+#include "ivl/cpu/cpu.hpp"
+#include "ivl/model/checkpoint.hpp"
+
+// What with_checkpoint prints of an unknown structure, as a user would paste it.
+#include "pasted_checkpoint.inc"
+
+namespace {
+
+using namespace ivl;
+using namespace ivl_test;
+namespace fs = std::filesystem;
+
+std::string load_error(const fs::path& folder, const ProgressCallback& progress = {}) {
+  cpu::Context ctx(1);
+  return what_of<Error>([&] { load<qwen3_tiny>(ctx, folder, progress); });
+}
+
+Vlm<qwen3_tiny> load_tiny(const fs::path& folder) {
+  cpu::Context ctx(1);
+  return load<qwen3_tiny>(ctx, folder).vlm;
+}
+
+bool same_bytes(const Memory& a, const Memory& b) { return a.bytes == b.bytes && std::memcmp(a.data, b.data, a.bytes) == 0; }
+
+/// Canonical names of weights whose placed bytes differ.
+std::vector<std::string> different_weights(Vlm<qwen3_tiny> a, Vlm<qwen3_tiny> b) {
+  const auto memory = [](const detail::WeightSlot& slot) -> const Memory& {
+    return slot.matrix ? slot.matrix->memory : slot.vector ? slot.vector->memory : slot.table->memory;
+  };
+  const auto slots = detail::weight_slots(a), other = detail::weight_slots(b);
+  REQUIRE(slots.size() == other.size());
+  std::vector<std::string> different;
+  for (std::size_t i = 0; i < slots.size(); ++i) {
+    REQUIRE(memory(slots[i]).bytes > 0);
+    if (!same_bytes(memory(slots[i]), memory(other[i]))) different.push_back(slots[i].canonical);
+  }
+  return different;
+}
+
+TEST_CASE("Everything that is wrong with the tensors of a folder stands in one error, and nothing was placed") {
+  CheckpointCopy copy(tiny_folder("qwen3_tiny", "hf"));
+  auto& tensors = copy.tensors;
+  tensors.erase("language_model.model.layers.1.self_attn.k_norm.weight");
+  tensors.erase("multi_modal_projector.linear_2.bias");
+  tensors["language_model.model.layers.3.mlp.up_proj.weight"] = tensors.at("language_model.model.layers.2.mlp.up_proj.weight");
+  tensors["vision_tower.encoder.layer.0.attention.q_norm.weight"] = {Dtype::bf16, {64}, std::vector<std::byte>(128)};
+  tensors["vision_tower.embeddings.cls_token"].shape = {1, 64};
+  tensors["language_model.lm_head.weight"] = {Dtype::bf16, {319, 48}, std::vector<std::byte>(319 * 48 * 2)};
+  tensors["language_model.model.layers.0.mlp.gate_proj.weight"].dtype = Dtype::i8;
+  tensors["language_model.model.layers.0.mlp.gate_proj.weight"].bytes.resize(48 * 48);
+  tensors["vision_tower.encoder.layer.0.lambda_1"] = {Dtype::f64, {64}, std::vector<std::byte>(64 * 8)};
+  copy.write_tensors();
+  int placed = 0;
+  const std::string text = load_error(copy.path(), [&](const LoadProgress&) { ++placed; });
+  CHECK(placed == 0);
+  CHECK(text.starts_with(copy.path().string() + ": tensors differ from the type:\n"));
+  for (const char* line : {
+           "vision_tower.embeddings.cls_token: expected [1, 1, 64], found [1, 64]",
+           "vision_tower.encoder.layer.0.lambda_1: expected F32, BF16 or F16, found F64",
+           "vision_tower.encoder.layer.0.attention.q_norm.weight: expected none, found [64]",
+           "multi_modal_projector.linear_2.bias: expected [48], found none",
+           "language_model.model.layers.1.self_attn.k_norm.weight: expected [32], found none",
+           "language_model.model.layers.0.mlp.gate_proj.weight: expected F32, BF16 or F16, found I8",
+           "language_model.model.layers.3.mlp.up_proj.weight: expected none, found [48, 48]",
+           "language_model.lm_head.weight: expected [320, 48], found [319, 48]",
+       }) {
+    CAPTURE(line);
+    CAPTURE(text);
+    CHECK(contains(text, std::string("\n  ") + line));
+  }
+  CHECK(std::count(text.begin(), text.end(), '\n') == 8);
+  cpu::Context ctx(1);
+  CHECK(what_of<ConfigError>([&] { load<qwen3_tiny>(ctx, copy.path()); }) == text);
+}
+
+TEST_CASE("Pieces of one matrix must have one type; vectors and whole matrices may have their own") {
+  const fs::path original = tiny_folder("qwen3_tiny", "github");
+  CheckpointCopy copy(original);
+  for (const char* name : {"language_model.model.layers.0.input_layernorm.weight", "vision_model.encoder.layers.0.attn.qkv.bias",
+                           "vision_model.embeddings.position_embedding", "mlp1.1.bias"}) {
+    copy.widen(name);
+  }
+  copy.write_tensors();
+  CHECK(different_weights(load_tiny(copy.path()), load_tiny(original)).empty());
+  copy.widen("language_model.model.layers.2.mlp.down_proj.weight");
+  copy.write_tensors();
+  CHECK(different_weights(load_tiny(copy.path()), load_tiny(original)) == std::vector<std::string>{"language.blocks.#.down.weight"});
+
+  copy.widen("language_model.model.layers.1.self_attn.v_proj.weight");
+  copy.widen("language_model.model.layers.0.mlp.gate_proj.weight");
+  copy.write_tensors();
+  CHECK(load_error(copy.path()) ==
+        copy.path().string() + ": tensors differ from the type:"
+                               "\n  language_model.model.layers.0.mlp.up_proj.weight: expected F32 like "
+                               "language_model.model.layers.0.mlp.gate_proj.weight, found BF16"
+                               "\n  language_model.model.layers.1.self_attn.v_proj.weight: expected BF16 like "
+                               "language_model.model.layers.1.self_attn.q_proj.weight, found F32");
+}
+
+TEST_CASE("The prefixes that some saves of transformers keep are read as the published names") {
+  CheckpointCopy copy(tiny_folder("qwen3_tiny", "hf"));
+  std::map<std::string, OwnedTensor> renamed;
+  for (const auto& [name, tensor] : copy.tensors) {
+    std::string in_memory = "model." + name;
+    if (name.starts_with("language_model.model.")) in_memory = "model.language_model." + name.substr(21);
+    if (name == "language_model.lm_head.weight") in_memory = "lm_head.weight";
+    renamed[in_memory] = tensor;
+  }
+  REQUIRE(renamed.contains("model.vision_tower.embeddings.cls_token"));
+  REQUIRE(renamed.contains("model.language_model.embed_tokens.weight"));
+  const auto published = std::exchange(copy.tensors, renamed);
+  copy.write_tensors();
+  CHECK(different_weights(load_tiny(copy.path()), load_tiny(tiny_folder("qwen3_tiny", "hf"))).empty());
+
+  for (const char* name : {"language_model.model.norm.weight", "language_model.lm_head.weight", "multi_modal_projector.linear_1.bias"}) {
+    copy.tensors = renamed;
+    copy.tensors[name] = published.at(name);
+    copy.write_tensors();
+    CHECK(contains(load_error(copy.path()), std::string("the tensor ") + name + " is stored twice"));
+  }
+}
+
+TEST_CASE("A tied head that is not stored is the embedding; a stored one counts, tied or not") {
+  CheckpointCopy copy(tiny_folder("qwen3_tiny", "github"));
+  const auto tie = [&](bool tied) {
+    copy.edit_json("config.json", [&](Json& config) { config["tie_word_embeddings"] = tied; });
+  };
+  const auto& embedding = copy.tensors.at("language_model.model.embed_tokens.weight");
+  auto& head = copy.tensors.at("language_model.lm_head.weight");
+  REQUIRE(head.bytes != embedding.bytes);
+  copy.write_tensors();
+  const Vlm<qwen3_tiny> untied = load_tiny(copy.path());
+  tie(true);
+  CHECK(different_weights(load_tiny(copy.path()), untied).empty());
+
+  head = embedding;
+  copy.write_tensors();
+  const Vlm<qwen3_tiny> copied = load_tiny(copy.path());
+  CHECK(different_weights(copied, untied) == std::vector<std::string>{"language.head.weight"});
+  copy.tensors.erase("language_model.lm_head.weight");
+  copy.write_tensors();
+  CHECK(different_weights(load_tiny(copy.path()), copied).empty());
+
+  tie(false);
+  CHECK(contains(load_error(copy.path()), "\n  language_model.lm_head.weight: expected [320, 48], found none"));
+  // The embedding cannot be tied to anything.
+  tie(true);
+  copy.tensors.erase("language_model.model.embed_tokens.weight");
+  copy.write_tensors();
+  CHECK(contains(load_error(copy.path()), "\n  language_model.model.embed_tokens.weight: expected [320, 48], found none"));
+}
+
+TEST_CASE("Progress names every tensor once, never exceeds the total and ends with it") {
+  CheckpointCopy copy(tiny_folder("qwen3_tiny", "hf"));
+  SUBCASE("with a head") {}
+  SUBCASE("tied") {
+    copy.edit_json("config.json", [&](Json& config) { config["tie_word_embeddings"] = true; });
+    copy.tensors.erase("language_model.lm_head.weight");
+    copy.write_tensors();
+  }
+  std::int64_t total = 0;
+  std::set<std::string> names;
+  for (const auto& [name, tensor] : copy.tensors) {
+    total += std::int64_t(tensor.bytes.size());
+    names.insert(name);
+  }
+  std::int64_t done = 0;
+  bool ended = false;
+  CHECK(load_error(copy.path(), [&](const LoadProgress& progress) {
+    CHECK(progress.bytes_total == total);
+    CHECK(progress.bytes_done >= done);
+    CHECK(progress.bytes_done <= total);
+    CHECK(!ended);
+    done = progress.bytes_done;
+    ended = progress.tensor.empty();
+    names.erase(std::string(progress.tensor));
+  }) == "");
+  CHECK(ended);
+  CHECK(done == total);
+  CHECK(names.empty());
+  // What the callback throws ends the load.
+  CHECK(contains(load_error(copy.path(), [](const LoadProgress&) { throw Error("the user has left"); }), "the user has left"));
+}
+
+TEST_CASE("A structure that no type has is printed as text, which compiles to that structure") {
+  std::ifstream file(fs::path(IVL_SOURCE_DIR) / "tests/model/pasted_checkpoint.inc");
+  const std::string pasted{std::istreambuf_iterator<char>(file), {}};
+  cpu::Context ctx(1);
+  const auto never = [](const auto&) { return 0; };
+  const fs::path folder = tiny_folder("qwen3_tiny", "github");
+  const std::string text = what_of<ConfigError>([&] { with_checkpoint<CheckpointList<qwen2_dynamic, drawn_scenes>>(ctx, folder, never); });
+  CHECK(text.starts_with((folder / "config.json").string() + ": none of the compiled checkpoints has this structure"));
+  CHECK(text.ends_with("\n\n" + pasted));
+
+  static_assert(my_checkpoint == qwen3_tiny);
+  CHECK(with_checkpoint<CheckpointList<qwen2_dynamic, my_checkpoint>>(ctx, folder, [](const auto& checkpoint) {
+          return checkpoint.vlm.config == qwen3_tiny ? checkpoint.vlm.facts.vocab_rows : -1;
+        }) == 320);
+}
+
+TEST_CASE("Another structure than the type's is listed field by field") {
+  CheckpointCopy copy(tiny_folder("qwen3_tiny", "github"));
+  copy.edit_json("config.json", [](Json& config) {
+    config["vision_config"]["num_attention_heads"] = 4;
+    config["vision_config"]["norm_type"] = "rms_norm";
+    config["llm_config"]["num_key_value_heads"] = 5;
+    config["ps_version"] = "v1";
+  });
+  const std::string text = load_error(copy.path());
+  CHECK(text == (copy / "config.json").string() +
+                    ": another structure than the type:\n  vit.heads: the file says 4, the type 2"
+                    "\n  vit.norm: the file says rms_norm, the type layer_norm\n  projector.order: the file says v1, the type v2"
+                    "\n  decoder.attention.kv_heads: the file says 5, the type 1");
+}
+
+TEST_CASE("Every file that is missing or broken is named") {
+  CHECK(contains(load_error("/no/such/folder"), "/no/such/folder"));
+  const auto error_without = [](const char* name) {
+    CheckpointCopy copy(tiny_folder("qwen3_tiny", "hf"));
+    REQUIRE(fs::remove(copy / name));
+    return load_error(copy.path());
+  };
+  CHECK(contains(error_without("config.json"), "config.json"));
+  CHECK(contains(error_without("tokenizer.json"), "tokenizer.json"));
+  CHECK(contains(error_without("model.safetensors"), "expected model.safetensors or model.safetensors.index.json"));
+
+  const CheckpointCopy shards(tiny_folder("qwen3_small_stream", "github"));
+  fs::resize_file(shards / "model-00002-of-00003.safetensors", 1000);
+  cpu::Context ctx(1);
+  const auto nothing = [](const auto&) { return 0; };
+  constexpr VlmConfig small_stream{
+      .vit = {.layers = 1, .hidden = 64, .heads = 1, .mlp_hidden = 48, .tile_px = 112},
+      .projector = {},
+      .decoder = {.layers = 1, .hidden = 80, .attention = {.heads = 2, .kv_heads = 1, .head_dim = 128, .head_norm = true}, .mlp_hidden = 112}};
+  using List = CheckpointList<small_stream>;
+  CHECK(contains(what_of<FileError>([&] { with_checkpoint<List>(ctx, shards.path(), nothing); }), "model-00002-of-00003.safetensors"));
+  REQUIRE(fs::remove(shards / "model-00003-of-00003.safetensors"));
+  fs::copy_file(tiny_folder("qwen3_small_stream", "github") / "model-00002-of-00003.safetensors", shards / "model-00002-of-00003.safetensors",
+                fs::copy_options::overwrite_existing);
+  CHECK(contains(what_of<FileError>([&] { with_checkpoint<List>(ctx, shards.path(), nothing); }), "model-00003-of-00003.safetensors"));
+
+  const CheckpointCopy cut(tiny_folder("qwen3_tiny", "hf"));
+  fs::resize_file(cut / "model.safetensors", fs::file_size(cut / "model.safetensors") - 1);
+  CHECK(contains(load_error(cut.path()), "model.safetensors"));
+  fs::resize_file(cut / "config.json", 100);
+  CHECK(contains(load_error(cut.path()), "config.json: not valid JSON"));
+}
+
+TEST_CASE("A tokenizer without the tokens that a prompt needs is refused") {
+  const auto error_without = [](std::string_view token) {
+    const CheckpointCopy copy(tiny_folder("qwen3_tiny", "github"));
+    const auto rename = [&](Json& added) {
+      for (Json& entry : added) {
+        if (entry["content"] == token) entry["content"] = "<OTHER>";
+      }
+    };
+    copy.edit_json("tokenizer.json", [&](Json& tokenizer) { rename(tokenizer["added_tokens"]); });
+    copy.edit_json("tokenizer_config.json", [&](Json& config) { rename(config["added_tokens_decoder"]); });
+    return load_error(copy.path());
+  };
+  CHECK(contains(error_without("<IMG_CONTEXT>"), "expected a tokenizer with the token <IMG_CONTEXT>, found none"));
+  CHECK(contains(error_without("<|im_end|>"), "expected a tokenizer with the token <|im_end|>, found none"));
+  CHECK(error_without("<box>") == "");
+}
+
+}  // namespace

@@ -1,0 +1,169 @@
+#include "ivl/cpu/place.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include "ivl/cpu/linear.hpp"
+
+namespace {
+
+using namespace ivl;
+
+/// A tensor as a file may hold it: at an odd address.
+template <class Scalar>
+struct FileTensor {
+  Shape shape;
+  std::vector<Scalar> values;
+  std::vector<std::byte> file;
+
+  FileTensor(Shape shape, unsigned seed) : shape(shape), values(std::size_t(*elements_of(shape))) {
+    std::mt19937 random(seed);
+    for (Scalar& value : values) {
+      // Any finite bit pattern, subnormals included.
+      do {
+        const auto bits = std::uint32_t(random());
+        std::memcpy(&value, &bits, sizeof value);
+      } while (!std::isfinite(to_float(value)));
+    }
+    file.resize(values.size() * sizeof(Scalar) + 1);
+    if (!values.empty()) std::memcpy(file.data() + 1, values.data(), file.size() - 1);
+  }
+  TensorView view() const { return {dtype_of(kind_of<Scalar>), shape, std::span(file).subspan(1)}; }
+};
+
+/// Column `column`, depth `k` of a placed matrix, by the page of panels.hpp.
+template <class Scalar>
+Scalar panel_scalar(const PlacedMatrix& w, std::int64_t panel, int column, std::int64_t k) {
+  std::int64_t at = panel * (w.format == Format::bf16 ? round_up(w.in, 2) : w.in) * 16;
+  at += w.format == Format::bf16 ? k / 2 * 32 + column * 2 + k % 2 : k * 16 + column;
+  Scalar value;
+  std::memcpy(&value, w.memory.data + std::size_t(at) * sizeof(Scalar), sizeof value);
+  return value;
+}
+
+template <class Scalar>
+bool same_bits(Scalar a, Scalar b) {
+  return std::memcmp(&a, &b, sizeof a) == 0;
+}
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("stacked parts lie one below the other in panels, bit for bit, and padding is zero", Scalar, bf16, half, float) {
+  cpu::Context ctx(3);
+  for (const int in : {1, 2, 48, 131, 588}) {
+    const FileTensor<Scalar> a({33, in}, 1), b({1, in}, 2), c({50, in}, 3);
+    const TensorView parts[] = {a.view(), b.view(), c.view()};
+    const PlacedMatrix w = place_matrix(ctx, parts, Fusion::stacked);
+    CHECK(w.format == format_of(kind_of<Scalar>));
+    CHECK(w.out == 84);
+    CHECK(w.in == in);
+    const std::int64_t depth = std::is_same_v<Scalar, bf16> ? round_up(in, 2) : in;
+    REQUIRE(w.memory.bytes == std::size_t(6 * 16 * depth) * sizeof(Scalar));
+    for (int row = 0; row < 96; ++row) {
+      for (int k = 0; k < depth; ++k) {
+        Scalar want{};
+        if (row < 84 && k < in) {
+          const FileTensor<Scalar>& part = row < 33 ? a : row < 34 ? b : c;
+          want = part.values[std::size_t((row < 33 ? row : row < 34 ? 0 : row - 34) * in + k)];
+        }
+        if (!same_bits(panel_scalar<Scalar>(w, row / 16, row % 16, k), want)) {
+          CAPTURE(row);
+          CAPTURE(k);
+          REQUIRE(to_float(panel_scalar<Scalar>(w, row / 16, row % 16, k)) == to_float(want));
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("interleaved gate and up take turns panel by panel", Scalar, bf16, half, float) {
+  cpu::Context ctx(2);
+  const int in = 37, height = 21;
+  const FileTensor<Scalar> gate({height, in}, 1), up({height, in}, 2);
+  const TensorView parts[] = {gate.view(), up.view()};
+  const PlacedMatrix w = place_matrix(ctx, parts, Fusion::interleaved);
+  CHECK(w.out == 2 * height);
+  for (int panel = 0; panel < 4; ++panel) {
+    for (int column = 0; column < 16; ++column) {
+      const int row = panel / 2 * 16 + column;
+      for (int k = 0; k < in; ++k) {
+        const Scalar want = row < height ? (panel % 2 ? up : gate).values[std::size_t(row * in + k)] : Scalar{};
+        REQUIRE(same_bits(panel_scalar<Scalar>(w, panel, column, k), want));
+      }
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("rows of the identity bring a placed matrix back", Scalar, bf16, half, float) {
+  cpu::Context ctx(2);
+  const int out = 41, in = 67;
+  const FileTensor<Scalar> part({out, in}, 1);
+  const TensorView parts[] = {part.view()};
+  const PlacedMatrix w = place_matrix(ctx, parts, Fusion::stacked);
+  std::vector<float> identity(in * in, 0), y(in * out);
+  for (int k = 0; k < in; ++k) identity[std::size_t(k * in + k)] = 1;
+  linear(ctx, Rows<const float>(identity.data(), in, in), w, Epilogue{}, Rows<float>(y.data(), in, out));
+  for (int k = 0; k < in; ++k) {
+    for (int o = 0; o < out; ++o) REQUIRE(y[std::size_t(k * out + o)] == to_float(part.values[std::size_t(o * in + k)]));
+  }
+}
+
+TEST_CASE("vectors become floats and parts are joined, whatever their types") {
+  cpu::Context ctx(1);
+  const FileTensor<bf16> a({7}, 1);
+  const FileTensor<half> b({1, 5}, 2);
+  const FileTensor<float> c({3}, 3);
+  const TensorView parts[] = {a.view(), b.view(), c.view()};
+  const PlacedVector vector = place_vector(ctx, parts);
+  REQUIRE(vector.width == 15);
+  for (int i = 0; i < 7; ++i) CHECK(vector.data()[i] == to_float(a.values[std::size_t(i)]));
+  for (int i = 0; i < 5; ++i) CHECK(vector.data()[7 + i] == to_float(b.values[std::size_t(i)]));
+  for (int i = 0; i < 3; ++i) CHECK(vector.data()[12 + i] == c.values[std::size_t(i)]);
+}
+
+TEST_CASE("no parts make an empty vector, whose data is null") {
+  cpu::Context ctx(1);
+  CHECK(place_vector(ctx, std::span<const TensorView>()).data() == nullptr);
+}
+
+TEST_CASE("a table keeps its bytes") {
+  cpu::Context ctx(1);
+  const FileTensor<half> table({9, 11}, 1);
+  const PlacedTable placed = place_table(ctx, table.view());
+  CHECK(placed.scalar == ScalarKind::f16);
+  CHECK(placed.rows == 9);
+  CHECK(placed.width == 11);
+  REQUIRE(placed.memory.bytes == table.values.size() * 2);
+  CHECK(std::memcmp(placed.memory.data, table.values.data(), placed.memory.bytes) == 0);
+}
+
+TEST_CASE("types that cannot be placed are named") {
+  cpu::Context ctx(1);
+  const std::byte bytes[16] = {};
+  const TensorView integers{Dtype::i8, {4, 4}, bytes}, floats{Dtype::bf16, {2, 4}, bytes}, halves{Dtype::f16, {2, 4}, bytes};
+  CHECK_THROWS_WITH_AS(place_table(ctx, integers), "cannot place a tensor of type I8: expected F32, BF16 or F16", FileError);
+  CHECK_THROWS_AS(place_matrix(ctx, {&integers, 1}, Fusion::stacked), FileError);
+  CHECK_THROWS_AS(place_vector(ctx, {&integers, 1}), FileError);
+  const TensorView mixed[] = {floats, halves};
+  CHECK_THROWS_WITH_AS(place_matrix(ctx, mixed, Fusion::stacked), "parts of one matrix differ in type: expected BF16, found F16",
+                       FileError);
+}
+
+TEST_CASE("memory is aligned, and copies arrive") {
+  cpu::Context ctx(1);
+  for (const std::size_t bytes : {std::size_t(1), std::size_t(100), std::size_t(5) << 20}) {
+    const Memory memory = allocate(ctx, bytes);
+    CHECK(memory.bytes == bytes);
+    CHECK(reinterpret_cast<std::uintptr_t>(memory.data) % 64 == 0);
+    const std::vector<char> from(bytes, 'x');
+    std::vector<char> to(bytes, 'y');
+    upload(ctx, memory.data, from.data(), bytes);
+    download(ctx, to.data(), memory.data, bytes);
+    CHECK(to == from);
+  }
+  CHECK(allocate(ctx, 0).data == nullptr);
+}

@@ -1,0 +1,115 @@
+#include "ivl/cpu/rope.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <limits>
+#include <vector>
+
+namespace {
+
+using namespace ivl;
+
+/// Angles for rows (position, rope length), head_dim wide.
+std::vector<float> angles_of(cpu::Context& ctx, const RopeFacts& facts, int head_dim,
+                             const std::vector<std::int32_t>& positions, const std::vector<std::int32_t>& lengths) {
+  constexpr int gap = 5;
+  const int rows = int(positions.size());
+  std::vector<float> memory(std::size_t(rows * (head_dim + gap)), std::numeric_limits<float>::quiet_NaN());
+  rope_angles(ctx, facts, positions.data(), lengths.data(), Rows<float>(memory.data(), rows, head_dim, head_dim + gap));
+  std::vector<float> result;
+  for (int row = 0; row < rows; ++row) {
+    const float* from = memory.data() + row * (head_dim + gap);
+    result.insert(result.end(), from, from + head_dim);
+    for (int i = head_dim; i < head_dim + gap; ++i) REQUIRE(std::isnan(from[i]));
+  }
+  return result;
+}
+
+TEST_CASE("frequencies are the published ones, within the roundings of float") {
+  struct Known {
+    double base;
+    int head_dim, i;
+    double frequency;
+  };
+  for (const Known& known :
+       {Known{1e6, 64, 0, 1}, Known{1e6, 64, 1, 0.649381632}, Known{1e6, 64, 2, 0.421696503}, Known{1e6, 64, 16, 0.001},
+        Known{1e6, 64, 31, 1.53992653e-06}, Known{1e6, 128, 1, 0.805842188}, Known{1e6, 128, 63, 1.24093776e-06},
+        Known{5e7, 128, 1, 0.758060022}, Known{5e7, 128, 63, 2.63831351e-08}}) {
+    float f[64];
+    cpu::detail::inverse_frequencies(float(known.base), known.head_dim, f);
+    INFO(known.base, " ", known.head_dim, " ", known.i);
+    // The power and its reciprocal are rounded (2^-24 each); the rounded exponent moves the power by at most ln base
+    // 2^-25 or so; the numbers above have nine digits (5e-9).
+    CHECK(std::abs(f[known.i] / known.frequency - 1) <= 2 * 0x1p-24 + std::log(known.base) * 0x1p-24 + 5e-9);
+  }
+}
+
+TEST_CASE("cosines and sines are those of the float angle, correctly rounded but for a hair") {
+  cpu::Context ctx(2);
+  const RopeFacts facts{.base = 1e6};
+  std::vector<std::int32_t> positions;
+  for (int p = 0; p < 300; ++p) positions.push_back(p < 200 ? p : p * p * 11);  // up to a million
+  for (const int head_dim : {16, 48, 64, 128}) {
+    const std::vector<float> angles = angles_of(ctx, facts, head_dim, positions, positions);
+    float f[128];
+    cpu::detail::inverse_frequencies(1e6f, head_dim, f);
+    double worst = 0;
+    for (std::size_t row = 0; row < positions.size(); ++row) {
+      for (int i = 0; i < head_dim / 2; ++i) {
+        const volatile float angle = float(positions[row]) * f[i];
+        const float* found = angles.data() + row * std::size_t(head_dim);
+        for (const auto& [value, exact] : {std::pair(double(found[i]), std::cos(double(angle))),
+                                           std::pair(double(found[head_dim / 2 + i]), std::sin(double(angle)))}) {
+          // Half a unit in the last place of float, and the error of our double.
+          const double bound = 0x1p-25 * std::exp2(std::ceil(std::log2(std::abs(exact) + 1e-300))) + 0x1p-49;
+          const double error = std::abs(value - exact);
+          if (!(error / bound <= worst)) worst = error / bound;
+        }
+      }
+    }
+    INFO(head_dim);
+    CHECK(worst <= 1);
+  }
+}
+
+TEST_CASE("dynamic NTK changes nothing up to the context length") {
+  cpu::Context ctx(1);
+  const RopeFacts plain{.base = 1e6};
+  const RopeFacts dynamic_ntk{.kind = RopeKind::dynamic_ntk, .base = 1e6, .factor = 2, .context = 32768};
+  const std::vector<std::int32_t> positions{0, 5, 1000, 32767}, lengths{1, 6, 32768, 32768};
+  CHECK(angles_of(ctx, plain, 128, positions, lengths) == angles_of(ctx, dynamic_ntk, 128, positions, lengths));
+}
+
+TEST_CASE("dynamic NTK grows the base as published, beyond the context length") {
+  const RopeFacts facts{.kind = RopeKind::dynamic_ntk, .base = 1e6, .factor = 2, .context = 32768};
+  struct Known {
+    int length, head_dim;
+    double base;
+  };
+  for (const Known& known :
+       {Known{32769, 64, 1000063.004}, Known{32769, 128, 1000062.004}, Known{40000, 64, 1458507.08},
+        Known{40000, 128, 1449795.74}, Known{65536, 64, 3108223.67}, Known{65536, 128, 3052773.67}}) {
+    INFO(known.length, " ", known.head_dim);
+    // Product, quotient, difference (of numbers below 4), exponent, power and product: below 16 roundings in all.
+    CHECK(std::abs(cpu::detail::rope_base(facts, known.head_dim, known.length) / known.base - 1) <= 16 * 0x1p-24);
+  }
+}
+
+TEST_CASE("each row's rope length is its own, whatever rows stand beside it") {
+  cpu::Context ctx(2);
+  const RopeFacts facts{.kind = RopeKind::dynamic_ntk, .base = 1e6, .factor = 2, .context = 100};
+  std::vector<std::int32_t> positions, lengths;
+  for (int row = 0; row < 50; ++row) {
+    positions.push_back(3 * row);
+    lengths.push_back(row % 3 == 0 ? 90 : row % 3 == 1 ? 150 : 151);
+  }
+  const std::vector<float> together = angles_of(ctx, facts, 32, positions, lengths);
+  for (std::size_t row = 0; row < positions.size(); ++row) {
+    const std::vector<float> alone = angles_of(ctx, facts, 32, {positions[row]}, {lengths[row]});
+    CHECK(std::equal(alone.begin(), alone.end(), together.begin() + std::int64_t(row) * 32));
+  }
+  CHECK(angles_of(ctx, facts, 32, {99}, {150}) != angles_of(ctx, facts, 32, {99}, {151}));
+}
+
+}  // namespace

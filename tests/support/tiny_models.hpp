@@ -1,0 +1,51 @@
+// The tiny checkpoints of tests/golden/models as types, and what tests of whole models do with them.
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ivl/config/vlm.hpp"
+#include "ivl/image/image.hpp"
+
+namespace ivl_test {
+
+using namespace ivl;
+
+inline constexpr VlmConfig qwen3_tiny{
+    .vit = {.layers = 1, .hidden = 64, .heads = 2, .mlp_hidden = 80, .tile_px = 56},
+    .projector = {},
+    .decoder = {.layers = 3, .hidden = 48, .attention = {.heads = 5, .kv_heads = 1, .head_dim = 32, .head_norm = true}, .mlp_hidden = 48}};
+/// Context 64, stretched to 128.
+inline constexpr VlmConfig qwen2_dynamic{
+    .vit = {.layers = 1, .hidden = 32, .heads = 1, .mlp_hidden = 48, .tile_px = 84},
+    .projector = {},
+    .decoder = {.layers = 3, .hidden = 64, .attention = {.heads = 2, .kv_heads = 1, .head_dim = 32, .qkv_bias = true}, .mlp_hidden = 80}};
+
+/// `format`: "hf" or "github".
+inline std::filesystem::path tiny_folder(std::string_view name, std::string_view format) {
+  return std::filesystem::path(IVL_SOURCE_DIR) / "tests/golden/models" / name / format;
+}
+
+/// A picture of noise; another `seed`, another picture.
+inline Image noise_picture(int width, int height, std::uint32_t seed) {
+  Image image{width, height, std::vector<std::uint8_t>(std::size_t(width) * std::size_t(height) * 3)};
+  for (std::uint8_t& value : image.rgb) value = std::uint8_t((seed = seed * 1664525u + 1013904223u) >> 24);
+  return image;
+}
+
+/// What `action` says when it throws `Kind`, and "" when it throws nothing.
+template <class Kind, class Action>
+std::string what_of(const Action& action) {
+  try {
+    action();
+  } catch (const Kind& error) {
+    return error.what();
+  }
+  return "";
+}
+
+inline bool contains(std::string_view text, std::string_view part) { return text.find(part) != text.npos; }
+
+}  // namespace ivl_test

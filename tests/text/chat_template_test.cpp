@@ -1,0 +1,130 @@
+#include "ivl/text/chat_template.hpp"
+
+#include <doctest/doctest.h>
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "ivl/text/tokenizer_file.hpp"
+
+using namespace ivl;
+
+namespace {
+
+using Json = nlohmann::json;
+constexpr int tokens_per_tile = 256;
+
+std::string repeated(std::string_view text, int times) {
+  std::string all;
+  while (times-- > 0) all += text;
+  return all;
+}
+
+/// Golden prompts write a run of n context tokens as U+27E8, n, U+27E9.
+std::string unfolded(std::string text) {
+  const std::string open = "\u27e8", close = "\u27e9";
+  for (std::size_t at; (at = text.find(open)) != std::string::npos;) {
+    const std::size_t end = text.find(close, at);
+    const int count = std::stoi(text.substr(at + open.size(), end - at - open.size()));
+    text.replace(at, end + close.size() - at, repeated(image_context_token, count));
+  }
+  return text;
+}
+
+std::size_t marks_in(const std::string& text) {
+  std::size_t marks = 0;
+  for (std::size_t at = 0; (at = text.find(image_mark, at)) != std::string::npos; ++at) ++marks;
+  return marks;
+}
+
+std::vector<Turn> turns_of(const Json& history) {
+  std::vector<Turn> turns;
+  if (history.is_array())
+    for (const Json& turn : history) turns.push_back({turn[0], turn[1]});
+  return turns;
+}
+
+}  // namespace
+
+TEST_CASE("prompts are those of InternVL's conversation.py and of transformers' chat template") {
+  const Json prompts = Json::parse(detail::read_text(IVL_SOURCE_DIR "/tests/golden/prompts.json"));
+  int same = 0, refused = 0;
+  for (const Json& entry : prompts) {
+    CAPTURE(entry.dump());
+    std::optional<std::string> system;
+    if (entry["system"].is_string()) system = entry["system"];
+    std::vector<Turn> history = turns_of(entry["history"]);
+    std::vector<int> tokens;
+    for (const int tiles : entry["tiles"]) tokens.push_back(tiles * tokens_per_tile);
+    std::string question = entry["question"];
+    PromptStyle style = PromptStyle::internvl2_5;
+    if (entry["format"] == "hf") {
+      style = PromptStyle::hf;
+      const auto images = entry["images_before_turn"].get<std::vector<int>>();
+      for (std::size_t turn = 0; turn < history.size(); ++turn)
+        history[turn].question = repeated("<image>\n", images[turn]) + history[turn].question;
+      question = repeated("<image>\n", images.back()) + question;
+    }
+    question = with_image_mark(question, int(tokens.size()), history);
+    const std::string prompt = render(style, system, history, question);
+    if (!tokens.empty() && marks_in(prompt) != tokens.size()) {  // the reference lets surplus marks stand as text
+      CHECK_THROWS_AS(expand_images(prompt, tokens), RequestError);
+      ++refused;
+      continue;
+    }
+    CHECK(expand_images(prompt, tokens) == unfolded(entry["expected"]));
+    ++same;
+  }
+  CHECK(same >= 35);
+  CHECK(refused >= 1);
+}
+
+TEST_CASE("the gpt-oss prompt ends after the word assistant and has no newlines between turns") {
+  const std::string head = "<|start|>system<|message|>" + std::string(default_system_internvl3_5_gpt_oss) + "<|end|>";
+  const auto prompt = [](std::vector<Turn> history, std::string_view question, std::vector<int> images) {
+    const std::string marked = with_image_mark(question, int(images.size()), history);
+    return expand_images(render(PromptStyle::internvl3_5_gpt_oss, std::nullopt, history, marked), images);
+  };
+  const std::string image = "<img>" + repeated("<IMG_CONTEXT>", 256) + "</img>\n";
+  CHECK(prompt({}, "Describe.", {256}) ==
+        head + "<|start|>user<|message|>" + image + "Describe.<|end|><|start|>assistant");
+  CHECK(prompt({{"<image>\nDescribe.", "<|channel|>final<|message|>A cat."}}, "And now?", {256}) ==
+        head + "<|start|>user<|message|>" + image +
+            "Describe.<|end|><|start|>assistant<|channel|>final<|message|>A cat.<|end|><|start|>user<|message|>And "
+            "now?<|end|>"
+            "<|start|>assistant");
+  CHECK(end_token(PromptStyle::internvl3_5_gpt_oss) == "<|return|>");
+  CHECK(end_token(PromptStyle::internvl2_5) == "<|im_end|>");
+}
+
+TEST_CASE("images and marks must be as many, and without images a mark is text") {
+  CHECK(expand_images("a <image> b", std::vector<int>{}) == "a <image> b");
+  CHECK(expand_images("a <image> b <image>", std::vector<int>{2, 1}) ==
+        "a <img><IMG_CONTEXT><IMG_CONTEXT></img> b <img><IMG_CONTEXT></img>");
+  const auto message = [](const char* prompt, std::vector<int> images) -> std::string {
+    try {
+      return expand_images(prompt, images);
+    } catch (const RequestError& error) {
+      return error.what();
+    }
+  };
+  CHECK(message("<image>", {1, 1, 1}).find("3 images, but 1 <image>") != std::string::npos);
+  CHECK(message("<image><image>", {1}).find("1 images, but 2 <image>") != std::string::npos);
+  CHECK(message("none", {1}).find("1 images, but 0 <image>") != std::string::npos);
+}
+
+TEST_CASE("the mark is put before a first question only where there is none") {
+  const std::vector<Turn> past{{"Hi", "Hello."}};
+  CHECK(with_image_mark("What?", 1, {}) == "<image>\nWhat?");
+  CHECK(with_image_mark("What?", 2, {}) == "<image>\nWhat?");
+  CHECK(with_image_mark("What?", 0, {}) == "What?");
+  CHECK(with_image_mark("What is <image>?", 1, {}) == "What is <image>?");
+  CHECK(with_image_mark("What?", 1, past) == "What?");
+}
+
+TEST_CASE("several images and video frames are numbered from one") {
+  CHECK(image_marks(2) + "Compare." == "Image-1: <image>\nImage-2: <image>\nCompare.");
+  CHECK(frame_marks(2) + "What happens?" == "Frame1: <image>\nFrame2: <image>\nWhat happens?");
+  CHECK(frame_marks(0) == "");
+}

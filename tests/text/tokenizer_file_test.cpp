@@ -1,0 +1,194 @@
+#include "ivl/text/tokenizer_file.hpp"
+
+#include <doctest/doctest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <string>
+
+#include "ivl/text/tokenizer.hpp"
+#include "small_tokenizer.hpp"
+
+using namespace ivl;
+
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+
+/// The message of the FileError, or what happened instead.
+std::string error_of(const std::function<void()>& body) {
+  try {
+    body();
+  } catch (const FileError& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+/// A description, changed; and words that the error must contain.
+void refused(const std::function<void(Json&)>& change, const std::string& words) {
+  Json description = small_tokenizer::description();
+  change(description);
+  const std::string message = error_of([&] { Tokenizer::from_json(description.dump()); });
+  CAPTURE(words);
+  CAPTURE(message);
+  CHECK(message.find(words) != std::string::npos);
+  CHECK(message.size() < 1000);
+}
+
+struct Folder {
+  Folder() { fs::create_directory(path); }
+  ~Folder() { fs::remove_all(path); }
+  void write(const std::string& name, const std::string& text) const { std::ofstream(path / name) << text; }
+  fs::path path = fs::temp_directory_path() / ("ivl_tokenizer_file_test_" + std::to_string(getpid()));
+};
+
+}  // namespace
+
+TEST_CASE("a tokenizer.json that is not what this library runs is refused by name") {
+  refused([](Json& d) { d["model"]["type"] = "Unigram"; }, "Unigram");
+  refused([](Json& d) { d.erase("model"); }, "model");
+  refused([](Json& d) { d["model"] = 3; }, "model");
+  refused([](Json& d) { d["model"]["byte_fallback"] = true; }, "byte_fallback");
+  refused([](Json& d) { d["model"]["dropout"] = 0.1; }, "dropout");
+  refused([](Json& d) { d["model"]["end_of_word_suffix"] = "</w>"; }, "end_of_word_suffix");
+  refused([](Json& d) { d["normalizer"] = {{"type", "NFKC"}}; }, "NFKC");
+  refused(
+      [](Json& d) {
+        d["normalizer"] = {{"type", "Sequence"}, {"normalizers", {{{"type", "Lowercase"}}}}};
+      },
+      "Lowercase");
+  refused([](Json& d) { d["pre_tokenizer"] = {{"type", "Metaspace"}}; }, "Metaspace");
+  refused([](Json& d) { d["pre_tokenizer"] = nullptr; }, "pre_tokenizer");
+  refused([](Json& d) { d["pre_tokenizer"]["pretokenizers"][0]["behavior"] = "Removed"; }, "Removed");
+  refused([](Json& d) { d["pre_tokenizer"]["pretokenizers"][1]["use_regex"] = true; }, "pre_tokenizer");
+  refused([](Json& d) { d["pre_tokenizer"]["pretokenizers"][1]["add_prefix_space"] = true; }, "pre_tokenizer");
+  refused([](Json& d) { d["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = "(a"; }, "does not compile");
+  refused([](Json& d) { d["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = R"(\w+)"; }, R"(\w)");
+  refused([](Json& d) { d["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = R"([^\S])"; }, R"(\S)");
+  refused([](Json& d) { d["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = "a\\"; }, "ends in");
+  refused([](Json& d) { d["decoder"] = {{"type", "Metaspace"}}; }, "decoder");
+  refused([](Json& d) { d["post_processor"] = {{"type", "TemplateProcessing"}}; }, "post_processor");
+  refused([](Json& d) { d["added_tokens"][0]["lstrip"] = true; }, "lstrip");
+  refused([](Json& d) { d["added_tokens"] = 3; }, "added_tokens");
+  refused([](Json& d) { d["added_tokens"][0]["special"] = "yes"; }, "special");
+}
+
+TEST_CASE("normalizers that come to NFC or to nothing are taken, and ByteLevel as post processor") {
+  for (const Json& normalizer :
+       {Json(), Json{{"type", "NFC"}}, Json{{"type", "Sequence"}, {"normalizers", {{{"type", "NFC"}}}}}}) {
+    Json description = small_tokenizer::description();
+    description["normalizer"] = normalizer;
+    description["post_processor"] = {{"type", "ByteLevel"}};
+    const std::size_t accent = normalizer.is_null() ? 3 : 2;  // bytes of e and U+0301, and of U+00E9
+    CHECK(Tokenizer::from_json(description.dump()).encode("e\u0301").size() == accent);
+  }
+}
+
+TEST_CASE("hostile ids and merges are one clear error") {
+  refused([](Json& d) { d["model"]["vocab"]["a"] = -1; }, "\"a\": expected an id from 0");
+  refused([](Json& d) { d["model"]["vocab"]["a"] = 1.5; }, "found 1.5");
+  refused([](Json& d) { d["model"]["vocab"]["a"] = "1"; }, "expected an id");
+  refused([](Json& d) { d["model"]["vocab"]["a"] = 18446744073709551615u; }, "18446744073709551615");
+  refused([](Json& d) { d["model"]["vocab"]["a"] = 2147483647; }, "gaps");
+  refused([](Json& d) { d["model"]["vocab"]["a"] = 65; }, "not the only token with id 65");
+  refused([](Json& d) { d["model"]["vocab"].erase("a"); }, "ids");
+  refused([](Json& d) { d["model"]["vocab"]["中"] = d["model"]["vocab"].size() + 2; }, "not byte-level");
+  refused([](Json& d) { d["model"]["vocab"][""] = d["model"]["vocab"].size() + 2; }, "not byte-level");
+  refused([](Json& d) { d["model"]["vocab"] = Json::array(); }, "vocab");
+  refused(
+      [](Json& d) {
+        d["model"]["vocab"] = Json::object();
+        d["model"]["merges"] = Json::array();
+        d["added_tokens"] = nullptr;
+      },
+      "byte 0 has no token");
+  refused([](Json& d) { d["model"]["vocab"]["a"] = Json::array(); }, "vocab");
+  refused([](Json& d) { d["model"].erase("vocab"); }, "vocab");
+  refused([](Json& d) { d["model"].erase("merges"); }, "merges");
+  refused([](Json& d) { d["model"]["merges"] = "a b"; }, "merges");
+  refused([](Json& d) { d["model"]["merges"].push_back("a b c"); }, "\"a b c\"");
+  refused([](Json& d) { d["model"]["merges"].push_back("ab"); }, "\"ab\"");
+  refused([](Json& d) { d["model"]["merges"].push_back({"a"}); }, "found 1");
+  refused([](Json& d) { d["model"]["merges"].push_back(Json::array({"a", 1})); }, "merges");
+  refused([](Json& d) { d["model"]["merges"].push_back(Json::array({"a", "x"})); }, "\"ax\" is not a token");
+  refused([](Json& d) { d["model"]["merges"].push_back(Json::array({"a", "中"})); }, "is not a token");
+  refused([](Json& d) { d["added_tokens"][0]["id"] = d["added_tokens"][1]["id"]; }, "have id");
+  refused([](Json& d) { d["added_tokens"][0]["id"] = 5; }, "id 5");
+  refused([](Json& d) { d["added_tokens"][0]["id"] = 2147483647; }, "gaps");
+  refused([](Json& d) { d["added_tokens"][0]["content"] = d["added_tokens"][1]["content"]; }, "has ids");
+  refused([](Json& d) { d["added_tokens"][0]["content"] = ""; }, "content");
+  refused([](Json& d) { d["added_tokens"][0]["content"] = "a"; }, "\"a\" has id 97");
+}
+
+TEST_CASE("text that is not JSON, or goes deeper than a tokenizer does, is one clear error") {
+  const std::string good = small_tokenizer::description().dump();
+  for (const std::string& text : {std::string(), std::string("null"), std::string("[]"), std::string("{\"model\":"),
+                                  good.substr(0, good.size() / 2), good + "}", std::string(1'000'000, '['),
+                                  "{\"a\":" + std::string(1'000'000, '['), std::string("\xff\xfe")}) {
+    const std::string message = error_of([&] { Tokenizer::from_json(text); });
+    CHECK(message.find("tokenizer") != std::string::npos);
+    CHECK(message.size() < 1000);
+  }
+}
+
+TEST_CASE("special tokens may stand in the vocabulary as well, and BPE does not make them") {
+  Json description = small_tokenizer::description();
+  for (const Json& token : description["added_tokens"])
+    description["model"]["vocab"][token["content"].get<std::string>()] = token["id"];
+  description["model"]["ignore_merges"] = true;
+  const Tokenizer tokenizer = Tokenizer::from_json(description.dump());
+  const int special = *tokenizer.id_of("<|special|>");
+  CHECK(tokenizer.encode("<|special|>") == std::vector<int>{special});
+  for (const int id : tokenizer.encode("<|special|>", AddedTokens::as_text)) CHECK(id != special);
+}
+
+TEST_CASE("a folder's tokens come from tokenizer.json first and then from what stands beside it") {
+  const Folder folder;
+  CHECK(error_of([&] { Tokenizer::from_folder(folder.path); }).find("found neither") != std::string::npos);
+  folder.write("tokenizer.json", small_tokenizer::description().dump());
+  const int next = Tokenizer::from_folder(folder.path).size();
+
+  folder.write("added_tokens.json", Json{{"<new>", next}, {"<loud>", next + 1}, {"<plain>", next - 1}}.dump());
+  folder.write("special_tokens_map.json", Json{{"eos_token", {{"content", "<loud>"}}}}.dump());
+  const Tokenizer tokenizer = Tokenizer::from_folder(folder.path);
+  CHECK(tokenizer.encode("<new><loud>") == std::vector<int>{next, next + 1});
+  CHECK_FALSE(tokenizer.is_special(next));
+  CHECK(tokenizer.is_special(next + 1));
+
+  folder.write(
+      "tokenizer_config.json",
+      Json{{"added_tokens_decoder", {{std::to_string(next), {{"content", "<new>"}, {"special", true}}}}}}.dump());
+  CHECK(Tokenizer::from_folder(folder.path).is_special(next));
+
+  folder.write("tokenizer_config.json", Json{{"added_tokens_decoder", {{"-1", {{"content", "<new>"}}}}}}.dump());
+  CHECK(error_of([&] { Tokenizer::from_folder(folder.path); }).find("\"-1\"") != std::string::npos);
+  folder.write("tokenizer_config.json", "{}");
+  folder.write("added_tokens.json", Json{{"<plain>", next}}.dump());
+  CHECK(error_of([&] { Tokenizer::from_folder(folder.path); }).find("\"<plain>\" has id") != std::string::npos);
+  folder.write("added_tokens.json", Json{{"<new>", next + 5}}.dump());
+  CHECK(error_of([&] { Tokenizer::from_folder(folder.path); }).find("gaps") != std::string::npos);
+  folder.write("added_tokens.json", "[1]");
+  CHECK(error_of([&] { Tokenizer::from_folder(folder.path); }).find("added_tokens.json") != std::string::npos);
+}
+
+TEST_CASE("vocab.json and merges.txt are read with line ends of both kinds, and only as Qwen2's tokenizer") {
+  const Folder folder;
+  const Json description = small_tokenizer::description();
+  folder.write("vocab.json", description["model"]["vocab"].dump());
+  folder.write("merges.txt", "#version: 0.2\na b\r\nab c\n\nl l");
+  Json added = Json::object();
+  for (const Json& token : description["added_tokens"]) added[token["content"].get<std::string>()] = token["id"];
+  folder.write("added_tokens.json", added.dump());
+  CHECK(Tokenizer::from_folder(folder.path).encode("abc") == std::vector<int>{257});
+  folder.write("merges.txt", "a b\nab c d\n");
+  CHECK(error_of([&] { Tokenizer::from_folder(folder.path); }).find("\"ab c d\"") != std::string::npos);
+  folder.write("tokenizer_config.json", R"({"tokenizer_class": "LlamaTokenizer"})");
+  CHECK(error_of([&] { Tokenizer::from_folder(folder.path); }).find("LlamaTokenizer") != std::string::npos);
+  folder.write("tokenizer_config.json", "{}");
+  folder.write("vocab.json", "[]");
+  CHECK(error_of([&] { Tokenizer::from_folder(folder.path); }).find("vocab") != std::string::npos);
+}
