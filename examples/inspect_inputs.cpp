@@ -53,7 +53,8 @@ int main(int argc, char** argv) {
       images.push_back({{"width", picture.width}, {"height", picture.height}, {"tiles", tiles.back().count},
                         {"grid", {tiles.back().grid.columns, tiles.back().grid.rows}}});
     }
-    const std::string prompt = processor.prompt(system, {}, ivl::with_picture_marks(question, int(files.size())), tokens);
+    const std::string marked = ivl::with_image_marks(processor.style(), question, int(files.size()));
+    const std::string prompt = processor.prompt(system, {}, marked, tokens);
     std::cout << nlohmann::ordered_json{{"prompt", prompt}, {"ids", processor.tokenizer().encode(prompt)}, {"images", images}} << '\n';
 
     if (!tiles_out.empty()) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cmath>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -50,7 +51,9 @@ std::map<std::string, Score> ask_all(int stride) {
     Chat<drawn_scenes, cpu::Context> chat(ctx, checkpoint, {.max_tiles = field<int>(dialogue, "max_tiles", "scenes.jsonl")});
     std::span<const Image> fresh = pictures;
     for (const Json& turn : dialogue["turns"]) {
-      const std::string said = normalised(chat.ask(field<std::string>(turn, "question", "turn"), fresh, {.max_new_tokens = 48}));
+      // Two pictures are numbered, as they were in training.
+      const std::string marks = fresh.size() > 1 ? image_marks(int(fresh.size())) : "";
+      const std::string said = normalised(chat.ask(marks + field<std::string>(turn, "question", "turn"), fresh, {.max_new_tokens = 48}));
       fresh = {};
       bool right = false;
       for (const auto& answer : field<std::vector<std::string>>(turn, "answers", "turn")) right |= normalised(answer) == said;

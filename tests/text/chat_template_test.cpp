@@ -63,10 +63,11 @@ TEST_CASE("prompts are those of InternVL's conversation.py and of transformers' 
       style = PromptStyle::hf;
       const auto images = entry["images_before_turn"].get<std::vector<int>>();
       for (std::size_t turn = 0; turn < history.size(); ++turn)
-        history[turn].question = repeated("<image>\n", images[turn]) + history[turn].question;
-      question = repeated("<image>\n", images.back()) + question;
+        history[turn].question = with_image_marks(style, history[turn].question, images[turn]);
+      question = with_image_marks(style, question, images.back());
+    } else if (entry["history"].is_null() && tokens.size() == 1) {  // where the reference's chat() adds a mark
+      question = with_image_marks(style, question, 1);
     }
-    question = with_image_mark(question, int(tokens.size()), history);
     const std::string prompt = render(style, system, history, question);
     if (!tokens.empty() && marks_in(prompt) != tokens.size()) {  // the reference lets surplus marks stand as text
       CHECK_THROWS_AS(expand_images(prompt, tokens), RequestError);
@@ -83,11 +84,10 @@ TEST_CASE("prompts are those of InternVL's conversation.py and of transformers' 
 TEST_CASE("the gpt-oss prompt ends after the word assistant and has no newlines between turns") {
   const std::string head = "<|start|>system<|message|>" + std::string(default_system_internvl3_5_gpt_oss) + "<|end|>";
   const auto prompt = [](std::vector<Turn> history, std::string_view question, std::vector<int> images) {
-    const std::string marked = with_image_mark(question, int(images.size()), history);
-    return expand_images(render(PromptStyle::internvl3_5_gpt_oss, std::nullopt, history, marked), images);
+    return expand_images(render(PromptStyle::internvl3_5_gpt_oss, std::nullopt, history, question), images);
   };
   const std::string image = "<img>" + repeated("<IMG_CONTEXT>", 256) + "</img>\n";
-  CHECK(prompt({}, "Describe.", {256}) ==
+  CHECK(prompt({}, "<image>\nDescribe.", {256}) ==
         head + "<|start|>user<|message|>" + image + "Describe.<|end|><|start|>assistant");
   CHECK(prompt({{"<image>\nDescribe.", "<|channel|>final<|message|>A cat."}}, "And now?", {256}) ==
         head + "<|start|>user<|message|>" + image +
@@ -114,13 +114,14 @@ TEST_CASE("images and marks must be as many, and without images a mark is text")
   CHECK(message("none", {1}).find("1 images, but 0 <image>") != std::string::npos);
 }
 
-TEST_CASE("the mark is put before a first question only where there is none") {
-  const std::vector<Turn> past{{"Hi", "Hello."}};
-  CHECK(with_image_mark("What?", 1, {}) == "<image>\nWhat?");
-  CHECK(with_image_mark("What?", 2, {}) == "<image>\nWhat?");
-  CHECK(with_image_mark("What?", 0, {}) == "What?");
-  CHECK(with_image_mark("What is <image>?", 1, {}) == "What is <image>?");
-  CHECK(with_image_mark("What?", 1, past) == "What?");
+TEST_CASE("marks are put before a question only where there are none") {
+  for (const PromptStyle style : {PromptStyle::internvl2_5, PromptStyle::hf}) {
+    CHECK(with_image_marks(style, "What?", 1) == "<image>\nWhat?");
+    CHECK(with_image_marks(style, "What?", 0) == "What?");
+    CHECK(with_image_marks(style, "What is <image>?", 1) == "What is <image>?");
+  }
+  CHECK(with_image_marks(PromptStyle::internvl2_5, "What?", 2) == "Image-1: <image>\nImage-2: <image>\nWhat?");
+  CHECK(with_image_marks(PromptStyle::hf, "What?", 2) == "<image>\n<image>\nWhat?");
 }
 
 TEST_CASE("several images and video frames are numbered from one") {

@@ -1,5 +1,6 @@
 // Sixteen floats that move together: one AVX-512 register, two AVX2 registers, or four of anything else.
-// The same steps in the same order at every level; only fused multiply-add differs (two roundings at the portable level).
+// The same steps in the same order at every level; only fused multiply-add differs (two roundings at the portable
+// level).
 #pragma once
 #include <cstdint>
 #include <cstring>
@@ -50,7 +51,8 @@ struct Lanes {
     // Not vcvtneps2bf16: that one takes subnormals as zero.
     const __m512i bits = _mm512_castps_si512(v);
     const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-    const __m512i nearest = _mm512_srli_epi32(_mm512_add_epi32(_mm512_add_epi32(bits, odd), _mm512_set1_epi32(0x7fff)), 16);
+    const __m512i nearest =
+        _mm512_srli_epi32(_mm512_add_epi32(_mm512_add_epi32(bits, odd), _mm512_set1_epi32(0x7fff)), 16);
     const __m512i rounded = _mm512_mask_set1_epi32(nearest, _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q), 0x7fff);
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtepi32_epi16(rounded));
   }
@@ -112,7 +114,8 @@ struct Lanes {
     const auto rounded = [](__m256 x) {
       const __m256i bits = _mm256_castps_si256(x);
       const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
-      const __m256i nearest = _mm256_srli_epi32(_mm256_add_epi32(_mm256_add_epi32(bits, odd), _mm256_set1_epi32(0x7fff)), 16);
+      const __m256i nearest =
+          _mm256_srli_epi32(_mm256_add_epi32(_mm256_add_epi32(bits, odd), _mm256_set1_epi32(0x7fff)), 16);
       const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(x, x, _CMP_UNORD_Q));
       return _mm256_blendv_epi8(nearest, _mm256_set1_epi32(0x7fff), nan);
     };
@@ -146,7 +149,8 @@ struct Lanes {
   }
   friend Lanes scale_by_power(Lanes a, Lanes shifted) {
     const auto eight = [](__m256 x, __m256 n) {
-      return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x), _mm256_slli_epi32(_mm256_castps_si256(n), 23)));
+      return _mm256_castsi256_ps(
+          _mm256_add_epi32(_mm256_castps_si256(x), _mm256_slli_epi32(_mm256_castps_si256(n), 23)));
     };
     return {eight(a.low, shifted.low), eight(a.high, shifted.high)};
   }
@@ -211,10 +215,18 @@ struct Lanes {
     for (int i = 0; i < lanes; ++i) to[i] = round_to<Scalar>(wide[i]);
   }
 
-  friend Lanes operator+(Lanes a, Lanes b) { return {{a.v[0] + b.v[0], a.v[1] + b.v[1], a.v[2] + b.v[2], a.v[3] + b.v[3]}}; }
-  friend Lanes operator-(Lanes a, Lanes b) { return {{a.v[0] - b.v[0], a.v[1] - b.v[1], a.v[2] - b.v[2], a.v[3] - b.v[3]}}; }
-  friend Lanes operator*(Lanes a, Lanes b) { return {{a.v[0] * b.v[0], a.v[1] * b.v[1], a.v[2] * b.v[2], a.v[3] * b.v[3]}}; }
-  friend Lanes operator/(Lanes a, Lanes b) { return {{a.v[0] / b.v[0], a.v[1] / b.v[1], a.v[2] / b.v[2], a.v[3] / b.v[3]}}; }
+  friend Lanes operator+(Lanes a, Lanes b) {
+    return {{a.v[0] + b.v[0], a.v[1] + b.v[1], a.v[2] + b.v[2], a.v[3] + b.v[3]}};
+  }
+  friend Lanes operator-(Lanes a, Lanes b) {
+    return {{a.v[0] - b.v[0], a.v[1] - b.v[1], a.v[2] - b.v[2], a.v[3] - b.v[3]}};
+  }
+  friend Lanes operator*(Lanes a, Lanes b) {
+    return {{a.v[0] * b.v[0], a.v[1] * b.v[1], a.v[2] * b.v[2], a.v[3] * b.v[3]}};
+  }
+  friend Lanes operator/(Lanes a, Lanes b) {
+    return {{a.v[0] / b.v[0], a.v[1] / b.v[1], a.v[2] / b.v[2], a.v[3] / b.v[3]}};
+  }
   friend Lanes fma(Lanes a, Lanes b, Lanes c) { return a * b + c; }
   friend Lanes abs(Lanes a) {
     for (Quad& quad : a.v) quad = Quad(Bits(quad) & 0x7fffffff);
@@ -299,7 +311,8 @@ inline Lanes exp2(Lanes x) {
   return scale_by_power(y, shifted);
 }
 
-/// e^x within 2 units in the last place; 0 below -87.33 (the smallest normal float), from 88.37 on 2^127.5. A NaN stays one.
+/// e^x within 2 units in the last place; 0 below -87.33 (the smallest normal float), from 88.37 on 2^127.5. A NaN stays
+/// one.
 inline Lanes exp(Lanes x) {
   const Lanes shift = Lanes::of(detail::rounding_shift), lowest = Lanes::of(-87.33f);
   const Lanes clamped = min(Lanes::of(88.376f), max(lowest, x));

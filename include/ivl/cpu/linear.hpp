@@ -21,8 +21,8 @@ inline constexpr int group_panels = 4;
 inline constexpr int group_columns = group_panels * panel_columns;
 /// Most rows of one task: the more, the less often weights come from memory.
 inline constexpr int task_rows = 192;
-/// The rows of a task should stay in the second cache, beside the weights. Sapphire Rapids (2 MiB), 1025 x 4096 -> 1024 in
-/// float: 143 GFLOP/s a core with 1 MiB, 125 with 2 MiB, 140 with 0.5 MiB; the multiply-add peak is 192.
+/// The rows of a task should stay in the second cache, beside the weights. Sapphire Rapids (2 MiB), 1025 x 4096 -> 1024
+/// in float: 143 GFLOP/s a core with 1 MiB, 125 with 2 MiB, 140 with 0.5 MiB; the multiply-add peak is 192.
 inline constexpr std::int64_t task_x_bytes = 1 << 20;
 
 /// Of many rows' product, so much of the weights is worked with at a time: it stays in the first cache.
@@ -39,10 +39,10 @@ inline Lanes silu(Lanes u) {
 
 /// u Phi(u), where Phi(-|u|) = erfc(a) / 2 with a = |u| / sqrt 2.
 inline Lanes gelu(Lanes u) {
-  // erfc(a) = e^(-a^2) t q(t) with t = 1 / (1 + 0.35 a): q interpolates it at the Chebyshev nodes of 0 <= a <= 10 within
-  // 2.8e-8 of its value. The tail is a product, so it keeps its relative precision where 1 + erf would cancel.
-  constexpr float q[] = {0.19748926162719727f,   0.19703073799610138f, 0.18880639970302582f,  0.14691577851772308f,
-                         0.15855468809604645f,   0.0634051114320755f,  0.0010456122690811753f, 0.15964122116565704f,
+  // erfc(a) = e^(-a^2) t q(t) with t = 1 / (1 + 0.35 a): q interpolates it at the Chebyshev nodes of 0 <= a <= 10
+  // within 2.8e-8 of its value. The tail is a product, so it keeps its relative precision where 1 + erf would cancel.
+  constexpr float q[] = {0.19748926162719727f,  0.19703073799610138f, 0.18880639970302582f,   0.14691577851772308f,
+                         0.15855468809604645f,  0.0634051114320755f,  0.0010456122690811753f, 0.15964122116565704f,
                          -0.14954353868961334f, 0.03665472939610481f};
   // At 20 the tail is 0 already, and nothing overflows.
   const Lanes size = min(Lanes::of(20), abs(u)), half_size = Lanes::of(0.5f) * size;
@@ -61,7 +61,9 @@ inline Lanes gelu(Lanes u) {
 template <class Result>
 void finish(const Epilogue& epilogue, Lanes u, std::int64_t column, std::int64_t number, Result* y) {
   const bool whole = number >= lanes;
-  const auto read = [=](const auto* from) { return whole ? Lanes::load(from + column) : load_first(from + column, number); };
+  const auto read = [=](const auto* from) {
+    return whole ? Lanes::load(from + column) : load_first(from + column, number);
+  };
   if (epilogue.bias) u = u + read(epilogue.bias);
   if (epilogue.scale) u = u * read(epilogue.scale);
   if (epilogue.kind == EpilogueKind::gelu) u = gelu(u);
@@ -116,7 +118,8 @@ Rows<const Factor> readable(Context& ctx, Rows<const Scalar> x, std::int64_t dep
 
 /// Panels of 2-byte scalars become panels of floats, `depth` (a whole number of depth_unit) of each.
 template <Format format>
-void widen_panels(const std::byte* panels, std::int64_t panel_stride, std::int64_t number, std::int64_t depth, float* to) {
+void widen_panels(const std::byte* panels, std::int64_t panel_stride, std::int64_t number, std::int64_t depth,
+                  float* to) {
   using Stored = std::conditional_t<format == Format::bf16, bf16, half>;
   for (std::int64_t p = 0; p < number; ++p, to += depth * panel_columns) {
     const auto* from = reinterpret_cast<const Stored*>(panels + p * panel_stride);
@@ -136,15 +139,17 @@ void widen_panels(const std::byte* panels, std::int64_t panel_stride, std::int64
 /// Asks for a share of a block of panels, `bytes` of each, that will be read soon.
 inline void prefetch_share(const std::byte* panels, std::int64_t panel_stride, std::int64_t number, std::int64_t bytes,
                            std::int64_t share, std::int64_t shares) {
-  const std::int64_t lines = bytes / std::int64_t(line_bytes), first = lines * share / shares, last = lines * (share + 1) / shares;
+  const std::int64_t lines = bytes / std::int64_t(line_bytes), first = lines * share / shares,
+                     last = lines * (share + 1) / shares;
   for (std::int64_t p = 0; p < number; ++p, panels += panel_stride) {
-    for (std::int64_t line = first; line < last; ++line) __builtin_prefetch(panels + line * std::int64_t(line_bytes), 0, 2);
+    for (std::int64_t line = first; line < last; ++line)
+      __builtin_prefetch(panels + line * std::int64_t(line_bytes), 0, 2);
   }
 }
 
-/// Many rows against the panels of a group: sums [x.count, group_columns]. Blocks of k are the outer loop, so that a block
-/// of the weights meets all rows out of the first cache, while the next block comes from memory; the sums wait meanwhile,
-/// which changes no bit. `ahead`: the panels that are likely next after these, or null.
+/// Many rows against the panels of a group: sums [x.count, group_columns]. Blocks of k are the outer loop, so that a
+/// block of the weights meets all rows out of the first cache, while the next block comes from memory; the sums wait
+/// meanwhile, which changes no bit. `ahead`: the panels that are likely next after these, or null.
 template <Format format, class Factor>
 void multiply_many(Rows<const Factor> x, const std::byte* panels, std::int64_t panel_stride, std::int64_t number,
                    const std::byte* ahead, float* sums) {
@@ -156,7 +161,8 @@ void multiply_many(Rows<const Factor> x, const std::byte* panels, std::int64_t p
     const std::int64_t depth = std::min<std::int64_t>(block, x.width() - k), left = x.width() - k - depth;
     const std::byte* from = panels + panel_bytes(format, k);
     const std::byte* next = left > 0 ? from + panel_bytes(format, depth) : ahead;
-    const std::int64_t next_bytes = next ? panel_bytes(format, left > 0 ? std::min<std::int64_t>(block, left) : depth) : 0;
+    const std::int64_t next_bytes =
+        next ? panel_bytes(format, left > 0 ? std::min<std::int64_t>(block, left) : depth) : 0;
     std::int64_t stride = panel_stride;
     if constexpr (widen) {
       widen_panels<format>(from, stride, number, depth, wide);
@@ -172,36 +178,42 @@ void multiply_many(Rows<const Factor> x, const std::byte* panels, std::int64_t p
   }
 }
 
-/// Few rows: the weights stream past them as they are stored.
+/// Few rows: the weights stream past them as they are stored. Tiles of one height, so that none does little with them.
 template <Format format, class Factor>
-void multiply_few(Rows<const Factor> x, const std::byte* panels, std::int64_t panel_stride, std::int64_t number, float* sums) {
-  for (std::int64_t row = 0; row < x.count; row += tile_rows) {
-    const int rows = int(std::min<std::int64_t>(tile_rows, x.count - row));
+void multiply_few(Rows<const Factor> x, const std::byte* panels, std::int64_t panel_stride, std::int64_t number,
+                  const std::byte* ahead, float* sums) {
+  if (ahead) prefetch_share(ahead, panel_stride, number, std::min(panel_stride, prefetch_bytes), 0, 1);
+  const std::int64_t height = ceil_div(x.count, ceil_div(x.count, tile_rows));
+  for (std::int64_t row = 0; row < x.count; row += height) {
+    const int rows = int(std::min(height, x.count - row));
     multiply_rows<format>(rows, x[row], x.stride, panels, panel_stride, number, x.width(), sums + row * group_columns,
                           group_columns);
   }
 }
 
 template <Format format, class Scalar, class Result>
-void multiply_finish(Context& ctx, Rows<const Scalar> x, const PlacedMatrix& w, const Epilogue& epilogue, Rows<Result> y) {
+void multiply_finish(Context& ctx, Rows<const Scalar> x, const PlacedMatrix& w, const Epilogue& epilogue,
+                     Rows<Result> y) {
   using Factor = cpu::Factor<format, Scalar>;
   const Rows<const Factor> all = readable<Factor>(ctx, x, round_up(w.in, depth_unit(format)));
   const bool gated = epilogue.kind == EpilogueKind::swi_glu;
   const std::int64_t panels = gated ? 2 * ceil_div(w.out / 2, panel_columns) : ceil_div(w.out, panel_columns);
   const std::int64_t stride = panel_bytes(format, w.in);
-  const std::int64_t groups = ceil_div(panels, group_panels), fitting = task_x_bytes / (all.stride * std::int64_t(sizeof(Factor)));
+  const std::int64_t groups = ceil_div(panels, group_panels),
+                     fitting = task_x_bytes / (all.stride * std::int64_t(sizeof(Factor)));
   const std::int64_t chunks = ceil_div(x.count, std::clamp<std::int64_t>(fitting, task_rows / 4, task_rows));
   const std::int64_t chunk_rows = round_up(ceil_div(x.count, chunks), tile_rows);
   ctx.pool.run(chunks * groups, [&](std::int64_t task) {
     alignas(64) float sums[task_rows * group_columns];
-    const std::int64_t panel = task % groups * group_panels, number = std::min<std::int64_t>(group_panels, panels - panel);
+    const std::int64_t panel = task % groups * group_panels,
+                       number = std::min<std::int64_t>(group_panels, panels - panel);
     const std::int64_t row = task / groups * chunk_rows, rows = std::min(chunk_rows, x.count - row);
     if (rows <= 0) return;
     const std::byte* from = w.memory.data + panel * stride;
+    const std::byte* ahead = panel + 2 * group_panels <= panels ? from + group_panels * stride : nullptr;
     if (rows < rows_worth_widening) {
-      multiply_few<format>(all.slice(row, rows), from, stride, number, sums);
+      multiply_few<format>(all.slice(row, rows), from, stride, number, ahead, sums);
     } else {
-      const std::byte* ahead = panel + 2 * group_panels <= panels ? from + group_panels * stride : nullptr;
       multiply_many<format>(all.slice(row, rows), from, stride, number, ahead, sums);
     }
     finish_tile(epilogue, sums, panel, number, y.slice(row, rows));
@@ -219,9 +231,12 @@ void linear(Context& ctx, Rows<const Scalar> x, const PlacedMatrix& w, const Epi
   assert(!gated || (!epilogue.bias && !epilogue.scale));
   (void)gated;
   switch (w.format) {
-    case Format::bf16: return detail::multiply_finish<Format::bf16>(ctx, x, w, epilogue, y);
-    case Format::f16: return detail::multiply_finish<Format::f16>(ctx, x, w, epilogue, y);
-    case Format::f32: return detail::multiply_finish<Format::f32>(ctx, x, w, epilogue, y);
+    case Format::bf16:
+      return detail::multiply_finish<Format::bf16>(ctx, x, w, epilogue, y);
+    case Format::f16:
+      return detail::multiply_finish<Format::f16>(ctx, x, w, epilogue, y);
+    case Format::f32:
+      return detail::multiply_finish<Format::f32>(ctx, x, w, epilogue, y);
   }
 }
 

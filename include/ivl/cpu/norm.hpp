@@ -17,8 +17,8 @@ namespace detail {
 /// Scalars of one task: about two microseconds of work, and as much as a fork costs.
 inline constexpr std::int64_t norm_task_scalars = 16384;
 
-/// The sum of map(x) over a row. Four running sums, so that additions need not wait for each other: lane l of sum s takes
-/// the scalars 64 i + 16 s + l.
+/// The sum of map(x) over a row. Four running sums, so that additions need not wait for each other: lane l of sum s
+/// takes the scalars 64 i + 16 s + l.
 template <class Scalar, class Map>
 float sum_over(const Scalar* x, std::int64_t width, const Map& map) {
   Lanes total[4] = {Lanes::zero(), Lanes::zero(), Lanes::zero(), Lanes::zero()};
@@ -36,7 +36,8 @@ float sum_over(const Scalar* x, std::int64_t width, const Map& map) {
   return sum((total[0] + total[1]) + (total[2] + total[3]));
 }
 
-/// y[i] = map(x[i], i ...), sixteen at a time; `map` takes the lanes and a reader of vectors that are as long as the row.
+/// y[i] = map(x[i], i ...), sixteen at a time; `map` takes the lanes and a reader of vectors that are as long as the
+/// row.
 template <class Scalar, class Map>
 void map_row(const Scalar* x, std::int64_t width, Scalar* y, const Map& map) {
   std::int64_t i = 0;

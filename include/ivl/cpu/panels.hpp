@@ -7,8 +7,9 @@
 //   bf16        [ceil(depth / 2)][16][2]    a pair of k for each column: 64 bytes, what vdpbf16ps takes
 //   f32, f16    [depth][16]
 //
-// Columns that do not exist and the missing half of the last pair are zero. A sum runs over k in ascending order, a step
-// of `vdpbf16ps` or one fused multiply-add each, whatever the shape of the tile: one row gives the same bits as many.
+// Columns that do not exist and the missing half of the last pair are zero. A sum runs over k in ascending order, a
+// step of `vdpbf16ps` or one fused multiply-add each, whatever the shape of the tile: one row gives the same bits as
+// many.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -30,9 +31,12 @@ constexpr int depth_unit(Format format) { return format == Format::bf16 ? 2 : 1;
 
 constexpr std::int64_t panel_bytes(Format format, std::int64_t depth) {
   switch (format) {
-    case Format::bf16: return ceil_div(depth, 2) * 2 * panel_columns * 2;
-    case Format::f16: return depth * panel_columns * 2;
-    case Format::f32: return depth * panel_columns * 4;
+    case Format::bf16:
+      return ceil_div(depth, 2) * 2 * panel_columns * 2;
+    case Format::f16:
+      return depth * panel_columns * 2;
+    case Format::f32:
+      return depth * panel_columns * 4;
   }
   return 0;
 }
@@ -42,9 +46,8 @@ inline namespace IVL_CPU_LEVEL {
 /// What activations must become to meet panels of a format: bf16 pairs go straight into `vdpbf16ps` (which takes
 /// subnormals as zero), all else is float.
 template <Format format, class Scalar>
-using Factor = std::conditional_t<compiled_level == CpuLevel::avx512_bf16 && format == Format::bf16 &&
-                                      std::is_same_v<Scalar, bf16>,
-                                  bf16, float>;
+using Factor = std::conditional_t<
+    compiled_level == CpuLevel::avx512_bf16 && format == Format::bf16 && std::is_same_v<Scalar, bf16>, bf16, float>;
 
 /// The largest tile that fits the registers: rows x panels accumulators.
 inline constexpr int tile_rows = compiled_level >= CpuLevel::avx2 ? 6 : 2;
@@ -52,9 +55,12 @@ inline constexpr int tile_rows = compiled_level >= CpuLevel::avx2 ? 6 : 2;
 constexpr int tile_panels(int rows) {
   switch (compiled_level) {
     case CpuLevel::avx512_bf16:
-    case CpuLevel::avx512: return 4;
-    case CpuLevel::avx2: return rows <= 1 ? 4 : rows <= 3 ? 2 : 1;
-    case CpuLevel::portable: return rows <= 1 ? 2 : 1;
+    case CpuLevel::avx512:
+      return 4;
+    case CpuLevel::avx2:
+      return rows <= 1 ? 4 : rows <= 3 ? 2 : 1;
+    case CpuLevel::portable:
+      return rows <= 1 ? 2 : 1;
   }
   return 1;
 }
@@ -73,6 +79,11 @@ inline __m512bh broadcast_pair(const bf16* pair) {
 }  // namespace detail
 #endif
 
+/// Panels are asked for so many bytes before they are needed: the hardware's own prefetch stops at each page. One row
+/// of 1024 x 4096 bf16 out of memory, one Sapphire Rapids core that reads 16.9 GB/s: 13.4 GB/s without, 14.7 at 256
+/// bytes, 15.7 from 1024 to 4096, 15.2 at 8192.
+inline constexpr std::int64_t prefetch_bytes = 1024;
+
 /// Where a sum begins.
 enum class Start : std::uint8_t {
   zero,
@@ -86,6 +97,8 @@ enum class Start : std::uint8_t {
 template <Format format, int Rows, int Panels, class Factor>
 void multiply(const Factor* x, std::int64_t x_stride, const std::byte* panels, std::int64_t panel_stride,
               std::int64_t depth, float* tile, std::int64_t tile_stride, Start start = Start::zero) {
+  // Full tiles of floats meet blocks that lie in the first cache already.
+  constexpr bool from_memory = format != Format::f32 || Rows < tile_rows;
   Lanes total[Rows][Panels];
   const bool resume = start == Start::tile;
 #pragma GCC unroll 32
@@ -102,7 +115,11 @@ void multiply(const Factor* x, std::int64_t x_stride, const std::byte* panels, s
     for (std::int64_t k = 0; k < pairs; ++k) {
       __m512bh w[Panels];
 #pragma GCC unroll 8
-      for (int p = 0; p < Panels; ++p) w[p] = (__m512bh)_mm512_load_si512(panels + p * panel_stride + k * 64);
+      for (int p = 0; p < Panels; ++p) {
+        const std::byte* pair = panels + p * panel_stride + k * 64;
+        w[p] = (__m512bh)_mm512_load_si512(pair);
+        __builtin_prefetch(pair + prefetch_bytes);
+      }
 #pragma GCC unroll 32
       for (int r = 0; r < Rows; ++r) {
         const __m512bh xk = detail::broadcast_pair(x + r * x_stride + 2 * k);
@@ -118,6 +135,7 @@ void multiply(const Factor* x, std::int64_t x_stride, const std::byte* panels, s
 #pragma GCC unroll 8
       for (int p = 0; p < Panels; ++p) {
         const auto* pair = reinterpret_cast<const bf16*>(panels + p * panel_stride + k * 64);
+        __builtin_prefetch(pair + prefetch_bytes / 2);
         even[p] = Lanes::load_even(pair);
         odd[p] = Lanes::load_odd(pair);
       }
@@ -134,7 +152,9 @@ void multiply(const Factor* x, std::int64_t x_stride, const std::byte* panels, s
       Lanes w[Panels];
 #pragma GCC unroll 8
       for (int p = 0; p < Panels; ++p) {
-        w[p] = Lanes::load(reinterpret_cast<const Stored*>(panels + p * panel_stride) + k * panel_columns);
+        const Stored* scalars = reinterpret_cast<const Stored*>(panels + p * panel_stride) + k * panel_columns;
+        if constexpr (from_memory) __builtin_prefetch(scalars + prefetch_bytes / std::int64_t(sizeof(Stored)));
+        w[p] = Lanes::load(scalars);
       }
 #pragma GCC unroll 32
       for (int r = 0; r < Rows; ++r) {
@@ -165,8 +185,8 @@ void multiply_rows(int number, const Factor* x, std::int64_t x_stride, const std
   constexpr int together = tile_panels(Rows);
   std::int64_t p = 0;
   for (; p + together <= number_of_panels; p += together) {
-    multiply<format, Rows, together>(x, x_stride, panels + p * panel_stride, panel_stride, depth, tile + p * panel_columns,
-                                     tile_stride, start);
+    multiply<format, Rows, together>(x, x_stride, panels + p * panel_stride, panel_stride, depth,
+                                     tile + p * panel_columns, tile_stride, start);
   }
   for (; p < number_of_panels; ++p) {
     multiply<format, Rows, 1>(x, x_stride, panels + p * panel_stride, panel_stride, depth, tile + p * panel_columns,

@@ -1,7 +1,7 @@
 // Placing on the CPU: matrices into panels (see panels.hpp), vectors as floats, tables as they are.
 //
-// A matrix keeps its file's scalar, so its values are the file's, bit for bit. `Fusion::interleaved` lies panel by panel,
-// sixteen columns of gate and then the sixteen columns of up that go with them: a tile of two panels holds both.
+// A matrix keeps its file's scalar, so its values are the file's, bit for bit. `Fusion::interleaved` lies panel by
+// panel, sixteen columns of gate and then the sixteen columns of up that go with them: a tile of two panels holds both.
 #pragma once
 #include <cassert>
 #include <cstddef>
@@ -66,7 +66,8 @@ inline PlacedMatrix place_matrix(Context& ctx, std::span<const TensorView> parts
   w.in = parts[0].shape[1];
   for (const TensorView& part : parts) {
     if (part.dtype != parts[0].dtype) {
-      fail<FileError>("parts of one matrix differ in type: expected ", name_of(parts[0].dtype), ", found ", name_of(part.dtype));
+      fail<FileError>("parts of one matrix differ in type: expected ", name_of(parts[0].dtype), ", found ",
+                      name_of(part.dtype));
     }
     assert(part.shape.rank() == 2 && part.shape[1] == w.in);
     w.out += part.shape[0];
@@ -75,12 +76,14 @@ inline PlacedMatrix place_matrix(Context& ctx, std::span<const TensorView> parts
 
   const std::int64_t row_bytes = w.in * bytes_of(kind), stride = panel_bytes(w.format, w.in);
   const bool interleaved = fusion == Fusion::interleaved;
-  const std::int64_t panels = interleaved ? 2 * ceil_div(parts[0].shape[0], panel_columns) : ceil_div(w.out, panel_columns);
+  const std::int64_t panels =
+      interleaved ? 2 * ceil_div(parts[0].shape[0], panel_columns) : ceil_div(w.out, panel_columns);
   w.memory = allocate(ctx, std::size_t(panels * stride));
   // Column c of panel p, as a row of the file; null behind the last.
   const auto source = [&](std::int64_t panel, int c) -> const std::byte* {
     std::int64_t row = (interleaved ? panel / 2 : panel) * panel_columns + c;
-    if (interleaved) return row < parts[0].shape[0] ? parts[std::size_t(panel % 2)].bytes.data() + row * row_bytes : nullptr;
+    if (interleaved)
+      return row < parts[0].shape[0] ? parts[std::size_t(panel % 2)].bytes.data() + row * row_bytes : nullptr;
     for (const TensorView& part : parts) {
       if (row < part.shape[0]) return part.bytes.data() + row * row_bytes;
       row -= part.shape[0];
@@ -92,9 +95,12 @@ inline PlacedMatrix place_matrix(Context& ctx, std::span<const TensorView> parts
     for (int c = 0; c < panel_columns; ++c) rows[c] = source(panel, c);
     std::byte* to = w.memory.data + panel * stride;
     switch (w.format) {
-      case Format::bf16: return detail::pack_panel<std::uint32_t, bf16>(rows, w.in, reinterpret_cast<std::uint32_t*>(to));
-      case Format::f16: return detail::pack_panel<std::uint16_t, half>(rows, w.in, reinterpret_cast<std::uint16_t*>(to));
-      case Format::f32: return detail::pack_panel<std::uint32_t, float>(rows, w.in, reinterpret_cast<std::uint32_t*>(to));
+      case Format::bf16:
+        return detail::pack_panel<std::uint32_t, bf16>(rows, w.in, reinterpret_cast<std::uint32_t*>(to));
+      case Format::f16:
+        return detail::pack_panel<std::uint16_t, half>(rows, w.in, reinterpret_cast<std::uint16_t*>(to));
+      case Format::f32:
+        return detail::pack_panel<std::uint32_t, float>(rows, w.in, reinterpret_cast<std::uint32_t*>(to));
     }
   });
   return w;
@@ -118,9 +124,15 @@ inline PlacedVector place_vector(Context& ctx, std::span<const TensorView> parts
   };
   for (const TensorView& part : parts) {
     switch (detail::placeable(part)) {
-      case ScalarKind::f32: append(part, float{}); break;
-      case ScalarKind::bf16: append(part, bf16{}); break;
-      case ScalarKind::f16: append(part, half{}); break;
+      case ScalarKind::f32:
+        append(part, float{});
+        break;
+      case ScalarKind::bf16:
+        append(part, bf16{});
+        break;
+      case ScalarKind::f16:
+        append(part, half{});
+        break;
     }
   }
   return vector;

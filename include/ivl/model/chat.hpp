@@ -36,7 +36,7 @@ class Chat {
   std::string ask(std::string_view question, std::span<const Image> pictures, GenerationOptions generation = {}, TextCallback on_text = {}) {
     Stopwatch watch;
     AnswerStatistics statistics;
-    std::string marked = with_picture_marks(question, int(pictures.size()));
+    std::string marked = with_image_marks(processor_.style(), question, int(pictures.size()));
     std::vector<int> tokens = tokens_per_picture_;
     for (const Image& picture : pictures) tokens.push_back(processor_.tokens_of(picture, rules_));
     Prompt prompt;

@@ -18,12 +18,6 @@
 
 namespace ivl {
 
-/// The question with a mark for each picture before it, unless it places them itself.
-inline std::string with_picture_marks(std::string_view question, int pictures) {
-  if (pictures == 0 || question.find(image_mark) != question.npos) return std::string(question);
-  return (pictures == 1 ? std::string("<image>\n") : image_marks(pictures)).append(question);
-}
-
 /// The texts and numbers of a checkpoint folder, without its weights. Const after construction.
 class Processor {
  public:

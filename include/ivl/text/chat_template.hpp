@@ -94,13 +94,6 @@ inline std::string render(PromptStyle style, std::optional<std::string_view> sys
   return prompt.append(assistant_role);
 }
 
-/// The question with "<image>\n" before it, where the reference's chat() puts it: there are images, no earlier turns,
-/// and no mark in the question. This is the question to keep in the history.
-inline std::string with_image_mark(std::string_view question, int images, std::span<const Turn> history) {
-  const bool missing = images > 0 && history.empty() && question.find(image_mark) == std::string_view::npos;
-  return std::string(missing ? "<image>\n" : "").append(question);
-}
-
 /// Puts <img>, tokens_per_image[i] times <IMG_CONTEXT>, </img> in the place of the i-th "<image>" of the prompt,
 /// earlier turns included. Throws RequestError unless there are as many marks as images; with no images marks are just
 /// text.
@@ -128,6 +121,17 @@ inline std::string image_marks(int images) {
   std::string marks;
   for (int image = 1; image <= images; ++image) marks += "Image-" + std::to_string(image) + ": <image>\n";
   return marks;
+}
+
+/// The question with a mark for each of its images before it, unless it has marks itself: "<image>\n", and for several
+/// what the style's users write: `image_marks`, or in transformers' format "<image>\n" for each. This is the question to
+/// keep in the history.
+inline std::string with_image_marks(PromptStyle style, std::string_view question, int images) {
+  if (images == 0 || question.find(image_mark) != question.npos) return std::string(question);
+  if (images > 1 && style != PromptStyle::hf) return image_marks(images).append(question);
+  std::string marked;
+  for (int image = 0; image < images; ++image) marked += "<image>\n";
+  return marked.append(question);
 }
 
 /// "Frame1: <image>\nFrame2: <image>\n": what goes before a question about a video.
