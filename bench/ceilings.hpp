@@ -69,10 +69,14 @@ inline cpu::Lanes calculate(std::int64_t steps) {
 
 inline constexpr std::int64_t flops_a_step = [] {
   switch (compiled_level) {
-    case CpuLevel::avx512_bf16: return 16 * 64;
-    case CpuLevel::avx512: return 16 * 32;
-    case CpuLevel::avx2: return 6 * 32;
-    case CpuLevel::portable: return 2 * 32;
+    case CpuLevel::avx512_bf16:
+      return 16 * 64;
+    case CpuLevel::avx512:
+      return 16 * 32;
+    case CpuLevel::avx2:
+      return 6 * 32;
+    case CpuLevel::portable:
+      return 2 * 32;
   }
   return 0;
 }();
@@ -89,7 +93,9 @@ class ReadCeiling {
     const std::int64_t tasks = 64;
     const std::size_t part = memory_.size() / tasks;
     const double seconds = seconds_of([&] {
-      ctx_.pool.run(tasks, [&](std::int64_t task) { detail::keep(detail::read_all(memory_.data() + std::size_t(task) * part, part)); });
+      ctx_.pool.run(tasks, [&](std::int64_t task) {
+        detail::keep(detail::read_all(memory_.data() + std::size_t(task) * part, part));
+      });
     });
     return double(memory_.size()) / seconds;
   }
@@ -103,9 +109,8 @@ class ReadCeiling {
 /// them, fused multiply-adds in float elsewhere.
 inline double arithmetic_sample(cpu::Context& ctx) {
   constexpr std::int64_t steps = 1 << 16, tasks = 16;
-  const double seconds = seconds_of([&] {
-    ctx.pool.run(tasks * ctx.threads(), [&](std::int64_t) { detail::keep(detail::calculate(steps)); });
-  });
+  const double seconds = seconds_of(
+      [&] { ctx.pool.run(tasks * ctx.threads(), [&](std::int64_t) { detail::keep(detail::calculate(steps)); }); });
   return double(tasks * ctx.threads() * steps * detail::flops_a_step) / seconds;
 }
 

@@ -1,7 +1,7 @@
 // Matrix products of InternVL3.5-1B in bf16, each beside its ceiling, which is sampled in turns with it:
 // many rows beside arithmetic alone, one row beside reading memory.
 //
-//   bench_gemm [--threads N] [--json]
+//   bench_gemm [--threads N] [--only PART_OF_A_NAME] [--json]
 #include <cstdio>
 #include <cstring>
 #include <string>
@@ -67,7 +67,8 @@ Result measure(cpu::Context& ctx, bench::ReadCeiling& reads, const Product& prod
   const TensorView parts[] = {{Dtype::bf16, {product.out / 2, product.in}, bytes.first(half)},
                               {Dtype::bf16, {product.out / 2, product.in}, bytes.last(half)}};
   // One row after the other meets weights that are no longer in any cache, as in a model.
-  const std::int64_t copies = few ? std::max<std::int64_t>(1, (std::int64_t(768) << 20) / std::int64_t(bytes.size())) : 1;
+  const std::int64_t copies =
+      few ? std::max<std::int64_t>(1, (std::int64_t(768) << 20) / std::int64_t(bytes.size())) : 1;
   std::vector<PlacedMatrix> weights;
   for (std::int64_t copy = 0; copy < copies; ++copy) {
     weights.push_back(place_matrix(ctx, gated ? std::span(parts) : std::span(&whole, 1),
@@ -81,8 +82,8 @@ Result measure(cpu::Context& ctx, bench::ReadCeiling& reads, const Product& prod
              Rows<bf16>(y.data(), product.rows, width));
     }
   };
-  const double work = few ? double(copies) * double(bytes.size())
-                          : 2.0 * product.rows * double(product.in) * double(product.out);
+  const double work =
+      few ? double(copies) * double(bytes.size()) : 2.0 * product.rows * double(product.in) * double(product.out);
   std::vector<double> speeds, ceilings;
   all();
   for (int sample = 0; sample < samples; ++sample) {
@@ -107,25 +108,29 @@ int main(int argc, char** argv) {
     } else if (flag == "--only" && i + 1 < argc) {
       only = argv[++i];
     } else {
-      std::fprintf(stderr, "bench_gemm: unknown or incomplete flag %s; expected [--threads N] [--only NAME] [--json]\n", argv[i]);
+      std::fprintf(
+          stderr,
+          "bench_gemm: unknown or incomplete flag %s; expected [--threads N] [--only PART_OF_A_NAME] [--json]\n",
+          argv[i]);
       return 1;
     }
   }
   cpu::Context ctx(threads);
   bench::ReadCeiling reads(ctx);
   if (!json) {
-    std::printf("%s, %d threads; ceilings: reading memory, %s\n%-18s %5s %6s %6s %10s %10s  %s\n", name_of(ctx.level()).data(),
-                ctx.threads(), bench::arithmetic_name(), "product", "rows", "in", "out", "median", "ceiling", "share");
+    std::printf("%s, %d threads; ceilings: reading memory, %s\n%-18s %5s %6s %6s %10s %10s  %s\n",
+                name_of(ctx.level()).data(), ctx.threads(), bench::arithmetic_name(), "product", "rows", "in", "out",
+                "median", "ceiling", "share");
   }
   for (const Product& product : products) {
     if (std::string_view(product.name).find(only) == std::string_view::npos) continue;
     const Result result = measure(ctx, reads, product);
     if (json) {
-      std::printf("{\"name\": \"gemm_%s\", \"median\": %.1f, \"unit\": \"%s\", \"ceiling\": %.1f, \"share\": %.3f}\n", product.name,
-                  result.median, result.unit, result.ceiling, result.median / result.ceiling);
+      std::printf("{\"name\": \"gemm_%s\", \"median\": %.1f, \"unit\": \"%s\", \"ceiling\": %.1f, \"share\": %.3f}\n",
+                  product.name, result.median, result.unit, result.ceiling, result.median / result.ceiling);
     } else {
-      std::printf("%-18s %5d %6d %6d %10.1f %10.1f  %4.0f %% (%s)\n", product.name, product.rows, product.in, product.out,
-                  result.median, result.ceiling, 100 * result.median / result.ceiling, result.unit);
+      std::printf("%-18s %5d %6d %6d %10.1f %10.1f  %4.0f %% (%s)\n", product.name, product.rows, product.in,
+                  product.out, result.median, result.ceiling, 100 * result.median / result.ceiling, result.unit);
     }
     std::fflush(stdout);
   }

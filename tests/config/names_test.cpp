@@ -200,7 +200,6 @@ TEST_CASE("The pieces of a matrix come in the order q, k, v and gate, up") {
   }
 }
 
-/// Calls check(canonical name, address of the placed weight) for the slots of a type.
 TEST_CASE("A weight goes where its name says") {
   static Vlm<internvl3_38b> tower_6b;  // q and k norms of equal size
   static Vlm<internvl3_5_8b> tower_300m;

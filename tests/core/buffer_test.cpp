@@ -40,7 +40,9 @@ TEST_CASE("the same layout measures first and places then, line by line") {
     char* chars;
     double* doubles;
   };
-  const auto lay_out = [](Carver& carver) { return Layout{carver.take<float>(17), carver.take<char>(1), carver.take<double>(8)}; };
+  const auto lay_out = [](Carver& carver) {
+    return Layout{carver.take<float>(17), carver.take<char>(1), carver.take<double>(8)};
+  };
   Carver measure;
   const Layout nothing = lay_out(measure);
   CHECK(nothing.floats == nullptr);

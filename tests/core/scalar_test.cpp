@@ -31,8 +31,10 @@ constexpr int exponent_bits = std::is_same_v<Scalar, bf16> ? 8 : 5;
 
 static_assert(sizeof(bf16) == 2 && sizeof(half) == 2);
 static_assert(bytes_of(ScalarKind::f32) == 4 && bytes_of(ScalarKind::bf16) == 2 && bytes_of(ScalarKind::f16) == 2);
-static_assert(kind_of<float> == ScalarKind::f32 && kind_of<bf16> == ScalarKind::bf16 && kind_of<half> == ScalarKind::f16);
-static_assert(name_of(ScalarKind::f32) == "F32" && name_of(ScalarKind::bf16) == "BF16" && name_of(ScalarKind::f16) == "F16");
+static_assert(kind_of<float> == ScalarKind::f32 && kind_of<bf16> == ScalarKind::bf16 &&
+              kind_of<half> == ScalarKind::f16);
+static_assert(name_of(ScalarKind::f32) == "F32" && name_of(ScalarKind::bf16) == "BF16" &&
+              name_of(ScalarKind::f16) == "F16");
 static_assert(to_float(round_to<bf16>(1.5f)) == 1.5f && to_float(round_to<half>(1.5f)) == 1.5f);
 
 TEST_CASE_TEMPLATE("every bit pattern has the value of its definition and comes back from float", Scalar, bf16, half) {
@@ -60,7 +62,8 @@ TEST_CASE_TEMPLATE("rounding goes to the nearest value, and from the middle to t
                                             : low + (low - value_of(std::uint16_t(bits - 1), exponent_bits<Scalar>));
     const float middle = float((low + high) / 2);  // exact: a mantissa bit more than the scalar has
     REQUIRE(double(middle) == (low + high) / 2);
-    const float below = std::nextafter(middle, 0.0f), above = std::nextafter(middle, std::numeric_limits<float>::infinity());
+    const float below = std::nextafter(middle, 0.0f),
+                above = std::nextafter(middle, std::numeric_limits<float>::infinity());
     const std::uint32_t even = bits % 2 == 0 ? bits : bits + 1;
     for (const std::uint32_t sign : {0u, 0x8000u}) {
       const float direction = sign ? -1.0f : 1.0f;

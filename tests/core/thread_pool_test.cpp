@@ -68,7 +68,10 @@ TEST_CASE("an exception of a task reaches the caller, and the pool goes on") {
   for (const int threads : {1, 4}) {
     ThreadPool pool(threads);
     for (int round = 0; round < 50; ++round) {
-      CHECK_THROWS_WITH_AS(pool.run(100, [](std::int64_t task) { if (task % 10 == 3) throw std::runtime_error("a task failed"); }),
+      CHECK_THROWS_WITH_AS(pool.run(100,
+                                    [](std::int64_t task) {
+                                      if (task % 10 == 3) throw std::runtime_error("a task failed");
+                                    }),
                            "a task failed", std::runtime_error);
       std::atomic<int> ran = 0;
       pool.run(100, [&](std::int64_t) { ++ran; });

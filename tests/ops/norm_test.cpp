@@ -45,7 +45,9 @@ struct Problem {
       for (int i = 0; i < width; ++i) at(x, r)[i] = round_to<Scalar>(size * (normal(random) + 0.5f));
     }
   }
-  Scalar* at(std::vector<Scalar>& memory, int row) { return memory.data() + std::size_t(row) * std::size_t(width + gap); }
+  Scalar* at(std::vector<Scalar>& memory, int row) {
+    return memory.data() + std::size_t(row) * std::size_t(width + gap);
+  }
   Rows<const Scalar> read() const { return {x.data(), rows, width, width + gap}; }
   Rows<Scalar> write() { return {y.data(), rows, width, width + gap}; }
   double x_at(int row, int i) { return double(to_float(at(x, row)[i])); }
@@ -61,8 +63,8 @@ struct Problem {
   }
 };
 
-/// Roundings on the way of one term through a sum of `width`: 64 lanes of running sums, up to 3 more of 16 and the last,
-/// and the tree; the square before.
+/// Roundings on the way of one term through a sum of `width`: 64 lanes of running sums, up to 3 more of 16 and the
+/// last, and the tree; the square before.
 int sum_roundings(int width) { return width / 64 + 3 + 1 + 2 + 4 + 1; }
 
 }  // namespace
@@ -75,11 +77,17 @@ TEST_CASE_TEMPLATE("rms_norm agrees with the double-precision formula", Scalar, 
       CAPTURE(rows);
       Problem<Scalar> p(rows, width);
       rms_norm(ctx, p.read(), p.gain.data(), eps, p.write());
+      int row = -1;
+      double squares = 0;
       p.each([&](int r, int i, double y) {
-        double squares = 0;
-        for (int k = 0; k < width; ++k) squares += p.x_at(r, k) * p.x_at(r, k);
+        if (row != r) {
+          row = r;
+          squares = 0;
+          for (int k = 0; k < width; ++k) squares += p.x_at(r, k) * p.x_at(r, k);
+        }
         const double want = p.gain[std::size_t(i)] * p.x_at(r, i) / std::sqrt(squares / width + double(eps));
-        // The root halves the error of the sum; then mean, eps (float(1e-6) is not the double), root, quotient, two products.
+        // The root halves the error of the sum; then mean, eps (float(1e-6) is not the double), root, quotient, two
+        // products.
         const double error = std::abs(want) * (sum_roundings(width) / 2.0 + 6) * float_unit;
         if (!(std::abs(y - want) <= error + rounding_unit<Scalar> * (std::abs(want) + error))) REQUIRE(y == want);
       });
@@ -107,11 +115,13 @@ TEST_CASE_TEMPLATE("layer_norm agrees with the double-precision formula", Scalar
           }
           for (int k = 0; k < width; ++k) variance += (p.x_at(r, k) - mean) * (p.x_at(r, k) - mean) / width;
         }
-        const double factor = 1 / std::sqrt(variance + double(eps)), gain = p.gain[std::size_t(i)], bias = p.bias[std::size_t(i)];
+        const double factor = 1 / std::sqrt(variance + double(eps)), gain = p.gain[std::size_t(i)],
+                     bias = p.bias[std::size_t(i)];
         const double centred = p.x_at(r, i) - mean, scaled = centred * factor * gain, want = scaled + bias;
         const double mean_error = (sum_roundings(width) + 1) * float_unit * sizes;
         // A wrong mean moves every term: its square adds to the variance (its product with the terms sums to zero).
-        const double factor_error = (sum_roundings(width) / 2.0 + 6) * float_unit + mean_error * mean_error * factor * factor;
+        const double factor_error =
+            (sum_roundings(width) / 2.0 + 6) * float_unit + mean_error * mean_error * factor * factor;
         const double error = mean_error * factor * std::abs(gain) + std::abs(scaled) * (factor_error + 3 * float_unit) +
                              float_unit * std::abs(want);
         if (!(std::abs(y - want) <= error + rounding_unit<Scalar> * (std::abs(want) + error))) REQUIRE(y == want);
@@ -120,8 +130,9 @@ TEST_CASE_TEMPLATE("layer_norm agrees with the double-precision formula", Scalar
   }
 }
 
-TEST_CASE_TEMPLATE("a normalised row depends neither on the rows beside it, nor on threads, nor on being its own result", Scalar,
-                   bf16, float) {
+TEST_CASE_TEMPLATE(
+    "a normalised row depends neither on the rows beside it, nor on threads, nor on being its own result", Scalar, bf16,
+    float) {
   for (const int width : {48, 1030}) {
     const int rows = 90;
     cpu::Context one(1);

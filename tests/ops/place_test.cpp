@@ -52,7 +52,8 @@ bool same_bits(Scalar a, Scalar b) {
 
 }  // namespace
 
-TEST_CASE_TEMPLATE("stacked parts lie one below the other in panels, bit for bit, and padding is zero", Scalar, bf16, half, float) {
+TEST_CASE_TEMPLATE("stacked parts lie one below the other in panels, bit for bit, and padding is zero", Scalar, bf16,
+                   half, float) {
   cpu::Context ctx(3);
   for (const int in : {1, 2, 48, 131, 588}) {
     const FileTensor<Scalar> a({33, in}, 1), b({1, in}, 2), c({50, in}, 3);
@@ -108,7 +109,8 @@ TEST_CASE_TEMPLATE("rows of the identity bring a placed matrix back", Scalar, bf
   for (int k = 0; k < in; ++k) identity[std::size_t(k * in + k)] = 1;
   linear(ctx, Rows<const float>(identity.data(), in, in), w, Epilogue{}, Rows<float>(y.data(), in, out));
   for (int k = 0; k < in; ++k) {
-    for (int o = 0; o < out; ++o) REQUIRE(y[std::size_t(k * out + o)] == to_float(part.values[std::size_t(o * in + k)]));
+    for (int o = 0; o < out; ++o)
+      REQUIRE(y[std::size_t(k * out + o)] == to_float(part.values[std::size_t(o * in + k)]));
   }
 }
 
@@ -144,13 +146,15 @@ TEST_CASE("a table keeps its bytes") {
 TEST_CASE("types that cannot be placed are named") {
   cpu::Context ctx(1);
   const std::byte bytes[16] = {};
-  const TensorView integers{Dtype::i8, {4, 4}, bytes}, floats{Dtype::bf16, {2, 4}, bytes}, halves{Dtype::f16, {2, 4}, bytes};
-  CHECK_THROWS_WITH_AS(place_table(ctx, integers), "cannot place a tensor of type I8: expected F32, BF16 or F16", FileError);
+  const TensorView integers{Dtype::i8, {4, 4}, bytes}, floats{Dtype::bf16, {2, 4}, bytes},
+      halves{Dtype::f16, {2, 4}, bytes};
+  CHECK_THROWS_WITH_AS(place_table(ctx, integers), "cannot place a tensor of type I8: expected F32, BF16 or F16",
+                       FileError);
   CHECK_THROWS_AS(place_matrix(ctx, {&integers, 1}, Fusion::stacked), FileError);
   CHECK_THROWS_AS(place_vector(ctx, {&integers, 1}), FileError);
   const TensorView mixed[] = {floats, halves};
-  CHECK_THROWS_WITH_AS(place_matrix(ctx, mixed, Fusion::stacked), "parts of one matrix differ in type: expected BF16, found F16",
-                       FileError);
+  CHECK_THROWS_WITH_AS(place_matrix(ctx, mixed, Fusion::stacked),
+                       "parts of one matrix differ in type: expected BF16, found F16", FileError);
 }
 
 TEST_CASE("memory is aligned, and copies arrive") {

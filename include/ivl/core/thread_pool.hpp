@@ -9,9 +9,7 @@
 #include <utility>
 #include <vector>
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
+#include "ivl/core/simd.hpp"
 
 namespace ivl {
 

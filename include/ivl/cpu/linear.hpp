@@ -139,11 +139,10 @@ void widen_panels(const std::byte* panels, std::int64_t panel_stride, std::int64
 /// Asks for a share of a block of panels, `bytes` of each, that will be read soon.
 inline void prefetch_share(const std::byte* panels, std::int64_t panel_stride, std::int64_t number, std::int64_t bytes,
                            std::int64_t share, std::int64_t shares) {
-  const std::int64_t lines = bytes / std::int64_t(line_bytes), first = lines * share / shares,
-                     last = lines * (share + 1) / shares;
+  constexpr std::int64_t line = line_bytes;
+  const std::int64_t lines = bytes / line, first = lines * share / shares, last = lines * (share + 1) / shares;
   for (std::int64_t p = 0; p < number; ++p, panels += panel_stride) {
-    for (std::int64_t line = first; line < last; ++line)
-      __builtin_prefetch(panels + line * std::int64_t(line_bytes), 0, 2);
+    for (std::int64_t i = first; i < last; ++i) __builtin_prefetch(panels + i * line, 0, 2);
   }
 }
 
@@ -171,7 +170,7 @@ void multiply_many(Rows<const Factor> x, const std::byte* panels, std::int64_t p
     }
     for (std::int64_t row = 0; row < x.count; row += tile_rows) {
       const int rows = int(std::min<std::int64_t>(tile_rows, x.count - row));
-      prefetch_share(next, panel_stride, number, next_bytes, row, round_up(x.count, tile_rows));
+      prefetch_share(next, panel_stride, number, next_bytes, row / tile_rows, ceil_div(x.count, tile_rows));
       multiply_rows<used>(rows, x[row] + k, x.stride, from, stride, number, depth, sums + row * group_columns,
                           group_columns, k == 0 ? Start::zero : Start::tile);
     }
@@ -194,21 +193,22 @@ void multiply_few(Rows<const Factor> x, const std::byte* panels, std::int64_t pa
 template <Format format, class Scalar, class Result>
 void multiply_finish(Context& ctx, Rows<const Scalar> x, const PlacedMatrix& w, const Epilogue& epilogue,
                      Rows<Result> y) {
+  if (x.count == 0 || w.out == 0) return;
   using Factor = cpu::Factor<format, Scalar>;
   const Rows<const Factor> all = readable<Factor>(ctx, x, round_up(w.in, depth_unit(format)));
   const bool gated = epilogue.kind == EpilogueKind::swi_glu;
   const std::int64_t panels = gated ? 2 * ceil_div(w.out / 2, panel_columns) : ceil_div(w.out, panel_columns);
   const std::int64_t stride = panel_bytes(format, w.in);
-  const std::int64_t groups = ceil_div(panels, group_panels),
-                     fitting = task_x_bytes / (all.stride * std::int64_t(sizeof(Factor)));
+  const std::int64_t groups = ceil_div(panels, group_panels);
+  const std::int64_t fitting = task_x_bytes / (w.in * std::int64_t(sizeof(Factor)));
   const std::int64_t chunks = ceil_div(x.count, std::clamp<std::int64_t>(fitting, task_rows / 4, task_rows));
   const std::int64_t chunk_rows = round_up(ceil_div(x.count, chunks), tile_rows);
   ctx.pool.run(chunks * groups, [&](std::int64_t task) {
     alignas(64) float sums[task_rows * group_columns];
-    const std::int64_t panel = task % groups * group_panels,
-                       number = std::min<std::int64_t>(group_panels, panels - panel);
+    const std::int64_t panel = task % groups * group_panels;
+    const std::int64_t number = std::min<std::int64_t>(group_panels, panels - panel);
     const std::int64_t row = task / groups * chunk_rows, rows = std::min(chunk_rows, x.count - row);
-    if (rows <= 0) return;
+    if (rows <= 0) return;  // whole tiles in the chunks before took them
     const std::byte* from = w.memory.data + panel * stride;
     const std::byte* ahead = panel + 2 * group_panels <= panels ? from + group_panels * stride : nullptr;
     if (rows < rows_worth_widening) {
@@ -227,7 +227,8 @@ void multiply_finish(Context& ctx, Rows<const Scalar> x, const PlacedMatrix& w, 
 template <class Scalar, class Result>
 void linear(Context& ctx, Rows<const Scalar> x, const PlacedMatrix& w, const Epilogue& epilogue, Rows<Result> y) {
   const bool gated = epilogue.kind == EpilogueKind::swi_glu;
-  assert(x.width() == w.in && y.count == x.count && y.width() == (gated ? w.out / 2 : w.out));
+  assert(w.in > 0 && x.width() == w.in && y.count == x.count && y.width() == (gated ? w.out / 2 : w.out));
+  assert(gated == (w.fusion == Fusion::interleaved));  // the columns lie otherwise
   assert(!gated || (!epilogue.bias && !epilogue.scale));
   (void)gated;
   switch (w.format) {

@@ -63,6 +63,7 @@ inline PlacedMatrix place_matrix(Context& ctx, std::span<const TensorView> parts
   const ScalarKind kind = detail::placeable(parts[0]);
   PlacedMatrix w;
   w.format = format_of(kind);
+  w.fusion = fusion;
   w.in = parts[0].shape[1];
   for (const TensorView& part : parts) {
     if (part.dtype != parts[0].dtype) {

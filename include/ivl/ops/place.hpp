@@ -13,9 +13,16 @@
 
 namespace ivl {
 
+/// How the parts of a fused matrix lie beside each other.
+enum class Fusion : std::uint8_t {
+  stacked,      ///< rows of part 0, then rows of part 1, ...
+  interleaved,  ///< row 2j is row j of part 0 (gate), row 2j + 1 is row j of part 1 (up); two parts of one height
+};
+
 /// A matrix [out, in] in the backend's layout.
 struct PlacedMatrix {
   Format format = Format::f32;
+  Fusion fusion = Fusion::stacked;
   std::int64_t out = 0, in = 0;
   Memory memory;
 };
@@ -32,12 +39,6 @@ struct PlacedTable {
   ScalarKind scalar = ScalarKind::f32;
   std::int64_t rows = 0, width = 0;
   Memory memory;
-};
-
-/// How the parts of a fused matrix lie beside each other.
-enum class Fusion : std::uint8_t {
-  stacked,      ///< rows of part 0, then rows of part 1, ...
-  interleaved,  ///< row 2j is row j of part 0 (gate), row 2j + 1 is row j of part 1 (up); two parts of one height
 };
 
 /// Heights of the pieces in which files may store one weight: three for q, k and v, or all of them as one tensor.
