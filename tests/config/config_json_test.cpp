@@ -15,7 +15,9 @@ namespace {
 using namespace ivl;
 using namespace ivl_test;
 
-Json document(std::string_view name, std::string_view format) { return read_json(tiny_folder(name, format) / "config.json"); }
+Json document(std::string_view name, std::string_view format) {
+  return read_json(tiny_folder(name, format) / "config.json");
+}
 
 CheckpointConfig parse(const Json& json) { return parse_checkpoint_config(json, "config.json"); }
 
@@ -90,8 +92,10 @@ void check_refusals(const Json& good, const std::vector<Refusal>& refusals) {
     CAPTURE(value);
     Json bad = good;
     const Json::json_pointer place(refusal.place);
-    if (refusal.value.is_null()) bad[place.parent_pointer()].erase(place.back());
-    else bad[place] = refusal.value;
+    if (refusal.value.is_null())
+      bad[place.parent_pointer()].erase(place.back());
+    else
+      bad[place] = refusal.value;
     const std::string text = what_of<Error>([&] { parse(bad); });
     CHECK(text.starts_with("config.json: "));
     CAPTURE(text);
@@ -100,63 +104,71 @@ void check_refusals(const Json& good, const std::vector<Refusal>& refusals) {
 }
 
 TEST_CASE("A config that the library cannot run is refused with key, expectation and finding: GitHub format") {
-  check_refusals(document("qwen3_tiny", "github"),
-                 {
-                     {"/model_type", "llava", "model_type: expected internvl_chat or internvl, found llava"},
-                     {"/model_type", nullptr, "model_type: expected a value, found none"},
-                     {"/model_type", 3, "model_type: expected a string, found 3"},
-                     {"/llm_config", nullptr, "llm_config: expected an object, found none"},
-                     {"/vision_config", {1, 2}, "vision_config: expected an object, found an array of 2"},
-                     {"/llm_config/architectures", {"InternLM2ForCausalLM"}, "architectures: expected [\"Qwen2ForCausalLM\"] or [\"Qwen3ForCausalLM\"], found [\"InternLM2ForCausalLM\"]"},
-                     {"/llm_config/architectures", "Qwen3ForCausalLM", "llm_config: architectures: expected an array"},
-                     {"/llm_config/architectures", Json::array(), "found []"},
-                     {"/llm_config/hidden_size", nullptr, "llm_config: hidden_size: expected a value, found none"},
-                     {"/llm_config/hidden_size", 0, "hidden_size: expected a size from 1 to 1048576, found 0"},
-                     {"/llm_config/hidden_size", -1, "hidden_size: expected a size from 1 to 1048576, found -1"},
-                     {"/llm_config/hidden_size", 1000000000, "hidden_size: expected a size from 1 to 1048576, found 1000000000"},
-                     {"/llm_config/hidden_size", 5000000000, "found 5000000000"},
-                     {"/llm_config/hidden_size", "48", "hidden_size: expected an integer"},
-                     {"/llm_config/hidden_size", 48.5, "found 48.5"},
-                     {"/llm_config/num_hidden_layers", 0, "llm_config: num_hidden_layers: expected a size"},
-                     {"/llm_config/intermediate_size", -7, "intermediate_size: expected a size"},
-                     {"/llm_config/num_attention_heads", 0, "num_attention_heads: expected a size"},
-                     {"/llm_config/num_key_value_heads", 0, "num_key_value_heads: expected a size"},
-                     {"/llm_config/head_dim", 0, "head_dim: expected a size"},
-                     {"/llm_config/vocab_size", 0, "vocab_size: expected a size"},
-                     {"/llm_config/max_position_embeddings", 0, "max_position_embeddings: expected a size"},
-                     {"/llm_config/hidden_act", "gelu", "hidden_act: expected \"silu\", found \"gelu\""},
-                     {"/llm_config/use_sliding_window", true, "use_sliding_window: expected false, found true"},
-                     {"/llm_config/attention_bias", true, "attention_bias: expected false, found true"},
-                     {"/llm_config/rms_norm_eps", nullptr, "rms_norm_eps: expected a value, found none"},
-                     {"/llm_config/rms_norm_eps", "1e-6", "rms_norm_eps: expected a number"},
-                     {"/llm_config/rope_theta", nullptr, "rope_theta: expected a value, found none"},
-                     {"/llm_config/rope_theta", 0, "rope_theta: expected a positive number"},
-                     {"/llm_config/rope_scaling", {{"rope_type", "yarn"}, {"factor", 4}}, "rope_scaling: rope_type: expected default or dynamic, found yarn"},
-                     {"/llm_config/rope_scaling", {{"type", "linear"}, {"factor", 4}}, "found linear"},
-                     {"/llm_config/rope_scaling", {{"rope_type", "dynamic"}}, "rope_scaling: factor: expected a value, found none"},
-                     {"/llm_config/rope_scaling", {{"rope_type", "dynamic"}, {"factor", 0.5}}, "factor: expected at least 1"},
-                     {"/llm_config/rope_scaling", 4, "rope_scaling: expected an object, found 4"},
-                     {"/vision_config/hidden_size", 0, "vision_config: hidden_size: expected a size"},
-                     {"/vision_config/num_attention_heads", -1, "num_attention_heads: expected a size"},
-                     {"/vision_config/norm_type", "batch_norm", "norm_type: expected layer_norm or rms_norm, found batch_norm"},
-                     {"/vision_config/norm_type", nullptr, "norm_type: expected a value, found none"},
-                     {"/vision_config/hidden_act", "quick_gelu", "hidden_act: expected \"gelu\", found \"quick_gelu\""},
-                     {"/vision_config/num_channels", 1, "num_channels: expected 3, found 1"},
-                     {"/vision_config/qkv_bias", 1, "qkv_bias: expected true or false, found 1"},
-                     {"/vision_config/qk_normalization", nullptr, "qk_normalization: expected a value, found none"},
-                     {"/vision_config/image_size", {56, 28}, "image_size: expected one number, or two equal ones, found [56,28]"},
-                     {"/vision_config/patch_size", Json::array(), "patch_size: expected one number, or two equal ones, found []"},
-                     {"/vision_config/patch_size", {0, 0}, "patch_size: expected a size"},
-                     {"/force_image_size", 448, "force_image_size: expected 56, found 448"},
-                     {"/select_layer", -2, "select_layer: expected -1, found -2"},
-                     {"/pad2square", true, "pad2square: expected false, found true"},
-                     {"/flash_mode", true, "flash_mode: expected false, found true"},
-                     {"/ps_version", "v3", "ps_version: expected v1 or v2, found v3"},
-                     {"/downsample_ratio", 0, "downsample_ratio: expected more than 0, at most 1"},
-                     {"/downsample_ratio", 2, "downsample_ratio: expected more than 0, at most 1"},
-                     {"/template", nullptr, "template: expected a value, found none"},
-                     {"/tie_word_embeddings", "no", "tie_word_embeddings: expected true or false"},
-                 });
+  check_refusals(
+      document("qwen3_tiny", "github"),
+      {
+          {"/model_type", "llava", "model_type: expected internvl_chat or internvl, found llava"},
+          {"/model_type", nullptr, "model_type: expected a value, found none"},
+          {"/model_type", 3, "model_type: expected a string, found 3"},
+          {"/llm_config", nullptr, "llm_config: expected an object, found none"},
+          {"/vision_config", {1, 2}, "vision_config: expected an object, found an array of 2"},
+          {"/llm_config/architectures",
+           {"InternLM2ForCausalLM"},
+           "architectures: expected [\"Qwen2ForCausalLM\"] or [\"Qwen3ForCausalLM\"], found "
+           "[\"InternLM2ForCausalLM\"]"},
+          {"/llm_config/architectures", "Qwen3ForCausalLM", "llm_config: architectures: expected an array"},
+          {"/llm_config/architectures", Json::array(), "found []"},
+          {"/llm_config/hidden_size", nullptr, "llm_config: hidden_size: expected a value, found none"},
+          {"/llm_config/hidden_size", 0, "hidden_size: expected a size from 1 to 1048576, found 0"},
+          {"/llm_config/hidden_size", -1, "hidden_size: expected a size from 1 to 1048576, found -1"},
+          {"/llm_config/hidden_size", 1000000000, "hidden_size: expected a size from 1 to 1048576, found 1000000000"},
+          {"/llm_config/hidden_size", 5000000000, "found 5000000000"},
+          {"/llm_config/hidden_size", "48", "hidden_size: expected an integer"},
+          {"/llm_config/hidden_size", 48.5, "found 48.5"},
+          {"/llm_config/num_hidden_layers", 0, "llm_config: num_hidden_layers: expected a size"},
+          {"/llm_config/intermediate_size", -7, "intermediate_size: expected a size"},
+          {"/llm_config/num_attention_heads", 0, "num_attention_heads: expected a size"},
+          {"/llm_config/num_key_value_heads", 0, "num_key_value_heads: expected a size"},
+          {"/llm_config/head_dim", 0, "head_dim: expected a size"},
+          {"/llm_config/vocab_size", 0, "vocab_size: expected a size"},
+          {"/llm_config/max_position_embeddings", 0, "max_position_embeddings: expected a size"},
+          {"/llm_config/hidden_act", "gelu", "hidden_act: expected \"silu\", found \"gelu\""},
+          {"/llm_config/use_sliding_window", true, "use_sliding_window: expected false, found true"},
+          {"/llm_config/attention_bias", true, "attention_bias: expected false, found true"},
+          {"/llm_config/rms_norm_eps", nullptr, "rms_norm_eps: expected a value, found none"},
+          {"/llm_config/rms_norm_eps", "1e-6", "rms_norm_eps: expected a number"},
+          {"/llm_config/rope_theta", nullptr, "rope_theta: expected a value, found none"},
+          {"/llm_config/rope_theta", 0, "rope_theta: expected a positive number"},
+          {"/llm_config/rope_scaling",
+           {{"rope_type", "yarn"}, {"factor", 4}},
+           "rope_scaling: rope_type: expected default or dynamic, found yarn"},
+          {"/llm_config/rope_scaling", {{"type", "linear"}, {"factor", 4}}, "found linear"},
+          {"/llm_config/rope_scaling",
+           {{"rope_type", "dynamic"}},
+           "rope_scaling: factor: expected a value, found none"},
+          {"/llm_config/rope_scaling", {{"rope_type", "dynamic"}, {"factor", 0.5}}, "factor: expected at least 1"},
+          {"/llm_config/rope_scaling", 4, "rope_scaling: expected an object, found 4"},
+          {"/vision_config/hidden_size", 0, "vision_config: hidden_size: expected a size"},
+          {"/vision_config/num_attention_heads", -1, "num_attention_heads: expected a size"},
+          {"/vision_config/norm_type", "batch_norm", "norm_type: expected layer_norm or rms_norm, found batch_norm"},
+          {"/vision_config/norm_type", nullptr, "norm_type: expected a value, found none"},
+          {"/vision_config/hidden_act", "quick_gelu", "hidden_act: expected \"gelu\", found \"quick_gelu\""},
+          {"/vision_config/num_channels", 1, "num_channels: expected 3, found 1"},
+          {"/vision_config/qkv_bias", 1, "qkv_bias: expected true or false, found 1"},
+          {"/vision_config/qk_normalization", nullptr, "qk_normalization: expected a value, found none"},
+          {"/vision_config/image_size", {56, 28}, "image_size: expected one number, or two equal ones, found [56,28]"},
+          {"/vision_config/patch_size", Json::array(), "patch_size: expected one number, or two equal ones, found []"},
+          {"/vision_config/patch_size", {0, 0}, "patch_size: expected a size"},
+          {"/force_image_size", 448, "force_image_size: expected 56, found 448"},
+          {"/select_layer", -2, "select_layer: expected -1, found -2"},
+          {"/pad2square", true, "pad2square: expected false, found true"},
+          {"/flash_mode", true, "flash_mode: expected false, found true"},
+          {"/ps_version", "v3", "ps_version: expected v1 or v2, found v3"},
+          {"/downsample_ratio", 0, "downsample_ratio: expected more than 0, at most 1"},
+          {"/downsample_ratio", 2, "downsample_ratio: expected more than 0, at most 1"},
+          {"/template", nullptr, "template: expected a value, found none"},
+          {"/tie_word_embeddings", "no", "tie_word_embeddings: expected true or false"},
+      });
 }
 
 TEST_CASE("A config that the library cannot run is refused with key, expectation and finding: HF format") {
@@ -166,7 +178,8 @@ TEST_CASE("A config that the library cannot run is refused with key, expectation
                      {"/text_config/architectures", {"LlamaForCausalLM"}, "found [\"LlamaForCausalLM\"]"},
                      {"/vision_config/use_mean_pooling", false, "use_mean_pooling: expected true, found false"},
                      {"/vision_config/use_mask_token", true, "use_mask_token: expected false, found true"},
-                     {"/vision_config/use_absolute_position_embeddings", false, "use_absolute_position_embeddings: expected true, found false"},
+                     {"/vision_config/use_absolute_position_embeddings", false,
+                      "use_absolute_position_embeddings: expected true, found false"},
                      {"/vision_config/attention_bias", nullptr, "attention_bias: expected a value, found none"},
                      {"/vision_config/use_qk_norm", "yes", "use_qk_norm: expected true or false"},
                      {"/vision_feature_layer", -2, "vision_feature_layer: expected -1, found -2"},
@@ -178,7 +191,8 @@ TEST_CASE("A config that the library cannot run is refused with key, expectation
 TEST_CASE("The neighbours of config.json count where they exist") {
   const CheckpointCopy copy(tiny_folder("qwen3_tiny", "hf"));
   copy.edit_json("generation_config.json", [](Json& json) {
-    json = {{"eos_token_id", {5, 6}}, {"do_sample", true}, {"temperature", 0.6}, {"top_k", 20}, {"top_p", 0.95}, {"repetition_penalty", 1.1}};
+    json = {{"eos_token_id", {5, 6}}, {"do_sample", true},        {"temperature", 0.6}, {"top_k", 20},
+            {"top_p", 0.95},          {"repetition_penalty", 1.1}};
   });
   copy.edit_json("preprocessor_config.json", [](Json& json) {
     json["image_mean"] = {0.1, 0.2, 0.3};
@@ -203,9 +217,12 @@ TEST_CASE("The neighbours of config.json count where they exist") {
     bad.edit_json(file, [&](Json& json) { json[key] = value; });
     return what_of<Error>([&] { read_checkpoint_config(bad.path()); });
   };
-  CHECK(contains(error_with("preprocessor_config.json", "image_mean", {0.5, 0.5}), "preprocessor_config.json: image_mean: expected three numbers, found 2"));
-  CHECK(contains(error_with("preprocessor_config.json", "size", {{"height", 448}, {"width", 448}}), "size: expected config.json's image_size 56, found 448 x 448"));
-  CHECK(contains(error_with("generation_config.json", "top_k", "many"), "generation_config.json: top_k: expected an integer"));
+  CHECK(contains(error_with("preprocessor_config.json", "image_mean", {0.5, 0.5}),
+                 "preprocessor_config.json: image_mean: expected three numbers, found 2"));
+  CHECK(contains(error_with("preprocessor_config.json", "size", {{"height", 448}, {"width", 448}}),
+                 "size: expected config.json's image_size 56, found 448 x 448"));
+  CHECK(contains(error_with("generation_config.json", "top_k", "many"),
+                 "generation_config.json: top_k: expected an integer"));
   CHECK(contains(error_with("generation_config.json", "eos_token_id", {"a"}), "generation_config.json: eos_token_id"));
 
   std::filesystem::remove(copy / "generation_config.json");

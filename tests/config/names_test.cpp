@@ -31,7 +31,8 @@ std::vector<Published> wanted(FolderFormat format, int vocab_rows) {
   facts.vocab_rows = vocab_rows;
   std::vector<Published> list;
   for (const detail::WeightSlot& slot : detail::weight_slots(vlm)) {
-    for (const auto& tensor : detail::expected_tensors(slot, facts)) list.push_back({slot.canonical, tensor.name, tensor.shape});
+    for (const auto& tensor : detail::expected_tensors(slot, facts))
+      list.push_back({slot.canonical, tensor.name, tensor.shape});
   }
   return list;
 }
@@ -49,7 +50,8 @@ void check_list(const std::vector<Published>& found, const std::vector<Published
   CHECK(found.size() == expected.size());
   for (const Published& one : expected) {
     CAPTURE(one.name);
-    const auto at = std::find_if(found.begin(), found.end(), [&](const Published& other) { return other.name == one.name; });
+    const auto at =
+        std::find_if(found.begin(), found.end(), [&](const Published& other) { return other.name == one.name; });
     REQUIRE(at != found.end());
     CHECK(at->canonical == one.canonical);
     CHECK(shape_text(at->shape) == shape_text(one.shape));
@@ -110,8 +112,10 @@ TEST_CASE("InternVL3.5-8B in the GitHub format has the tensors of its published 
                                  });
   const Published embedding{"language.embedding.weight", "language_model.model.embed_tokens.weight", {151936, 4096}};
   check_list(part(all, "language_model.model.embed"), {embedding});
-  check_list(part(all, "language_model.model.norm"), {{"language.norm.weight", "language_model.model.norm.weight", {4096}}});
-  check_list(part(all, "language_model.lm_head"), {{"language.head.weight", "language_model.lm_head.weight", {151936, 4096}}});
+  check_list(part(all, "language_model.model.norm"),
+             {{"language.norm.weight", "language_model.model.norm.weight", {4096}}});
+  check_list(part(all, "language_model.lm_head"),
+             {{"language.head.weight", "language_model.lm_head.weight", {151936, 4096}}});
   CHECK(all.size() == 4 + 24 * 14 + 6 + 36 * 11 + 3);
 }
 
@@ -128,7 +132,9 @@ TEST_CASE("InternVL3.5-8B in the HF format has the names that transformers publi
                  {"vision.blocks.#.qkv.bias", "vision_tower.encoder.layer.23.attention.q_proj.bias", {1024}},
                  {"vision.blocks.#.qkv.bias", "vision_tower.encoder.layer.23.attention.k_proj.bias", {1024}},
                  {"vision.blocks.#.qkv.bias", "vision_tower.encoder.layer.23.attention.v_proj.bias", {1024}},
-                 {"vision.blocks.#.proj.weight", "vision_tower.encoder.layer.23.attention.projection_layer.weight", {1024, 1024}},
+                 {"vision.blocks.#.proj.weight",
+                  "vision_tower.encoder.layer.23.attention.projection_layer.weight",
+                  {1024, 1024}},
                  {"vision.blocks.#.proj.bias", "vision_tower.encoder.layer.23.attention.projection_layer.bias", {1024}},
                  {"vision.blocks.#.layer_scale1", "vision_tower.encoder.layer.23.lambda_1", {1024}},
                  {"vision.blocks.#.norm2.weight", "vision_tower.encoder.layer.23.layernorm_after.weight", {1024}},
@@ -141,7 +147,9 @@ TEST_CASE("InternVL3.5-8B in the HF format has the names that transformers publi
              });
   check_list(part(all, "vision_tower.embeddings."),
              {
-                 {"vision.patch_embedding.weight", "vision_tower.embeddings.patch_embeddings.projection.weight", {1024, 3, 14, 14}},
+                 {"vision.patch_embedding.weight",
+                  "vision_tower.embeddings.patch_embeddings.projection.weight",
+                  {1024, 3, 14, 14}},
                  {"vision.patch_embedding.bias", "vision_tower.embeddings.patch_embeddings.projection.bias", {1024}},
                  {"vision.class_token", "vision_tower.embeddings.cls_token", {1, 1, 1024}},
                  {"vision.positions", "vision_tower.embeddings.position_embeddings", {1, 1025, 1024}},
@@ -157,8 +165,10 @@ TEST_CASE("InternVL3.5-8B in the HF format has the names that transformers publi
              });
   const Published embedding{"language.embedding.weight", "language_model.model.embed_tokens.weight", {151936, 4096}};
   check_list(part(all, "language_model.model.embed"), {embedding});
-  check_list(part(all, "language_model.model.norm"), {{"language.norm.weight", "language_model.model.norm.weight", {4096}}});
-  check_list(part(all, "language_model.lm_head"), {{"language.head.weight", "language_model.lm_head.weight", {151936, 4096}}});
+  check_list(part(all, "language_model.model.norm"),
+             {{"language.norm.weight", "language_model.model.norm.weight", {4096}}});
+  check_list(part(all, "language_model.lm_head"),
+             {{"language.head.weight", "language_model.lm_head.weight", {151936, 4096}}});
   CHECK(all.size() == 4 + 24 * 18 + 6 + 36 * 11 + 3);
 }
 
@@ -168,20 +178,24 @@ TEST_CASE("The 6B tower has norms of q and of k and no qkv bias; Qwen2.5 has the
     const auto all = wanted<internvl3_38b>(format, 151674);
     const std::string block = hf ? "vision_tower.encoder.layer.44." : "vision_model.encoder.layers.44.";
     const std::string attention = block + (hf ? "attention." : "attn.");
-    check_list(part(all, attention + "q_norm"), {{"vision.blocks.#.q_norm.weight", attention + "q_norm.weight", {3200}}});
-    check_list(part(all, attention + "k_norm"), {{"vision.blocks.#.k_norm.weight", attention + "k_norm.weight", {3200}}});
+    check_list(part(all, attention + "q_norm"),
+               {{"vision.blocks.#.q_norm.weight", attention + "q_norm.weight", {3200}}});
+    check_list(part(all, attention + "k_norm"),
+               {{"vision.blocks.#.k_norm.weight", attention + "k_norm.weight", {3200}}});
     for (const char* absent : {"q_proj.bias", "qkv.bias"}) CHECK(part(all, attention + absent).empty());
-    for (const char* absent : {"norm1.bias", "norm2.bias", "layernorm_before.bias", "layernorm_after.bias"}) CHECK(part(all, block + absent).empty());
-    check_list(part(all, "language_model.model.layers.63.self_attn."),
-               {
-                   {"language.blocks.#.qkv.weight", "language_model.model.layers.63.self_attn.q_proj.weight", {5120, 5120}},
-                   {"language.blocks.#.qkv.weight", "language_model.model.layers.63.self_attn.k_proj.weight", {1024, 5120}},
-                   {"language.blocks.#.qkv.weight", "language_model.model.layers.63.self_attn.v_proj.weight", {1024, 5120}},
-                   {"language.blocks.#.qkv.bias", "language_model.model.layers.63.self_attn.q_proj.bias", {5120}},
-                   {"language.blocks.#.qkv.bias", "language_model.model.layers.63.self_attn.k_proj.bias", {1024}},
-                   {"language.blocks.#.qkv.bias", "language_model.model.layers.63.self_attn.v_proj.bias", {1024}},
-                   {"language.blocks.#.out.weight", "language_model.model.layers.63.self_attn.o_proj.weight", {5120, 5120}},
-               });
+    for (const char* absent : {"norm1.bias", "norm2.bias", "layernorm_before.bias", "layernorm_after.bias"})
+      CHECK(part(all, block + absent).empty());
+    check_list(
+        part(all, "language_model.model.layers.63.self_attn."),
+        {
+            {"language.blocks.#.qkv.weight", "language_model.model.layers.63.self_attn.q_proj.weight", {5120, 5120}},
+            {"language.blocks.#.qkv.weight", "language_model.model.layers.63.self_attn.k_proj.weight", {1024, 5120}},
+            {"language.blocks.#.qkv.weight", "language_model.model.layers.63.self_attn.v_proj.weight", {1024, 5120}},
+            {"language.blocks.#.qkv.bias", "language_model.model.layers.63.self_attn.q_proj.bias", {5120}},
+            {"language.blocks.#.qkv.bias", "language_model.model.layers.63.self_attn.k_proj.bias", {1024}},
+            {"language.blocks.#.qkv.bias", "language_model.model.layers.63.self_attn.v_proj.bias", {1024}},
+            {"language.blocks.#.out.weight", "language_model.model.layers.63.self_attn.o_proj.weight", {5120, 5120}},
+        });
   }
 }
 
@@ -189,14 +203,18 @@ TEST_CASE("The pieces of a matrix come in the order q, k, v and gate, up") {
   for (const FolderFormat format : {FolderFormat::github, FolderFormat::hf}) {
     std::map<std::string, std::vector<std::string>> pieces;
     for (const Published& one : wanted<internvl3_1b>(format, 151674)) {
-      if (one.name.find(".0.") != one.name.npos) pieces[one.canonical].push_back(one.name.substr(one.name.find(".0.") + 3));
+      if (one.name.find(".0.") != one.name.npos)
+        pieces[one.canonical].push_back(one.name.substr(one.name.find(".0.") + 3));
     }
     using Names = std::vector<std::string>;
-    CHECK(pieces.at("language.blocks.#.qkv.weight") == Names{"self_attn.q_proj.weight", "self_attn.k_proj.weight", "self_attn.v_proj.weight"});
-    CHECK(pieces.at("language.blocks.#.qkv.bias") == Names{"self_attn.q_proj.bias", "self_attn.k_proj.bias", "self_attn.v_proj.bias"});
+    CHECK(pieces.at("language.blocks.#.qkv.weight") ==
+          Names{"self_attn.q_proj.weight", "self_attn.k_proj.weight", "self_attn.v_proj.weight"});
+    CHECK(pieces.at("language.blocks.#.qkv.bias") ==
+          Names{"self_attn.q_proj.bias", "self_attn.k_proj.bias", "self_attn.v_proj.bias"});
     CHECK(pieces.at("language.blocks.#.gate_up.weight") == Names{"mlp.gate_proj.weight", "mlp.up_proj.weight"});
     if (format == FolderFormat::hf)
-      CHECK(pieces.at("vision.blocks.#.qkv.weight") == Names{"attention.q_proj.weight", "attention.k_proj.weight", "attention.v_proj.weight"});
+      CHECK(pieces.at("vision.blocks.#.qkv.weight") ==
+            Names{"attention.q_proj.weight", "attention.k_proj.weight", "attention.v_proj.weight"});
   }
 }
 
@@ -207,7 +225,9 @@ TEST_CASE("A weight goes where its name says") {
   const auto collect = [&](auto& vlm) {
     first.clear();
     for (const detail::WeightSlot& slot : detail::weight_slots(vlm)) {
-      const void* to = slot.matrix ? static_cast<const void*>(slot.matrix) : slot.vector ? static_cast<const void*>(slot.vector) : slot.table;
+      const void* to = slot.matrix   ? static_cast<const void*>(slot.matrix)
+                       : slot.vector ? static_cast<const void*>(slot.vector)
+                                     : slot.table;
       first.emplace(slot.canonical, to);
     }
   };
@@ -244,7 +264,8 @@ TEST_CASE("No two rows of the table share a name, and every row is used") {
   for (const TensorName& row : tensor_names) {
     CHECK(canonical.insert(row.canonical).second);
     for (const std::string_view name : row.github) CHECK((name.empty() || github.insert(name).second));
-    for (const std::string_view name : file_names(row, FolderFormat::hf)) CHECK((name.empty() || hf.insert(name).second));
+    for (const std::string_view name : file_names(row, FolderFormat::hf))
+      CHECK((name.empty() || hf.insert(name).second));
   }
   for (const Published& one : wanted<internvl3_38b>(FolderFormat::hf, 10)) canonical.erase(one.canonical);
   for (const Published& one : wanted<internvl3_5_8b>(FolderFormat::hf, 10)) canonical.erase(one.canonical);
@@ -255,10 +276,11 @@ TEST_CASE("No two rows of the table share a name, and every row is used") {
 TEST_CASE("In-memory spellings become the published ones, and nothing else changes") {
   CHECK(published_name("model.vision_tower.encoder.layer.3.lambda_1") == "vision_tower.encoder.layer.3.lambda_1");
   CHECK(published_name("model.multi_modal_projector.linear_1.bias") == "multi_modal_projector.linear_1.bias");
-  CHECK(published_name("model.language_model.layers.0.mlp.up_proj.weight") == "language_model.model.layers.0.mlp.up_proj.weight");
+  CHECK(published_name("model.language_model.layers.0.mlp.up_proj.weight") ==
+        "language_model.model.layers.0.mlp.up_proj.weight");
   CHECK(published_name("lm_head.weight") == "language_model.lm_head.weight");
-  for (const char* name : {"language_model.model.norm.weight", "vision_model.encoder.layers.0.ls1", "model.norm.weight", "mlp1.0.weight",
-                           "language_model.lm_head.weight"}) {
+  for (const char* name : {"language_model.model.norm.weight", "vision_model.encoder.layers.0.ls1", "model.norm.weight",
+                           "mlp1.0.weight", "language_model.lm_head.weight"}) {
     CHECK(published_name(name) == name);
   }
 }

@@ -31,12 +31,15 @@ void* allocate_counted(std::size_t bytes, std::size_t alignment) {
 
 }  // namespace
 
-void* operator new(std::size_t bytes) { return allocate_counted(bytes, alignof(std::max_align_t)); }
-void* operator new(std::size_t bytes, std::align_val_t alignment) { return allocate_counted(bytes, std::size_t(alignment)); }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
+// Not inlined: g++ would take malloc's memory for operator new's, and warn.
+[[gnu::noinline]] void* operator new(std::size_t bytes) { return allocate_counted(bytes, alignof(std::max_align_t)); }
+[[gnu::noinline]] void* operator new(std::size_t bytes, std::align_val_t alignment) {
+  return allocate_counted(bytes, std::size_t(alignment));
+}
+[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
 
 namespace {
 
@@ -61,19 +64,21 @@ TEST_CASE("The counter sees vectors, aligned memory and strings that grow") {
 
 /// Prompts of these lengths, decoded together until the first has 5 tokens; then `steps` steps are watched.
 template <class Scalar>
-void check_steps(const Checkpoint<qwen3_tiny>& checkpoint, cpu::Context& ctx, const std::vector<int>& lengths, int steps, int max_rows = 64) {
+void check_steps(const Checkpoint<qwen3_tiny>& checkpoint, cpu::Context& ctx, const std::vector<int>& lengths,
+                 int steps, int max_rows = 64) {
   CAPTURE(lengths.size());
   CAPTURE(lengths[0]);
   CAPTURE(max_rows);
-  Engine<qwen3_tiny, cpu::Context, Scalar> engine(ctx, checkpoint.vlm,
-                                                  {.kv_tokens = 4096, .max_sequences = int(lengths.size()), .max_rows = max_rows});
+  Engine<qwen3_tiny, cpu::Context, Scalar> engine(
+      ctx, checkpoint.vlm, {.kv_tokens = 4096, .max_sequences = int(lengths.size()), .max_rows = max_rows});
   std::size_t streamed = 0;
   std::vector<std::unique_ptr<Sequence>> sequences;
   for (const int length : lengths) {
     GenerationOptions options{.max_new_tokens = 400, .stop_ids = {100000}, .stop_strings = {"a long stop string"}};
     // Greedy, and everything that a sampler can do.
     if (sequences.size() % 2 == 0)
-      options.sampling = {.temperature = 0.9f, .top_k = 200, .top_p = 0.9f, .min_p = 0.01f, .repetition_penalty = 1.1f, .seed = 5};
+      options.sampling = {
+          .temperature = 0.9f, .top_k = 200, .top_p = 0.9f, .min_p = 0.01f, .repetition_penalty = 1.1f, .seed = 5};
     std::vector<std::int32_t> prompt(std::size_t(length), 65);
     sequences.push_back(engine.start(checkpoint.processor.tokenizer(), {std::move(prompt), {}}, std::move(options),
                                      [&](std::string_view text) { streamed += text.size(); }));

@@ -37,7 +37,9 @@ Vlm<qwen3_tiny> load_tiny(const fs::path& folder) {
   return load<qwen3_tiny>(ctx, folder).vlm;
 }
 
-bool same_bytes(const Memory& a, const Memory& b) { return a.bytes == b.bytes && std::memcmp(a.data, b.data, a.bytes) == 0; }
+bool same_bytes(const Memory& a, const Memory& b) {
+  return a.bytes == b.bytes && std::memcmp(a.data, b.data, a.bytes) == 0;
+}
 
 /// Canonical names of weights whose placed bytes differ.
 std::vector<std::string> different_weights(Vlm<qwen3_tiny> a, Vlm<qwen3_tiny> b) {
@@ -59,7 +61,8 @@ TEST_CASE("Everything that is wrong with the tensors of a folder stands in one e
   auto& tensors = copy.tensors;
   tensors.erase("language_model.model.layers.1.self_attn.k_norm.weight");
   tensors.erase("multi_modal_projector.linear_2.bias");
-  tensors["language_model.model.layers.3.mlp.up_proj.weight"] = tensors.at("language_model.model.layers.2.mlp.up_proj.weight");
+  tensors["language_model.model.layers.3.mlp.up_proj.weight"] =
+      tensors.at("language_model.model.layers.2.mlp.up_proj.weight");
   tensors["vision_tower.encoder.layer.0.attention.q_norm.weight"] = {Dtype::bf16, {64}, std::vector<std::byte>(128)};
   tensors["vision_tower.embeddings.cls_token"].shape = {1, 64};
   tensors["language_model.lm_head.weight"] = {Dtype::bf16, {319, 48}, std::vector<std::byte>(319 * 48 * 2)};
@@ -93,25 +96,27 @@ TEST_CASE("Everything that is wrong with the tensors of a folder stands in one e
 TEST_CASE("Pieces of one matrix must have one type; vectors and whole matrices may have their own") {
   const fs::path original = tiny_folder("qwen3_tiny", "github");
   CheckpointCopy copy(original);
-  for (const char* name : {"language_model.model.layers.0.input_layernorm.weight", "vision_model.encoder.layers.0.attn.qkv.bias",
-                           "vision_model.embeddings.position_embedding", "mlp1.1.bias"}) {
+  for (const char* name :
+       {"language_model.model.layers.0.input_layernorm.weight", "vision_model.encoder.layers.0.attn.qkv.bias",
+        "vision_model.embeddings.position_embedding", "mlp1.1.bias"}) {
     copy.widen(name);
   }
   copy.write_tensors();
   CHECK(different_weights(load_tiny(copy.path()), load_tiny(original)).empty());
   copy.widen("language_model.model.layers.2.mlp.down_proj.weight");
   copy.write_tensors();
-  CHECK(different_weights(load_tiny(copy.path()), load_tiny(original)) == std::vector<std::string>{"language.blocks.#.down.weight"});
+  CHECK(different_weights(load_tiny(copy.path()), load_tiny(original)) ==
+        std::vector<std::string>{"language.blocks.#.down.weight"});
 
   copy.widen("language_model.model.layers.1.self_attn.v_proj.weight");
   copy.widen("language_model.model.layers.0.mlp.gate_proj.weight");
   copy.write_tensors();
-  CHECK(load_error(copy.path()) ==
-        copy.path().string() + ": tensors differ from the type:"
-                               "\n  language_model.model.layers.0.mlp.up_proj.weight: expected F32 like "
-                               "language_model.model.layers.0.mlp.gate_proj.weight, found BF16"
-                               "\n  language_model.model.layers.1.self_attn.v_proj.weight: expected BF16 like "
-                               "language_model.model.layers.1.self_attn.q_proj.weight, found F32");
+  CHECK(load_error(copy.path()) == copy.path().string() +
+                                       ": tensors differ from the type:"
+                                       "\n  language_model.model.layers.0.mlp.up_proj.weight: expected F32 like "
+                                       "language_model.model.layers.0.mlp.gate_proj.weight, found BF16"
+                                       "\n  language_model.model.layers.1.self_attn.v_proj.weight: expected BF16 like "
+                                       "language_model.model.layers.1.self_attn.q_proj.weight, found F32");
 }
 
 TEST_CASE("The prefixes that some saves of transformers keep are read as the published names") {
@@ -129,7 +134,8 @@ TEST_CASE("The prefixes that some saves of transformers keep are read as the pub
   copy.write_tensors();
   CHECK(different_weights(load_tiny(copy.path()), load_tiny(tiny_folder("qwen3_tiny", "hf"))).empty());
 
-  for (const char* name : {"language_model.model.norm.weight", "language_model.lm_head.weight", "multi_modal_projector.linear_1.bias"}) {
+  for (const char* name :
+       {"language_model.model.norm.weight", "language_model.lm_head.weight", "multi_modal_projector.linear_1.bias"}) {
     copy.tensors = renamed;
     copy.tensors[name] = published.at(name);
     copy.write_tensors();
@@ -164,7 +170,8 @@ TEST_CASE("A tied head that is not stored is the embedding; a stored one counts,
   tie(true);
   copy.tensors.erase("language_model.model.embed_tokens.weight");
   copy.write_tensors();
-  CHECK(contains(load_error(copy.path()), "\n  language_model.model.embed_tokens.weight: expected [320, 48], found none"));
+  CHECK(contains(load_error(copy.path()),
+                 "\n  language_model.model.embed_tokens.weight: expected [320, 48], found none"));
 }
 
 TEST_CASE("Progress names every tensor once, never exceeds the total and ends with it") {
@@ -184,19 +191,20 @@ TEST_CASE("Progress names every tensor once, never exceeds the total and ends wi
   std::int64_t done = 0;
   bool ended = false;
   CHECK(load_error(copy.path(), [&](const LoadProgress& progress) {
-    CHECK(progress.bytes_total == total);
-    CHECK(progress.bytes_done >= done);
-    CHECK(progress.bytes_done <= total);
-    CHECK(!ended);
-    done = progress.bytes_done;
-    ended = progress.tensor.empty();
-    names.erase(std::string(progress.tensor));
-  }) == "");
+          CHECK(progress.bytes_total == total);
+          CHECK(progress.bytes_done >= done);
+          CHECK(progress.bytes_done <= total);
+          CHECK(!ended);
+          done = progress.bytes_done;
+          ended = progress.tensor.empty();
+          names.erase(std::string(progress.tensor));
+        }) == "");
   CHECK(ended);
   CHECK(done == total);
   CHECK(names.empty());
   // What the callback throws ends the load.
-  CHECK(contains(load_error(copy.path(), [](const LoadProgress&) { throw Error("the user has left"); }), "the user has left"));
+  CHECK(contains(load_error(copy.path(), [](const LoadProgress&) { throw Error("the user has left"); }),
+                 "the user has left"));
 }
 
 TEST_CASE("A structure that no type has is printed as text, which compiles to that structure") {
@@ -205,7 +213,8 @@ TEST_CASE("A structure that no type has is printed as text, which compiles to th
   cpu::Context ctx(1);
   const auto never = [](const auto&) { return 0; };
   const fs::path folder = tiny_folder("qwen3_tiny", "github");
-  const std::string text = what_of<ConfigError>([&] { with_checkpoint<CheckpointList<qwen2_dynamic, drawn_scenes>>(ctx, folder, never); });
+  const std::string text =
+      what_of<ConfigError>([&] { with_checkpoint<CheckpointList<qwen2_dynamic, drawn_scenes>>(ctx, folder, never); });
   CHECK(text.starts_with((folder / "config.json").string() + ": none of the compiled checkpoints has this structure"));
   CHECK(text.ends_with("\n\n" + pasted));
 
@@ -224,10 +233,12 @@ TEST_CASE("Another structure than the type's is listed field by field") {
     config["ps_version"] = "v1";
   });
   const std::string text = load_error(copy.path());
-  CHECK(text == (copy / "config.json").string() +
-                    ": another structure than the type:\n  vit.heads: the file says 4, the type 2"
-                    "\n  vit.norm: the file says rms_norm, the type layer_norm\n  projector.order: the file says v1, the type v2"
-                    "\n  decoder.attention.kv_heads: the file says 5, the type 1");
+  CHECK(
+      text ==
+      (copy / "config.json").string() +
+          ": another structure than the type:\n  vit.heads: the file says 4, the type 2"
+          "\n  vit.norm: the file says rms_norm, the type layer_norm\n  projector.order: the file says v1, the type v2"
+          "\n  decoder.attention.kv_heads: the file says 5, the type 1");
 }
 
 TEST_CASE("Every file that is missing or broken is named") {
@@ -248,13 +259,18 @@ TEST_CASE("Every file that is missing or broken is named") {
   constexpr VlmConfig small_stream{
       .vit = {.layers = 1, .hidden = 64, .heads = 1, .mlp_hidden = 48, .tile_px = 112},
       .projector = {},
-      .decoder = {.layers = 1, .hidden = 80, .attention = {.heads = 2, .kv_heads = 1, .head_dim = 128, .head_norm = true}, .mlp_hidden = 112}};
+      .decoder = {.layers = 1,
+                  .hidden = 80,
+                  .attention = {.heads = 2, .kv_heads = 1, .head_dim = 128, .head_norm = true},
+                  .mlp_hidden = 112}};
   using List = CheckpointList<small_stream>;
-  CHECK(contains(what_of<FileError>([&] { with_checkpoint<List>(ctx, shards.path(), nothing); }), "model-00002-of-00003.safetensors"));
+  CHECK(contains(what_of<FileError>([&] { with_checkpoint<List>(ctx, shards.path(), nothing); }),
+                 "model-00002-of-00003.safetensors"));
   REQUIRE(fs::remove(shards / "model-00003-of-00003.safetensors"));
-  fs::copy_file(tiny_folder("qwen3_small_stream", "github") / "model-00002-of-00003.safetensors", shards / "model-00002-of-00003.safetensors",
-                fs::copy_options::overwrite_existing);
-  CHECK(contains(what_of<FileError>([&] { with_checkpoint<List>(ctx, shards.path(), nothing); }), "model-00003-of-00003.safetensors"));
+  fs::copy_file(tiny_folder("qwen3_small_stream", "github") / "model-00002-of-00003.safetensors",
+                shards / "model-00002-of-00003.safetensors", fs::copy_options::overwrite_existing);
+  CHECK(contains(what_of<FileError>([&] { with_checkpoint<List>(ctx, shards.path(), nothing); }),
+                 "model-00003-of-00003.safetensors"));
 
   const CheckpointCopy cut(tiny_folder("qwen3_tiny", "hf"));
   fs::resize_file(cut / "model.safetensors", fs::file_size(cut / "model.safetensors") - 1);

@@ -14,9 +14,12 @@ namespace {
 using namespace ivl;
 
 /// Probabilities by transformers' logits processors: penalty, temperature, top-k, top-p, min-p.
-std::vector<double> exact_probabilities(const std::vector<float>& logits, const SamplingOptions& o, const std::vector<int>& seen) {
+std::vector<double> exact_probabilities(const std::vector<float>& logits, const SamplingOptions& o,
+                                        const std::vector<int>& seen) {
   std::vector<double> score(logits.begin(), logits.end());
-  for (const int id : seen) score[std::size_t(id)] *= score[std::size_t(id)] > 0 ? 1 / double(o.repetition_penalty) : double(o.repetition_penalty);
+  for (const int id : seen)
+    score[std::size_t(id)] *=
+        score[std::size_t(id)] > 0 ? 1 / double(o.repetition_penalty) : double(o.repetition_penalty);
   std::vector<std::size_t> order(score.size());
   std::iota(order.begin(), order.end(), std::size_t(0));
   std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return score[a] > score[b]; });
@@ -36,7 +39,8 @@ std::vector<double> exact_probabilities(const std::vector<float>& logits, const 
   return kept;
 }
 
-void check_frequencies(const std::vector<float>& logits, const SamplingOptions& options, const std::vector<int>& seen = {}) {
+void check_frequencies(const std::vector<float>& logits, const SamplingOptions& options,
+                       const std::vector<int>& seen = {}) {
   CAPTURE(options.temperature);
   CAPTURE(options.top_k);
   CAPTURE(options.top_p);
@@ -44,7 +48,7 @@ void check_frequencies(const std::vector<float>& logits, const SamplingOptions& 
   const std::vector<double> p = exact_probabilities(logits, options, seen);
   Sampler sampler(options, int(logits.size()));
   for (const int id : seen) sampler.note(id);
-  const int draws = logits.size() > 100 ? 8000 : 30000;
+  const int draws = logits.size() > 100 ? 3000 : 10000;
   std::vector<int> count(logits.size(), 0);
   for (int i = 0; i < draws; ++i) {
     std::vector<float> work = logits;
@@ -89,11 +93,15 @@ TEST_CASE("Drawn tokens have the frequencies that temperature, top-k, top-p and 
     std::uint64_t seed = 1;
     for (const float temperature : {0.3f, 1.0f, 2.5f}) {
       check_frequencies(logits, {.temperature = temperature, .seed = seed++});
-      for (const int top_k : {1, 5, 100, 399, 1000}) check_frequencies(logits, {.temperature = temperature, .top_k = top_k, .seed = seed++});
-      for (const float top_p : {0.1f, 0.5f, 0.9f, 0.99f}) check_frequencies(logits, {.temperature = temperature, .top_p = top_p, .seed = seed++});
-      for (const float min_p : {0.01f, 0.2f, 0.9f}) check_frequencies(logits, {.temperature = temperature, .min_p = min_p, .seed = seed++});
+      for (const int top_k : {1, 5, 100, 399, 1000})
+        check_frequencies(logits, {.temperature = temperature, .top_k = top_k, .seed = seed++});
+      for (const float top_p : {0.1f, 0.5f, 0.9f, 0.99f})
+        check_frequencies(logits, {.temperature = temperature, .top_p = top_p, .seed = seed++});
+      for (const float min_p : {0.01f, 0.2f, 0.9f})
+        check_frequencies(logits, {.temperature = temperature, .min_p = min_p, .seed = seed++});
       check_frequencies(logits, {.temperature = temperature, .top_k = 7, .top_p = 0.8f, .seed = seed++});
-      check_frequencies(logits, {.temperature = temperature, .top_k = 90, .top_p = 0.95f, .min_p = 0.03f, .seed = seed++});
+      check_frequencies(logits,
+                        {.temperature = temperature, .top_k = 90, .top_p = 0.95f, .min_p = 0.03f, .seed = seed++});
     }
   }
 }

@@ -16,12 +16,18 @@ using namespace ivl;
 inline constexpr VlmConfig qwen3_tiny{
     .vit = {.layers = 1, .hidden = 64, .heads = 2, .mlp_hidden = 80, .tile_px = 56},
     .projector = {},
-    .decoder = {.layers = 3, .hidden = 48, .attention = {.heads = 5, .kv_heads = 1, .head_dim = 32, .head_norm = true}, .mlp_hidden = 48}};
+    .decoder = {.layers = 3,
+                .hidden = 48,
+                .attention = {.heads = 5, .kv_heads = 1, .head_dim = 32, .head_norm = true},
+                .mlp_hidden = 48}};
 /// Context 64, stretched to 128.
 inline constexpr VlmConfig qwen2_dynamic{
     .vit = {.layers = 1, .hidden = 32, .heads = 1, .mlp_hidden = 48, .tile_px = 84},
     .projector = {},
-    .decoder = {.layers = 3, .hidden = 64, .attention = {.heads = 2, .kv_heads = 1, .head_dim = 32, .qkv_bias = true}, .mlp_hidden = 80}};
+    .decoder = {.layers = 3,
+                .hidden = 64,
+                .attention = {.heads = 2, .kv_heads = 1, .head_dim = 32, .qkv_bias = true},
+                .mlp_hidden = 80}};
 
 /// `format`: "hf" or "github".
 inline std::filesystem::path tiny_folder(std::string_view name, std::string_view format) {

@@ -1,0 +1,38 @@
+// Sums and maxima over a warp or a block, in an order that depends on the number of threads only.
+#pragma once
+#include <cuda_runtime.h>
+
+namespace ivl::cuda {
+
+inline constexpr unsigned whole_warp = 0xffffffffu;
+
+/// All lanes get `combine` of all lanes' values, the same bits.
+template <class T, class Combine>
+__device__ inline T warp_reduce(T value, const Combine& combine) {
+#pragma unroll
+  for (int distance = 16; distance > 0; distance /= 2)
+    value = combine(value, __shfl_xor_sync(whole_warp, value, distance));
+  return value;
+}
+
+template <class T>
+__device__ inline T warp_sum(T value) {
+  return warp_reduce(value, [](T a, T b) { return a + b; });
+}
+
+__device__ inline float warp_max(float value) {
+  return warp_reduce(value, [](float a, float b) { return fmaxf(a, b); });
+}
+
+/// All threads of a one-dimensional block of whole warps get the sum of their values. `partial` is shared
+/// memory that no earlier reduction of the kernel used without a barrier in between.
+__device__ inline float block_sum(float value, float (&partial)[32]) {
+  const int warp = int(threadIdx.x) / 32, lane = int(threadIdx.x) % 32, warps = int(blockDim.x) / 32;
+  value = warp_sum(value);
+  if (warps == 1) return value;
+  if (lane == 0) partial[warp] = value;
+  __syncthreads();
+  return warp_sum(lane < warps ? partial[lane] : 0.0f);
+}
+
+}  // namespace ivl::cuda

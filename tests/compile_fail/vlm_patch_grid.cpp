@@ -1,0 +1,15 @@
+// expect: VlmConfig: the patch grid .tile_px / patch_px. must be a whole number of the projector.s blocks
+#include "ivl/config/vlm.hpp"
+
+#ifdef IVL_CONTROL
+inline constexpr int scale = 2;
+#else
+inline constexpr int scale = 3;  // 32 patches a side
+#endif
+
+static_assert(
+    ivl::checked<ivl::VlmConfig{
+        .vit = {.layers = 1, .hidden = 64, .heads = 2, .mlp_hidden = 64},
+        .projector = {.scale = scale},
+        .decoder = {
+            .layers = 1, .hidden = 64, .attention = {.heads = 4, .kv_heads = 2, .head_dim = 64}, .mlp_hidden = 64}}>());

@@ -1,0 +1,52 @@
+// Planted bugs: launches that hardware refuses.
+#include "ivl/cuda/shared_memory.cuh"
+#include "tests/simt/planted/planted.hpp"
+
+using namespace ivl;
+using namespace ivl::cuda;
+using namespace planted;
+
+TEST_CASE("planted: more threads than a block may have") {
+  check_planted(
+      [](bool planted) {
+        launch(+[]() {}, {.grid = 1, .block = planted ? 1056u : 1024u});
+        return true;
+      },
+      {.reported = {Bug::launch_limit}, .says = "1056 threads per block, expected 1 to 1024"});
+}
+
+TEST_CASE("planted: an empty grid") {
+  check_planted(
+      [](bool planted) {
+        launch(+[]() {}, {.grid = planted ? 0u : 1u, .block = 32});
+        return true;
+      },
+      {.reported = {Bug::launch_limit}, .says = "a grid of (0,1,1) blocks"});
+}
+
+TEST_CASE("planted: more dynamic shared memory than a block may have") {
+  check_planted(
+      [](bool planted) {
+        launch(+[]() {}, {.grid = 1, .block = 32, .shared_bytes = planted ? 300 * 1024 : 227 * 1024});
+        return true;
+      },
+      {.reported = {Bug::launch_limit}, .says = "bytes of dynamic shared memory"});
+}
+
+TEST_CASE("planted: more static shared memory than nvcc allows") {
+  check_planted(
+      [](bool planted) {
+        launch(
+            +[](bool planted) {
+              IVL_SHARED(char[40 * 1024], first);
+              first[threadIdx.x] = 0;
+              if (planted) {
+                IVL_SHARED(char[9 * 1024], second);
+                second[threadIdx.x] = 0;
+              }
+            },
+            {.grid = 1, .block = 32}, planted);
+        return true;
+      },
+      {.reported = {Bug::launch_limit}, .says = "static shared memory grows to 50176 bytes"});
+}

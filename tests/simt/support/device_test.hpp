@@ -1,0 +1,97 @@
+// What tests of kernels share, on a GPU and in the emulator: device arrays between guards, and one run in every order.
+//
+//   TEST_CASE("...") {
+//     for_each_order([] {
+//       DeviceArray<float> x(values), y(n);           // y is NaN at first
+//       cuda::some_op(ctx, x.data(), y.data());
+//       const std::vector<float> result = y.download();   // also: nobody wrote to the guards
+//     });
+//   }
+#pragma once
+#include <cuda_runtime.h>
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "ivl/cuda/error.cuh"
+
+namespace ivl {
+
+/// Device memory, every byte 0xFF at first (NaN in every float format), with 256 bytes of guard on both sides that no
+/// kernel may change. Under the address sanitizer the guards may not even be read.
+template <class T>
+class DeviceArray {
+ public:
+  explicit DeviceArray(std::size_t count) : count_(count) {
+    cuda::check(cudaMalloc(&memory_, count * sizeof(T) + 2 * guard_bytes));
+    cuda::check(cudaMemset(memory_, 0xff, count * sizeof(T) + 2 * guard_bytes));
+    watch_guards();
+  }
+  explicit DeviceArray(const std::vector<T>& values) : DeviceArray(values.size()) {
+    cuda::check(cudaMemcpy(data(), values.data(), count_ * sizeof(T), cudaMemcpyHostToDevice));
+  }
+  ~DeviceArray() {
+    ignore_guards();
+    (void)cudaFree(memory_);
+  }
+  DeviceArray(const DeviceArray&) = delete;
+  DeviceArray& operator=(const DeviceArray&) = delete;
+
+  T* data() { return reinterpret_cast<T*>(memory_ + guard_bytes); }
+
+  /// Waits for the device.
+  std::vector<T> download() {
+    cuda::check(cudaDeviceSynchronize());
+    ignore_guards();
+    std::vector<unsigned char> all(count_ * sizeof(T) + 2 * guard_bytes);
+    cuda::check(cudaMemcpy(all.data(), memory_, all.size(), cudaMemcpyDeviceToHost));
+    watch_guards();
+    const auto untouched = [](unsigned char byte) { return byte == 0xff; };
+    REQUIRE_MESSAGE(std::all_of(all.begin(), all.begin() + guard_bytes, untouched), "something wrote before the array");
+    REQUIRE_MESSAGE(std::all_of(all.end() - guard_bytes, all.end(), untouched), "something wrote behind the array");
+    std::vector<T> values(count_);
+    if (count_ > 0) std::memcpy(values.data(), all.data() + guard_bytes, count_ * sizeof(T));
+    return values;
+  }
+
+ private:
+  static constexpr std::size_t guard_bytes = 256;
+
+#if defined(__CUDACC__)
+  void watch_guards() {}
+  void ignore_guards() {}
+#else
+  void watch_guards() {
+    simt::poison_for_sanitizer(memory_, guard_bytes);
+    simt::poison_for_sanitizer(memory_ + guard_bytes + count_ * sizeof(T), guard_bytes);
+  }
+  void ignore_guards() { simt::unpoison_for_sanitizer(memory_, count_ * sizeof(T) + 2 * guard_bytes); }
+#endif
+
+  std::size_t count_;
+  unsigned char* memory_ = nullptr;
+};
+
+/// Runs `test` in each thread order of the emulator (two of them where accesses are checked, which costs time); once on
+/// a GPU.
+template <class Test>
+void for_each_order(const Test& test) {
+#if defined(__CUDACC__)
+  test();
+#else
+  for (const simt::Order order : simt::all_orders) {
+    const bool checked = simt::checks_races() || simt::checks_addresses();
+    if (checked && order != simt::Order::greedy && order != simt::Order::random) continue;
+    simt::options().order = order;
+    const std::string order_name = simt::name_of(order);
+    CAPTURE(order_name);
+    test();
+  }
+  simt::options().order = simt::Order::fair;
+#endif
+}
+
+}  // namespace ivl

@@ -1,0 +1,26 @@
+// The emulator's twin of kernels/ivl/cuda/prim/memory.cuh. There are no caches here; polls let other threads run.
+#pragma once
+#include <cuda_runtime.h>
+
+namespace ivl::cuda::prim {
+
+inline uint4 load_read_only(const void* global) { return *static_cast<const uint4*>(global); }
+inline uint4 load_once(const void* global) { return *static_cast<const uint4*>(global); }
+inline void store_once(void* global, uint4 v) { *static_cast<uint4*>(global) = v; }
+
+inline unsigned load_acquire(const unsigned* global, simt::Site at = simt::Site::current()) {
+  simt::poll(at);
+  return *global;
+}
+inline void store_release(unsigned* global, unsigned v) {
+  *global = v;
+  simt::made_progress();
+}
+inline void add_release(unsigned* global, unsigned v, simt::Site at = simt::Site::current()) {
+  atomicAdd(global, v, at);
+}
+inline unsigned add_acquire_release(unsigned* global, unsigned v, simt::Site at = simt::Site::current()) {
+  return atomicAdd(global, v, at);
+}
+
+}  // namespace ivl::cuda::prim
