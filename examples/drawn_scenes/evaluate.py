@@ -1,6 +1,6 @@
 """Scores a checkpoint folder on drawn scenes by greedy generation with the published implementation.
 
-    python evaluate.py [--checkpoint checkpoint] [--scenes unseen] [--processes 3]
+    python evaluate.py --answers DIR [--checkpoint checkpoint] [--scenes unseen] [--processes 3]
 
 The weights are the folder's bfloat16 values, the arithmetic is float32. A second turn sees the
 model's own first answer.
@@ -56,8 +56,13 @@ class Answerer:
 
     @torch.no_grad()
     def generate(self, ids, pixels, longest=40):
-        new = self.model.generate(input_ids=torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.long),
-                                  pixel_values=pixels, do_sample=False, max_new_tokens=longest)  # fmt: skip
+        new = self.model.generate(
+            input_ids=torch.tensor([ids]),
+            attention_mask=torch.ones(1, len(ids), dtype=torch.long),
+            pixel_values=pixels,
+            do_sample=False,
+            max_new_tokens=longest,
+        )
         new = new[0, len(ids) :].tolist()
         return new[:-1] if new[-1] == self.prompts.end_id else new
 
@@ -75,14 +80,19 @@ class Answerer:
 def work(rank, args):
     answerer = Answerer(args.checkpoint)
     lines = (args.scenes / "scenes.jsonl").read_text().splitlines()
-    with open(args.folder / f"answers{rank}.jsonl", "w") as out:
+    with open(args.answers / f"answers{rank}.jsonl", "w") as out:
         for number, line in list(enumerate(lines))[rank :: args.processes]:
             talk = json.loads(line)
             images = [Image.open(args.scenes / name) for name in talk["images"]]
             said, tiles = answerer.answer(images, talk["max_tiles"], [t["question"] for t in talk["turns"]])
             for turn, text in zip(talk["turns"], said):
-                row = {"line": number, "tiles": tile_class(tiles), **turn, "said": text,
-                       "right": is_right(text, turn["answers"])}  # fmt: skip
+                row = {
+                    "line": number,
+                    "tiles": tile_class(tiles),
+                    **turn,
+                    "said": text,
+                    "right": is_right(text, turn["answers"]),
+                }
                 out.write(json.dumps(row) + "\n")
 
 
@@ -96,15 +106,17 @@ def table(rows, key):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--checkpoint", type=Path, default=HERE / "checkpoint")
     parser.add_argument("--scenes", type=Path, default=HERE / "unseen")
-    parser.add_argument("--folder", type=Path, required=True, help="where the answers are written")
+    parser.add_argument("--answers", type=Path, required=True, help="where the answers are written")
     parser.add_argument("--processes", type=int, default=3)
     args = parser.parse_args()
-    args.folder.mkdir(parents=True, exist_ok=True)
+    args.answers.mkdir(parents=True, exist_ok=True)
     mp.spawn(work, (args,), nprocs=args.processes)
-    files = [args.folder / f"answers{rank}.jsonl" for rank in range(args.processes)]
+    files = [args.answers / f"answers{rank}.jsonl" for rank in range(args.processes)]
     rows = [json.loads(line) for file in files for line in file.read_text().splitlines()]
     right = sum(row["right"] for row in rows)
     print(f"{right} of {len(rows)} answers right: {100 * right / len(rows):.1f} %\n")

@@ -1,6 +1,6 @@
 """Writes a trained state as a checkpoint folder of the published HF format, in bfloat16.
 
-    python export.py --state DIR [--checkpoint checkpoint]
+python export.py --state DIR [--checkpoint checkpoint]
 """
 
 import argparse
@@ -147,10 +147,16 @@ def config(sizes, ids):
 
 def tokenizer_config(sizes, ids):
     added = {
-        str(ids[t]): {"content": t, "lstrip": False, "normalized": False, "rstrip": False,
-                      "single_word": False, "special": t in SPECIAL}
+        str(ids[t]): {
+            "content": t,
+            "lstrip": False,
+            "normalized": False,
+            "rstrip": False,
+            "single_word": False,
+            "special": t in SPECIAL,
+        }
         for t in ADDED
-    }  # fmt: skip
+    }
     return {
         "add_bos_token": False,
         "add_prefix_space": False,
@@ -208,17 +214,30 @@ def export(state, folder):
     (folder / "model.safetensors").chmod(0o644)
     shutil.copy(state / "tokenizer.json", folder / "tokenizer.json")
     write("config.json", config(model.sizes, ids))
-    write("generation_config.json", {"bos_token_id": ids["<|endoftext|>"], "do_sample": False,
-                                     "eos_token_id": ids["<|im_end|>"], "pad_token_id": ids["<|endoftext|>"]})  # fmt: skip
+    write(
+        "generation_config.json",
+        {
+            "bos_token_id": ids["<|endoftext|>"],
+            "do_sample": False,
+            "eos_token_id": ids["<|im_end|>"],
+            "pad_token_id": ids["<|endoftext|>"],
+        },
+    )
     write("tokenizer_config.json", tokenizer_config(model.sizes, ids))
     write("preprocessor_config.json", preprocessor_config())
-    write("processor_config.json", {"image_seq_length": TOKENS_A_TILE, "processor_class": "InternVLProcessor"})
+    write(
+        "processor_config.json", {"image_seq_length": TOKENS_A_TILE, "processor_class": "InternVLProcessor"}
+    )
     (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE)
-    print(json.dumps({"step": saved["step"], "cpu_minutes": round(saved["cpu"] / 60, 1), **asdict(model.sizes)}))
+    print(
+        json.dumps({"step": saved["step"], "cpu_minutes": round(saved["cpu"] / 60, 1), **asdict(model.sizes)})
+    )
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--checkpoint", type=Path, default=Path(__file__).parent / "checkpoint")
     args = parser.parse_args()

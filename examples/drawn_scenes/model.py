@@ -4,14 +4,13 @@ Attention is plain matrix products (faster backwards than the fused kernels on C
 works on packed rows, so padding costs nothing in the linear layers. Layer scale stays 1.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pixels import MEAN, PATCH, SIDE, STD, TILE
+from pixels import MEAN, PATCH, SIDE, STD
 from prompts import VOCABULARY
 from scenes import CHARACTERS, COLOURS, SHAPES
 
@@ -45,7 +44,9 @@ class VisionBlock(nn.Module):
     def forward(self, x):
         t, n, d = x.shape
         hd = d // self.heads
-        q, k, v = self.qkv(self.norm1(x)).view(t, n, 3, self.heads, hd).permute(2, 0, 3, 1, 4).reshape(3, -1, n, hd)
+        q, k, v = (
+            self.qkv(self.norm1(x)).view(t, n, 3, self.heads, hd).permute(2, 0, 3, 1, 4).reshape(3, -1, n, hd)
+        )
         weights = torch.softmax(torch.bmm(q * hd**-0.5, k.transpose(1, 2)), -1)
         mixed = torch.bmm(weights, v).view(t, self.heads, n, hd).transpose(1, 2).reshape(t, n, d)
         x = x + self.proj(mixed)
@@ -171,7 +172,9 @@ class Batch:
         lengths = torch.tensor([len(q.ids) for q in sequences])
         self.sequence = torch.repeat_interleave(torch.arange(len(sequences)), lengths)
         self.image_rows = (self.ids == image_id).nonzero()[:, 0]
-        self.groups = [Group(int(lengths[:i].sum()), sequences[i : i + group]) for i in range(0, len(sequences), group)]
+        self.groups = [
+            Group(int(lengths[:i].sum()), sequences[i : i + group]) for i in range(0, len(sequences), group)
+        ]
         frequency = s.rope_theta ** (-torch.arange(0, s.head_dim, 2) / s.head_dim)
         angle = positions[:, None].float() * frequency
         angle = torch.cat([angle, angle], 1)[:, None]

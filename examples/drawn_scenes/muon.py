@@ -23,7 +23,9 @@ class Muon(torch.optim.Optimizer):
     """`pieces` says into how many rows each parameter splits (fused q, k, v are three matrices)."""
 
     def __init__(self, parameters, pieces, weight_decay=0.05, momentum=0.95):
-        super().__init__([{"params": parameters, "weight_decay": weight_decay}], {"lr": 0.0, "momentum": momentum})
+        super().__init__(
+            [{"params": parameters, "weight_decay": weight_decay}], {"lr": 0.0, "momentum": momentum}
+        )
         self.pieces = pieces
 
     @torch.no_grad()

@@ -25,7 +25,11 @@ def choose_grid(width, height, max_tiles):
 
 def tile_boxes(columns, rows):
     """Where each tile lies in the picture, in fractions; the thumbnail last."""
-    boxes = [(c / columns, r / rows, (c + 1) / columns, (r + 1) / rows) for r in range(rows) for c in range(columns)]
+    boxes = [
+        (c / columns, r / rows, (c + 1) / columns, (r + 1) / rows)
+        for r in range(rows)
+        for c in range(columns)
+    ]
     return boxes + [(0.0, 0.0, 1.0, 1.0)] if columns * rows > 1 else boxes
 
 

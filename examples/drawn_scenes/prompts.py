@@ -5,14 +5,36 @@ import random
 from dataclasses import dataclass
 
 import numpy as np
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import (
+    AddedToken,
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    trainers,
+)
 
 from scenes import draw_scene
 
 VOCABULARY = 512
 TOKENS_A_TILE = 16
-SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<img>", "</img>", "<IMG_CONTEXT>",
-           "<quad>", "</quad>", "<ref>", "</ref>", "<box>", "</box>", "<video>"]  # fmt: skip
+SPECIAL = [
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<img>",
+    "</img>",
+    "<IMG_CONTEXT>",
+    "<quad>",
+    "</quad>",
+    "<ref>",
+    "</ref>",
+    "<box>",
+    "</box>",
+    "<video>",
+]
 PLAIN = ["<think>", "</think>"]  # added tokens that stay visible when special ones are skipped
 ADDED = SPECIAL[:3] + PLAIN + SPECIAL[3:]
 QWEN2_PATTERN = (
@@ -104,5 +126,8 @@ class Prompts:
                 answers += 1
             positions += range(len(head), len(head) + len(ids) - start)
             dialogue += [number] * (len(ids) - start)
-        return Sequence(*(np.array(a) for a in (ids, positions, dialogue, targets)),
-                        np.array(weights, np.float32), np.array(answer))  # fmt: skip
+        return Sequence(
+            *(np.array(a) for a in (ids, positions, dialogue, targets)),
+            np.array(weights, np.float32),
+            np.array(answer),
+        )

@@ -106,8 +106,20 @@ def outline_points(shape, x0, y0, x1, y1):
         unit = [(0, -1), (0.8, 0), (0, 1), (-0.8, 0)]
     elif shape == "cross":
         a, b = 0.34, 1.0
-        unit = [(-a, -b), (a, -b), (a, -a), (b, -a), (b, a), (a, a),
-                (a, b), (-a, b), (-a, a), (-b, a), (-b, -a), (-a, -a)]  # fmt: skip
+        unit = [
+            (-a, -b),
+            (a, -b),
+            (a, -a),
+            (b, -a),
+            (b, a),
+            (a, a),
+            (a, b),
+            (-a, b),
+            (-a, a),
+            (-b, a),
+            (-b, -a),
+            (-a, -a),
+        ]
     elif shape == "star":
         unit = []
         for k in range(10):
@@ -142,8 +154,11 @@ def background(rng, width, height):
     if style < 0.2:  # a horizon
         draw.rectangle((0, int(height * rng.uniform(0.4, 0.85)), width, height), fill=pale(rng))
     elif style < 0.28:  # a frame
-        draw.rectangle((0, 0, width - 1, height - 1), outline=shade(rng, (150, 150, 150), 60),
-                       width=max(1, min(width, height) // 50))  # fmt: skip
+        draw.rectangle(
+            (0, 0, width - 1, height - 1),
+            outline=shade(rng, (150, 150, 150), 60),
+            width=max(1, min(width, height) // 50),
+        )
     elif style < 0.36:  # stripes
         colour, step = pale(rng), rng.randint(10, 30) * max(1, width // 112)
         for x in range(0, width, 2 * step):
@@ -210,8 +225,11 @@ def draw_sign(rng, draw, size, text, region):
         paper, ink = None, dark
     if paper:
         pad = rng.uniform(0.5, 0.95) * margin
-        draw.rectangle((x - pad, y - pad, x + width + pad, y + height + pad), fill=paper,
-                       outline=ink if rng.random() < 0.6 else paper)  # fmt: skip
+        draw.rectangle(
+            (x - pad, y - pad, x + width + pad, y + height + pad),
+            fill=paper,
+            outline=ink if rng.random() < 0.6 else paper,
+        )
     return draw_text(rng, draw, size, text, x, y, height, ink, spacing)[1]
 
 
@@ -248,7 +266,8 @@ def box_at(rng, place, size, share):
 
 def picture_size(rng, columns, rows):
     """Pixels of a picture that is to be cut into columns x rows tiles: mostly about their size."""
-    unit = TILE_PIXELS * (1.0 if rng.random() < 0.6 else rng.choice([0.9, 1.1, 1.25, 1.5, 2.0, 3.0, 4.0 if columns * rows == 1 else 1.0]))
+    scales = [0.9, 1.1, 1.25, 1.5, 2.0, 3.0, 4.0 if columns * rows == 1 else 1.0]
+    unit = TILE_PIXELS * (1.0 if rng.random() < 0.6 else rng.choice(scales))
     stretch = rng.uniform(0.94, 1.06) if rng.random() < 0.5 else 1.0
     return round(unit * columns * stretch), round(unit * rows)
 
@@ -293,8 +312,7 @@ def dense_tile(rng, side=112):
                 draw.rectangle((0, y - 2, side, y + height + 2), fill=ink)
                 ink = (250, 250, 250)
             text = "".join(rng.choice(CHARACTERS) for _ in range(2 + int(side / height)))
-            marks += draw_text(rng, draw, size, text, x, y, height, ink,
-                               rng.uniform(0, 0.14) * height)[1]  # fmt: skip
+            marks += draw_text(rng, draw, size, text, x, y, height, ink, rng.uniform(0, 0.14) * height)[1]
             y += height + rng.uniform(0.1, 0.4) * cell + 3
             continue
         while x < side:
@@ -350,16 +368,28 @@ def ask_colour(rng, things):
     shape = rng.choice(unique)
     colour = next(t.colour for t in things if t.shape == shape)
     if count_of(things, shape) == 1:
-        question = rng.choice([f"What color is the {shape}?", f"Which color does the {shape} have?",
-                               f"What is the color of the {shape}?"])  # fmt: skip
+        question = rng.choice(
+            [
+                f"What color is the {shape}?",
+                f"Which color does the {shape} have?",
+                f"What is the color of the {shape}?",
+            ]
+        )
     else:
-        question = rng.choice([f"What color are the {plural(shape)}?", f"Which color do the {plural(shape)} have?",
-                               f"What is the color of the {plural(shape)}?"])  # fmt: skip
+        question = rng.choice(
+            [
+                f"What color are the {plural(shape)}?",
+                f"Which color do the {plural(shape)} have?",
+                f"What is the color of the {plural(shape)}?",
+            ]
+        )
     return Turn(spelt(rng, question), [colour], "colour"), (shape, colour)
 
 
 def ask_shape(rng, things):
-    unique = [c for c in {t.colour: 0 for t in things} if len({t.shape for t in things if t.colour == c}) == 1]
+    unique = [
+        c for c in {t.colour: 0 for t in things} if len({t.shape for t in things if t.colour == c}) == 1
+    ]
     if not unique:
         return None
     colour = rng.choice(unique)
@@ -398,8 +428,14 @@ def ask_is_it(rng, things):
 def ask_count(rng, things):
     shape, colour = some_description(rng, things) if rng.random() < 0.65 else (None, None)
     name = noun(shape, colour, many=True)
-    question = rng.choice([f"How many {name} are there?", f"How many {name} do you see?", f"How many {name}?",
-                           f"Count the {name}."])  # fmt: skip
+    question = rng.choice(
+        [
+            f"How many {name} are there?",
+            f"How many {name} do you see?",
+            f"How many {name}?",
+            f"Count the {name}.",
+        ]
+    )
     return Turn(question, [str(count_of(things, shape, colour))], "count"), (shape, colour)
 
 
@@ -425,15 +461,24 @@ def description(things):
 
 def ask_describe(rng, things):
     kind = "describe one group" if len({(t.colour, t.shape) for t in things}) == 1 else "describe two groups"
-    question = rng.choice(["Describe the picture.", "What is in this picture?", "Describe this image.",
-                           "What do you see?"])  # fmt: skip
+    question = rng.choice(
+        ["Describe the picture.", "What is in this picture?", "Describe this image.", "What do you see?"]
+    )
     return Turn(question, description(things), kind), None
 
 
 def ask_text(rng, text):
     kind = "number" if text.isdigit() else "word"
-    question = rng.choice([f"What {kind} is written here?", f"Which {kind} do you see?", f"Read the {kind}.",
-                           "What does the sign say?", "What does it say?", "Read the text."])  # fmt: skip
+    question = rng.choice(
+        [
+            f"What {kind} is written here?",
+            f"Which {kind} do you see?",
+            f"Read the {kind}.",
+            "What does the sign say?",
+            "What does it say?",
+            "Read the text.",
+        ]
+    )
     return Turn(question, [text], kind)
 
 
@@ -444,7 +489,9 @@ def follow_up(rng, things, turn, topic):
     else:
         shape, colour = topic
         n = count_of(things, shape, colour)
-        matching = [t for t in things if (not shape or t.shape == shape) and (not colour or t.colour == colour)]
+        matching = [
+            t for t in things if (not shape or t.shape == shape) and (not colour or t.colour == colour)
+        ]
         other = some_description(rng, things) if rng.random() < 0.7 else (None, None)
         number = str(count_of(things, *other))
         options = [Turn(f"And how many {noun(*other, many=True)} are there?", [number], "")]
@@ -456,7 +503,9 @@ def follow_up(rng, things, turn, topic):
             question = spelt(rng, "What color is it?" if n == 1 else "What color are they?")
             options.append(Turn(question, [matching[0].colour], ""))
         if n and turn.kind != "shape" and not shape and len({t.shape for t in matching}) == 1:
-            options.append(Turn("What shape is it?" if n == 1 else "What shape are they?", [matching[0].shape], ""))
+            options.append(
+                Turn("What shape is it?" if n == 1 else "What shape are they?", [matching[0].shape], "")
+            )
         if n == 1 and matching[0].place and turn.kind != "where":
             options += 2 * [Turn("Where is it?", [matching[0].place], "")]
         new = rng.choice(options)
@@ -497,8 +546,12 @@ def ask_pair(rng, first, second):
         answer = "the first" if a > b else "the second" if b > a else "the same"
         return Turn(question, [answer], "which has more")
     if form < 0.8:
-        question = rng.choice([f"Do both pictures have the same number of {name}?",
-                               f"Are there as many {name} in both pictures?"])  # fmt: skip
+        question = rng.choice(
+            [
+                f"Do both pictures have the same number of {name}?",
+                f"Are there as many {name} in both pictures?",
+            ]
+        )
         return Turn(question, yes(a == b), "same number")
     return Turn(f"How many {name} are there in both pictures together?", [str(a + b)], "count together")
 
@@ -564,7 +617,8 @@ def different(n, talk):
 
 
 def pair_scene(rng, dialogues, teaching, small):
-    grids = [None, None] if small else rng.choices([[(1, 1), (1, 1)], [(2, 1), (1, 1)], [(1, 1), (1, 2)], [(2, 1), (2, 1)]], weights=[70, 10, 10, 10])[0]
+    layouts = [[(1, 1), (1, 1)], [(2, 1), (1, 1)], [(1, 1), (1, 2)], [(2, 1), (2, 1)]]
+    grids = [None, None] if small else rng.choices(layouts, weights=[70, 10, 10, 10])[0]
     first = group_things(rng, rng.randint(1, 2), most=4) if rng.random() < 0.8 else mixed_things(rng)[:4]
     second = group_things(rng, rng.randint(1, 2), most=4) if rng.random() < 0.8 else mixed_things(rng)[:4]
     if rng.random() < 0.5:  # something in common, so that comparing shapes is not trivial
@@ -597,8 +651,10 @@ def draw_scene(rng, dialogues=6, teaching=True, small=False):
     Teaching adds questions that help learning but are outside the scope; small keeps every picture
     to exactly one tile, which is cheaper to learn from at first, and has more to read.
     """
-    kind = rng.choices(["groups", "mixed", "places", "text", "text and things", "pair"],
-                       weights=[18, 11, 15, 24, 16, 16] if small else [24, 15, 16, 14, 11, 20])[0]  # fmt: skip
+    kind = rng.choices(
+        ["groups", "mixed", "places", "text", "text and things", "pair"],
+        weights=[18, 11, 15, 24, 16, 16] if small else [24, 15, 16, 14, 11, 20],
+    )[0]
     if kind == "pair":
         return pair_scene(rng, dialogues, teaching, small)
     grid, max_tiles = (None if small else random_grid(rng)), MAX_TILES

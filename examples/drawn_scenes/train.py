@@ -98,6 +98,10 @@ def validate(model, prompts, scenes=96, seed=VALIDATION_SEED):
     return right
 
 
+def cpu_seconds():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_utime
+
+
 def train(rank, args, meeting):
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
@@ -108,9 +112,14 @@ def train(rank, args, meeting):
     helpers = Helpers(model.sizes)
     parameters = [*model.parameters(), *helpers.parameters()]
     inner = matrices(model)
-    groups = [{"params": [p for p in parameters if p.dim() == 2 and p not in inner], "weight_decay": 0.05},
-              {"params": [p for p in parameters if p.dim() != 2], "weight_decay": 0.0}]  # fmt: skip
-    optimisers = [torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True), Muon(list(inner), list(inner.values()))]
+    groups = [
+        {"params": [p for p in parameters if p.dim() == 2 and p not in inner], "weight_decay": 0.05},
+        {"params": [p for p in parameters if p.dim() != 2], "weight_decay": 0.0},
+    ]
+    optimisers = [
+        torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True),
+        Muon(list(inner), list(inner.values())),
+    ]
     step, cpu_before = 0, 0.0
     newest = args.state / "newest.pt"
     if newest.exists():
@@ -120,10 +129,14 @@ def train(rank, args, meeting):
         for optimiser, state in zip(optimisers, saved["optimisers"]):
             optimiser.load_state_dict(state)
         step, cpu_before = saved["step"], saved["cpu"]
-    began, seen = time.monotonic(), step
+    began, first = time.monotonic(), step
+
+    def log(entry):
+        with open(args.state / "log.jsonl", "a") as file:
+            file.write(json.dumps(entry) + "\n")
+
     if rank == 0:
-        with open(args.state / "log.jsonl", "a") as log:
-            log.write(json.dumps({"started_at": step, "steps": args.steps, "early": args.early, "late": args.late}) + "\n")
+        log({"started_at": step, "steps": args.steps, "early": args.early, "late": args.late})
     sums = torch.zeros(3)
     while step < args.steps:
         rng = random.Random(f"{TRAIN_SEED} {step} {rank}")
@@ -136,7 +149,9 @@ def train(rank, args, meeting):
             g["lr"] = rate_at(step, args.steps, args.vision_steps)
         parts = losses(model, helpers, *draw_batch(rng, *mix, prompts, model.sizes))
         (parts[0] + 0.5 * parts[1] + 0.5 * parts[2]).backward()
-        grads = torch.cat([(p.grad if p.grad is not None else torch.zeros_like(p)).view(-1) for p in parameters])
+        grads = torch.cat(
+            [(p.grad if p.grad is not None else torch.zeros_like(p)).view(-1) for p in parameters]
+        )
         dist.all_reduce(grads)
         grads *= 1.0 / args.processes
         grads *= min(1.0, 1.0 / (float(grads.norm()) + 1e-6))
@@ -148,36 +163,48 @@ def train(rank, args, meeting):
         sums += torch.stack([p.detach() for p in parts])
         step += 1
         if rank == 0 and step % 50 == 0:
-            cpu = cpu_before + resource.getrusage(resource.RUSAGE_SELF).ru_utime
-            entry = {"step": step, "losses": [round(float(v) / 50, 4) for v in sums],
-                     "cpu_minutes": round(cpu / 60, 2), "step_s": round((time.monotonic() - began) / (step - seen), 3)}  # fmt: skip
+            entry = {
+                "step": step,
+                "losses": [round(float(v) / 50, 4) for v in sums],
+                "cpu_minutes": round((cpu_before + cpu_seconds()) / 60, 2),
+                "step_s": round((time.monotonic() - began) / (step - first), 3),
+            }
             if step % args.validate == 0 and step > args.vision_steps:
                 right = validate(model, prompts)
                 every = [hit for hits in right.values() for hit in hits]
                 entry["right"] = round(100 * sum(every) / len(every), 1)
                 entry["kinds"] = {k: round(100 * sum(v) / len(v)) for k, v in sorted(right.items())}
-            with open(args.state / "log.jsonl", "a") as log:
-                log.write(json.dumps(entry) + "\n")
+            log(entry)
         if step % 50 == 0:
             sums.zero_()
         if rank == 0 and (step % args.save == 0 or step == args.steps):
-            cpu = cpu_before + resource.getrusage(resource.RUSAGE_SELF).ru_utime
-            torch.save({"model": model.state_dict(), "helpers": helpers.state_dict(),
-                        "optimisers": [o.state_dict() for o in optimisers], "step": step, "cpu": cpu},
-                       args.state / "newest.tmp")  # fmt: skip
+            state = {
+                "model": model.state_dict(),
+                "helpers": helpers.state_dict(),
+                "optimisers": [o.state_dict() for o in optimisers],
+                "step": step,
+                "cpu": cpu_before + cpu_seconds(),
+            }
+            torch.save(state, args.state / "newest.tmp")
             os.replace(args.state / "newest.tmp", newest)
     dist.destroy_process_group()
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--state", type=Path, required=True, help="folder of the resumable state")
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--vision-steps", type=int, default=400, help="steps of the tower alone")
     parser.add_argument("--vision-tiles", type=int, default=80, help="tiles a process and step there")
     mix = {"type": int, "nargs": 3, "metavar": ("SCENES", "SMALL", "DENSE")}
-    parser.add_argument("--early", default=(8, 6, 6), **mix,
-                        help="a process and step: scenes, how many of them of one small tile, extra dense tiles")  # fmt: skip
+    parser.add_argument(
+        "--early",
+        default=(8, 6, 6),
+        **mix,
+        help="a process and step: scenes, how many of them of one small tile, extra dense tiles",
+    )
     parser.add_argument("--late", default=(12, 6, 2), **mix)
     parser.add_argument("--processes", type=int, default=3)
     parser.add_argument("--save", type=int, default=200)

@@ -1,6 +1,6 @@
 """Writes scenes to a folder: pictures as PNG and one line of `scenes.jsonl` a dialogue.
 
-    python write_scenes.py --folder unseen --seed 30 --scenes 500
+python write_scenes.py --folder unseen --seed 30 --scenes 500
 """
 
 import argparse
@@ -29,7 +29,9 @@ def save_png(image, path):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=UNSEEN_SEED)
     parser.add_argument("--scenes", type=int, default=500)
@@ -43,8 +45,13 @@ def main():
         for name, picture in zip(names, scene.pictures):
             save_png(picture.image, args.folder / name)
         for turns in scene.dialogues:
-            lines.append({"images": names, "max_tiles": scene.max_tiles,
-                          "turns": [{"question": t.question, "answers": t.answers, "kind": t.kind} for t in turns]})  # fmt: skip
+            lines.append(
+                {
+                    "images": names,
+                    "max_tiles": scene.max_tiles,
+                    "turns": [{"question": t.question, "answers": t.answers, "kind": t.kind} for t in turns],
+                }
+            )
     (args.folder / "scenes.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 

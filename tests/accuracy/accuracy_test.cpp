@@ -66,15 +66,17 @@ std::map<std::string, Score> ask_all(int stride) {
   return scores;
 }
 
-TEST_CASE("The bundled checkpoint answers at least 95 % of the questions about unseen scenes") {
+TEST_CASE("The bundled checkpoint answers at least 94 % of the questions about unseen scenes") {
+  // docs/accuracy.md: transformers gets 94.6 % from the same weights. Every other way of running them must get as much.
+  constexpr double least = 94;
   // A tenth of the 500 scenes takes seconds; IVL_ALL_SCENES=1 asks about all of them.
   const bool all_scenes = std::getenv("IVL_ALL_SCENES") != nullptr;
   const auto scores = ask_all(all_scenes ? 1 : 10);
   for (const auto& [kind, score] : scores) MESSAGE(kind << ": " << score.right << " of " << score.asked << ", " << score.percent() << " %");
   REQUIRE(scores.at("all").asked >= 100);
-  // A checkpoint that is right 95 times in 100 gets at most three standard deviations less on the smaller sample.
-  const double slack = all_scenes ? 0 : 3 * 100 * std::sqrt(0.95 * 0.05 / scores.at("all").asked);
-  CHECK(scores.at("all").percent() >= 95 - slack);
+  // Who is right 94 times in 100 gets at most three standard deviations less on the smaller sample.
+  const double slack = all_scenes ? 0 : 3 * 100 * std::sqrt(0.94 * 0.06 / scores.at("all").asked);
+  CHECK(scores.at("all").percent() >= least - slack);
 }
 
 }  // namespace
