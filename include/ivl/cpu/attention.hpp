@@ -453,7 +453,14 @@ void attention(Context& ctx, const AttentionShape& shape, Mask mask, Rows<const 
     }
   };
 
-  if (most_chunks == 1 || most_rows > block_rows || tasks >= detail::tasks_per_thread * ctx.threads()) {
+  const bool few = most_rows <= block_rows && tasks < detail::tasks_per_thread * ctx.threads();
+  const std::int64_t floats = round_up(Running::floats(most_rows, head_dim), lanes);
+  // Room for as many chunks as the pages may come to hold, from the first step on: a conversation that grows into its
+  // next chunk allocates nothing.
+  const std::int64_t room = ceil_div(std::int64_t(batch.pages_per_sequence) * kv.page_tokens, chunk_keys);
+  float* const memory = few && room > 1 ? ctx.template scratch<float>(tasks * room * floats) : nullptr;
+
+  if (!few || most_chunks == 1) {
     ctx.pool.run(tasks, [&](std::int64_t task) {
       const Tile tile = tile_of(task);
       alignas(line_bytes) Query q[block_rows * max_head_dim];
@@ -472,8 +479,6 @@ void attention(Context& ctx, const AttentionShape& shape, Mask mask, Rows<const 
     return;
   }
 
-  const std::int64_t floats = round_up(Running::floats(most_rows, head_dim), lanes);
-  float* memory = ctx.template scratch<float>(tasks * most_chunks * floats);
   const auto running_of = [&](std::int64_t task, int chunk) {
     return Running::at(memory + (task * most_chunks + chunk) * floats, most_rows, head_dim);
   };
