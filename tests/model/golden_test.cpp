@@ -90,7 +90,8 @@ double largest_difference(const std::vector<float>& a, const std::vector<float>&
   double largest = 0;
   for (std::size_t i = 0; i < a.size(); ++i) {
     const double difference = std::abs(double(a[i]) - double(b[i]));
-    if (!(difference <= largest)) largest = difference;  // a NaN stays
+    if (!std::isfinite(difference)) return HUGE_VAL;
+    largest = std::max(largest, difference);
   }
   return largest;
 }
