@@ -96,7 +96,7 @@ Result measure(cpu::Context& ctx, bench::ReadCeiling& reads, const Product& prod
 }  // namespace
 
 int main(int argc, char** argv) {
-  int threads = int(std::thread::hardware_concurrency());
+  int threads = ivl::usable_cpus();
   bool json = false;
   std::string_view only;
   for (int i = 1; i < argc; ++i) {

@@ -126,7 +126,7 @@ void run(const std::optional<std::string>& path, int max_tiles, int most_threads
 
 int main(int count, char** arguments) {
   std::optional<std::string> path;
-  int max_tiles = 12, threads = int(std::thread::hardware_concurrency());
+  int max_tiles = 12, threads = ivl::usable_cpus();
   bool json = false;
   try {
     for (int i = 1; i < count; ++i) {

@@ -48,7 +48,7 @@ struct SamplingFlags {
 struct ModelFlags {
   std::string checkpoint;
   ivl::ChatOptions chat;
-  int threads = int(std::thread::hardware_concurrency());
+  int threads = ivl::usable_cpus();
 
   void add_to(CLI::App& app) {
     app.add_option("--checkpoint", checkpoint, "folder of a published checkpoint (config.json, tokenizer, safetensors)")->required();

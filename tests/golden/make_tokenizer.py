@@ -22,7 +22,7 @@ import tiny_tokenizer
 HERE = Path(__file__).resolve().parent
 FOLDER = HERE / "tokenizer"
 OWN_MERGES = 600
-REAL = ("internvl3", "internvl3_5")
+REAL = ("internvl3", "internvl3_5", "internvl3_5_gpt_oss")
 UNICODE = "14.0.0"  # of Python's tables here, and of PCRE2 10.42
 
 CHINESE_SYSTEM = (

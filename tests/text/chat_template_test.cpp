@@ -32,12 +32,6 @@ std::string unfolded(std::string text) {
   return text;
 }
 
-std::size_t marks_in(const std::string& text) {
-  std::size_t marks = 0;
-  for (std::size_t at = 0; (at = text.find(image_mark, at)) != std::string::npos; ++at) ++marks;
-  return marks;
-}
-
 std::vector<Turn> turns_of(const Json& history) {
   std::vector<Turn> turns;
   if (history.is_array())
@@ -68,13 +62,13 @@ TEST_CASE("prompts are those of InternVL's conversation.py and of transformers' 
     } else if (entry["history"].is_null() && tokens.size() == 1) {  // where the reference's chat() adds a mark
       question = with_image_marks(style, question, 1);
     }
-    const std::string prompt = render(style, system, history, question);
-    if (!tokens.empty() && marks_in(prompt) != tokens.size()) {  // the reference lets surplus marks stand as text
-      CHECK_THROWS_AS(expand_images(prompt, tokens), RequestError);
+    const auto prompt = [&] { return render_with_images(style, system, history, question, tokens); };
+    if (!tokens.empty() && count_marks(render(style, system, history, question)) != tokens.size()) {
+      CHECK_THROWS_AS(prompt(), RequestError);  // the reference lets surplus marks stand as text
       ++refused;
       continue;
     }
-    CHECK(expand_images(prompt, tokens) == unfolded(entry["expected"]));
+    CHECK(prompt() == unfolded(entry["expected"]));
     ++same;
   }
   CHECK(same >= 35);
@@ -84,7 +78,7 @@ TEST_CASE("prompts are those of InternVL's conversation.py and of transformers' 
 TEST_CASE("the gpt-oss prompt ends after the word assistant and has no newlines between turns") {
   const std::string head = "<|start|>system<|message|>" + std::string(default_system_internvl3_5_gpt_oss) + "<|end|>";
   const auto prompt = [](std::vector<Turn> history, std::string_view question, std::vector<int> images) {
-    return expand_images(render(PromptStyle::internvl3_5_gpt_oss, std::nullopt, history, question), images);
+    return render_with_images(PromptStyle::internvl3_5_gpt_oss, std::nullopt, history, question, images);
   };
   const std::string image = "<img>" + repeated("<IMG_CONTEXT>", 256) + "</img>\n";
   CHECK(prompt({}, "<image>\nDescribe.", {256}) ==
@@ -99,12 +93,17 @@ TEST_CASE("the gpt-oss prompt ends after the word assistant and has no newlines 
 }
 
 TEST_CASE("images and marks must be as many, and without images a mark is text") {
-  CHECK(expand_images("a <image> b", std::vector<int>{}) == "a <image> b");
-  CHECK(expand_images("a <image> b <image>", std::vector<int>{2, 1}) ==
+  const auto question = [](std::string_view text, std::vector<int> images) {
+    const std::string prompt = render_with_images(PromptStyle::hf, std::nullopt, {}, text, images);
+    const std::string_view head = "<|im_start|>user\n", tail = "<|im_end|>\n<|im_start|>assistant\n";
+    return prompt.substr(head.size(), prompt.size() - head.size() - tail.size());
+  };
+  CHECK(question("a <image> b", {}) == "a <image> b");
+  CHECK(question("a <image> b <image>", {2, 1}) ==
         "a <img><IMG_CONTEXT><IMG_CONTEXT></img> b <img><IMG_CONTEXT></img>");
-  const auto message = [](const char* prompt, std::vector<int> images) -> std::string {
+  const auto message = [&](const char* text, std::vector<int> images) -> std::string {
     try {
-      return expand_images(prompt, images);
+      return question(text, images);
     } catch (const RequestError& error) {
       return error.what();
     }
@@ -112,6 +111,15 @@ TEST_CASE("images and marks must be as many, and without images a mark is text")
   CHECK(message("<image>", {1, 1, 1}).find("3 images, but 1 <image>") != std::string::npos);
   CHECK(message("<image><image>", {1}).find("1 images, but 2 <image>") != std::string::npos);
   CHECK(message("none", {1}).find("1 images, but 0 <image>") != std::string::npos);
+}
+
+TEST_CASE("an answer that says <image> places none and is none to count") {
+  const std::vector<Turn> history{{"<image>\nWhat stands there?", "It says <image>."}};
+  const std::string prompt =
+      render_with_images(PromptStyle::hf, std::nullopt, history, "And in <image>?", std::vector<int>{1, 2});
+  CHECK(prompt.find("user\n<img><IMG_CONTEXT></img>\nWhat stands there?") != std::string::npos);
+  CHECK(prompt.find("assistant\nIt says <image>.") != std::string::npos);
+  CHECK(prompt.find("And in <img><IMG_CONTEXT><IMG_CONTEXT></img>?") != std::string::npos);
 }
 
 TEST_CASE("marks are put before a question only where there are none") {

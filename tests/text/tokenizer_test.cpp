@@ -121,6 +121,11 @@ TEST_CASE("InternVL3.5's tokenizer gives the ids and texts of the tokenizers lib
     check_against(fs::path(IVL_SHARED_DIR) / "data/tokenizers/internvl3_5", "internvl3_5");
 }
 
+TEST_CASE("gpt-oss's tokenizer gives the ids and texts of the tokenizers library") {
+  if (!no_shared_files("internvl3_5_gpt_oss"))
+    check_against(fs::path(IVL_SHARED_DIR) / "data/tokenizers/internvl3_5_gpt_oss", "internvl3_5_gpt_oss");
+}
+
 TEST_CASE("gpt-oss's tokenizer gives the ids that tokenizers and tiktoken agree on") {
   if (no_shared_files("internvl3_5_gpt_oss")) return;
   const auto tokenizer = Tokenizer::from_folder(fs::path(IVL_SHARED_DIR) / "data/tokenizers/internvl3_5_gpt_oss");

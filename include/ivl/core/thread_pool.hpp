@@ -1,5 +1,9 @@
 // Fork/join over a fixed set of threads. A fork costs about a microsecond while the threads are warm.
 #pragma once
+#ifdef __linux__
+#include <sched.h>
+#endif
+
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
@@ -13,11 +17,20 @@
 
 namespace ivl {
 
+/// CPUs that this process may use: fewer than the machine's under taskset or in a container that pins it.
+inline int usable_cpus() {
+#ifdef __linux__
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
+#endif
+  return std::max(1, int(std::thread::hardware_concurrency()));
+}
+
 /// `run` splits tasks over the calling thread and `threads() - 1` workers. One caller at a time; tasks must not call
 /// `run` themselves. Allocates nothing after construction.
 class ThreadPool {
  public:
-  explicit ThreadPool(int threads = int(std::thread::hardware_concurrency())) {
+  explicit ThreadPool(int threads = usable_cpus()) {
     workers_.reserve(std::size_t(std::max(0, threads - 1)));
     for (int worker = 1; worker < threads; ++worker) workers_.emplace_back([this] { work(); });
   }

@@ -14,7 +14,7 @@ inline namespace IVL_CPU_LEVEL {
 /// Serves one caller at a time. The instructions it uses are those that the including file was compiled for.
 class Context {
  public:
-  explicit Context(int threads = int(std::thread::hardware_concurrency())) : pool(std::max(1, threads)) {}
+  explicit Context(int threads = usable_cpus()) : pool(std::max(1, threads)) {}
 
   int threads() const { return pool.threads(); }
   static constexpr CpuLevel level() { return compiled_level; }

@@ -46,13 +46,15 @@ class Processor {
   /// The whole prompt as text. Throws RequestError where pictures and <image> marks do not match.
   std::string prompt(std::optional<std::string_view> system, std::span<const Turn> history, std::string_view question,
                      std::span<const int> tokens_per_picture) const {
-    return expand_images(render(style_, system, history, question), tokens_per_picture);
+    return render_with_images(style_, system, history, question, tokens_per_picture);
   }
 
   /// Ids of a prompt; each <IMG_CONTEXT> becomes -1 - i for the i-th picture row, as `Prompt::sources` wants it.
   /// Throws RequestError unless exactly `rows` of them stand there.
   std::vector<std::int32_t> sources(std::string_view prompt, int rows) const {
-    std::vector<int> ids = tokenizer_.encode(prompt);
+    std::vector<int> ids;
+    if (const auto bos = tokenizer_.bos()) ids.push_back(*bos);
+    tokenizer_.encode(prompt, ids);
     int row = 0;
     for (int& id : ids) {
       if (id == image_token_ && rows > 0) id = -1 - row++;

@@ -1,5 +1,6 @@
-// Byte-pair encoding of one word: start from its bytes, and again and again merge the adjacent pair that stands first
-// in the list of merges (leftmost on ties), until no adjacent pair is in the list (Sennrich et al. 2016, on bytes).
+// Byte-pair encoding: start from the smallest symbols (bytes, or SentencePiece's characters), and again and again merge
+// the adjacent pair that stands first in the list of merges (leftmost on ties), until no adjacent pair is in the list
+// (Sennrich et al. 2016).
 #pragma once
 #include <array>
 #include <bit>
@@ -19,24 +20,22 @@ namespace ivl {
 class Bpe {
  public:
   struct Merge {
-    int left, right, into;  ///< ids; the rank is the place in the list
+    int left, right, into;  ///< ids
+    std::uint32_t rank;     ///< the lowest goes first
   };
 
-  /// `ignore_merges`: a word that is a token becomes that token, whatever the merges say (as in the key of that name in
-  /// tokenizer.json). Throws FileError where a byte has no id.
-  Bpe(Vocabulary vocabulary, std::span<const Merge> merges, bool ignore_merges) : vocabulary_(std::move(vocabulary)) {
-    for (int byte = 0; byte < 256; ++byte) {
-      const char bytes[] = {char(byte)};
-      byte_ids_[std::size_t(byte)] = vocabulary_.id_of({bytes, 1});
-      if (byte_ids_[std::size_t(byte)] < 0)
-        fail<FileError>("vocabulary: byte ", byte, " has no token; a byte-level vocabulary has all 256");
-    }
+  /// byte_ids: the token of each byte. Merges are in the order of their ranks.
+  Bpe(Vocabulary vocabulary, const std::array<int, 256>& byte_ids, std::span<const Merge> merges)
+      : vocabulary_(std::move(vocabulary)), byte_ids_(byte_ids) {
     pairs_.resize(std::bit_ceil(merges.size() * 2 + 1));
-    for (std::uint32_t rank = 0; const Merge& merge : merges) {
-      Pair& pair = slot_of(key_of(merge.left, merge.right));
-      pair = {key_of(merge.left, merge.right), rank++,
-              merge.into};  // of a pair listed twice the last counts, as in the reference
-    }
+    // Of a pair listed twice the last counts, as in the reference.
+    for (const Merge& merge : merges)
+      slot_of(key_of(merge.left, merge.right)) = {key_of(merge.left, merge.right), merge.rank, merge.into};
+  }
+
+  /// Prepares `encode_word`. `ignore_merges`: a word that is a token becomes that token, whatever the merges say (as in
+  /// the key of that name in tokenizer.json).
+  void prepare_words(std::span<const Merge> merges, bool ignore_merges) {
     // A word that is a token is nearly always what BPE makes of it, and then one look-up replaces all the merging.
     whole_.assign(std::size_t(vocabulary_.size()), ignore_merges);
     if (ignore_merges) return;
@@ -51,10 +50,18 @@ class Bpe {
 
   const Vocabulary& vocabulary() const { return vocabulary_; }
 
-  /// Appends the ids of `word`, which is not empty. O(n log n) in its length.
-  void encode(std::string_view word, std::vector<int>& ids) const {
+  int byte_id(std::uint8_t byte) const { return byte_ids_[byte]; }
+
+  /// Appends the ids of `word`, which is not empty, starting from its bytes. O(n log n) in its length.
+  void encode_word(std::string_view word, std::vector<int>& ids) const {
     if (const int id = vocabulary_.id_of(word); id >= 0 && whole_[std::size_t(id)]) return ids.push_back(id);
     merge_bytes(word, ids);
+  }
+
+  /// Appends what the merges make of `count` symbols, the ids symbol(0), symbol(1), ...
+  template <class Symbol>
+  void merge(std::size_t count, const Symbol& symbol, std::vector<int>& ids) const {
+    count <= short_word ? merge_short(count, symbol, ids) : merge_long(count, symbol, ids);
   }
 
  private:
@@ -77,23 +84,24 @@ class Bpe {
   Pair& slot_of(std::uint64_t key) { return const_cast<Pair&>(std::as_const(*this).slot_of(key)); }
 
   void merge_bytes(std::string_view word, std::vector<int>& ids) const {
-    word.size() <= short_word ? merge_short(word, ids) : merge_long(word, ids);
+    merge(word.size(), [&](std::size_t at) { return byte_ids_[std::uint8_t(word[at])]; }, ids);
   }
 
   // Words of a sentence: scanning a few ranks in one cache line beats any queue.
   static constexpr std::size_t short_word = 32;
-  void merge_short(std::string_view word, std::vector<int>& ids) const {
+  template <class Symbol>
+  void merge_short(std::size_t number, const Symbol& symbol, std::vector<int>& ids) const {
     std::array<int, short_word + 1> symbols;
     std::array<std::uint32_t, short_word + 1> ranks;  // of symbols i and i + 1
     std::array<int, short_word + 1> into;
-    int count = int(word.size());
+    int count = int(number);
     const auto look_up = [&](int at) {
       const bool pair = at + 1 < count;
       const Pair found = pair ? slot_of(key_of(symbols[std::size_t(at)], symbols[std::size_t(at) + 1])) : Pair{};
       ranks[std::size_t(at)] = found.rank;
       into[std::size_t(at)] = found.into;
     };
-    for (int at = 0; at < count; ++at) symbols[std::size_t(at)] = byte_ids_[std::uint8_t(word[std::size_t(at)])];
+    for (int at = 0; at < count; ++at) symbols[std::size_t(at)] = symbol(std::size_t(at));
     for (int at = 0; at < count; ++at) look_up(at);
     for (;;) {
       int best = 0;
@@ -114,7 +122,8 @@ class Bpe {
   }
 
   // A megabyte without a space: a linked list of symbols and a queue of the merges that were possible when queued.
-  void merge_long(std::string_view word, std::vector<int>& ids) const {
+  template <class FirstSymbol>
+  void merge_long(std::size_t number, const FirstSymbol& symbol_at, std::vector<int>& ids) const {
     struct Symbol {
       int id;  // -1: merged into its left neighbour
       std::uint32_t left, right;
@@ -126,9 +135,9 @@ class Bpe {
         return rank != other.rank ? rank > other.rank : at > other.at;
       }
     };
-    if (word.size() >= no_rank) fail<RequestError>("text: one word has ", word.size(), " bytes");
-    const std::uint32_t end = std::uint32_t(word.size());
-    std::vector<Symbol> symbols(word.size());
+    if (number >= no_rank) fail<RequestError>("text: ", number, " symbols without a break are too many");
+    const std::uint32_t end = std::uint32_t(number);
+    std::vector<Symbol> symbols(number);
     std::vector<Candidate> first;
     const auto candidate = [&](std::uint32_t at, auto&& use) {
       if (symbols[at].right == end) return;
@@ -136,7 +145,7 @@ class Bpe {
       const Pair& pair = slot_of(key_of(left_id, right_id));
       if (pair.rank != no_rank) use(Candidate{pair.rank, at, left_id, right_id});
     };
-    for (std::uint32_t at = 0; at < end; ++at) symbols[at] = {byte_ids_[std::uint8_t(word[at])], at - 1, at + 1};
+    for (std::uint32_t at = 0; at < end; ++at) symbols[at] = {symbol_at(at), at - 1, at + 1};
     for (std::uint32_t at = 0; at < end; ++at) candidate(at, [&](Candidate c) { first.push_back(c); });
     std::priority_queue<Candidate> queue({}, std::move(first));
     while (!queue.empty()) {
@@ -159,7 +168,7 @@ class Bpe {
   Vocabulary vocabulary_;
   std::array<int, 256> byte_ids_;
   std::vector<Pair> pairs_;  // open addressing, a power of two, at most half full
-  std::vector<bool> whole_;  // [id] BPE makes this one id of the token's bytes
+  std::vector<bool> whole_;  // [id] encode_word makes this one id of the token's bytes
 };
 
 }  // namespace ivl

@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "ivl/core/error.hpp"
 
@@ -94,26 +95,52 @@ inline std::string render(PromptStyle style, std::optional<std::string_view> sys
   return prompt.append(assistant_role);
 }
 
-/// Puts <img>, tokens_per_image[i] times <IMG_CONTEXT>, </img> in the place of the i-th "<image>" of the prompt,
-/// earlier turns included. Throws RequestError unless there are as many marks as images; with no images marks are just
-/// text.
-inline std::string expand_images(std::string_view prompt, std::span<const int> tokens_per_image) {
-  if (tokens_per_image.empty()) return std::string(prompt);
+/// "<image>" marks of a text.
+inline std::size_t count_marks(std::string_view text) {
   std::size_t marks = 0;
-  for (std::size_t at = 0; (at = prompt.find(image_mark, at)) != std::string_view::npos; at += image_mark.size())
-    ++marks;
+  for (std::size_t at = 0; (at = text.find(image_mark, at)) != text.npos; at += image_mark.size()) ++marks;
+  return marks;
+}
+
+namespace detail {
+/// Puts <img>, tokens_per_image[i] times <IMG_CONTEXT>, </img> in the place of the i-th of the text's marks.
+inline std::string expand_marks(std::string_view text, std::span<const int> tokens_per_image) {
+  std::string expanded;
+  for (const int tokens : tokens_per_image) {
+    const std::size_t mark = text.find(image_mark);
+    expanded.append(text.substr(0, mark)).append(image_start_token);
+    for (int token = 0; token < tokens; ++token) expanded += image_context_token;
+    expanded += image_end_token;
+    text.remove_prefix(mark + image_mark.size());
+  }
+  return expanded.append(text);
+}
+}  // namespace detail
+
+/// `render` with images in the place of the marks, earlier turns included. The system message and questions place
+/// images: an answer that says "<image>" stays as it is, and so do all marks where there are no images. Throws
+/// RequestError unless there are as many marks as images.
+inline std::string render_with_images(PromptStyle style, std::optional<std::string_view> system,
+                                      std::span<const Turn> history, std::string_view question,
+                                      std::span<const int> tokens_per_image) {
+  if (tokens_per_image.empty()) return render(style, system, history, question);
+  std::string own_system(system.value_or(""));
+  std::vector<Turn> turns(history.begin(), history.end());
+  turns.push_back({std::string(question), {}});
+  std::size_t marks = count_marks(own_system);
+  for (const Turn& turn : turns) marks += count_marks(turn.question);
   if (marks != tokens_per_image.size())
     fail<RequestError>("prompt: ", tokens_per_image.size(), " images, but ", marks,
                        " <image> marks in the question and its history; expected one mark an image");
-  std::string expanded;
-  for (const int tokens : tokens_per_image) {
-    const std::size_t mark = prompt.find(image_mark);
-    expanded.append(prompt.substr(0, mark)).append(image_start_token);
-    for (int token = 0; token < tokens; ++token) expanded += image_context_token;
-    expanded += image_end_token;
-    prompt.remove_prefix(mark + image_mark.size());
-  }
-  return expanded.append(prompt);
+  const auto expand = [&](std::string& text) {
+    const std::size_t images = count_marks(text);
+    text = detail::expand_marks(text, tokens_per_image.first(images));
+    tokens_per_image = tokens_per_image.subspan(images);
+  };
+  expand(own_system);
+  for (Turn& turn : turns) expand(turn.question);
+  if (system) system = own_system;
+  return render(style, system, std::span(turns).first(history.size()), turns.back().question);
 }
 
 /// "Image-1: <image>\nImage-2: <image>\n": what goes before a question about several images.

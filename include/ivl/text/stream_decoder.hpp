@@ -45,6 +45,10 @@ class StreamDecoder {
     const std::size_t from = text_.size();
     const std::size_t incomplete = append_utf8(text_, undecoded_);
     undecoded_.erase(0, undecoded_.size() - incomplete);
+    if (at_start_ && !text_.empty()) {
+      at_start_ = false;
+      if (tokenizer_->drops_first_space() && text_[0] == ' ') text_.erase(0, 1);
+    }
     return give(find_stop(from));
   }
 
@@ -67,6 +71,7 @@ class StreamDecoder {
     undecoded_.clear();
     text_.clear();
     returned_ = 0;
+    at_start_ = true;
     stopped_by_.reset();
     for (Stop& stop : stops_) stop.matched = 0;
   }
@@ -121,6 +126,7 @@ class StreamDecoder {
   std::string undecoded_;  // bytes that do not make a character yet
   std::string text_;       // decoded: what was returned last, then what is held back
   std::size_t returned_ = 0;
+  bool at_start_ = true;
   std::optional<int> stopped_by_;
 };
 

@@ -1,12 +1,13 @@
-// Text to token ids and back: byte-level BPE as in Qwen2, Qwen2.5, Qwen3 and gpt-oss, id for id what the `tokenizers`
-// library gives. Steps: added tokens are cut out, the rest is normalised, split into words, and each word goes through
-// BPE.
+// Text to token ids and back, id for id what the `tokenizers` library gives: byte-level BPE as in Qwen2, Qwen2.5, Qwen3
+// and gpt-oss, and SentencePiece's BPE as in InternLM. Steps: added tokens are cut out, the rest is normalised; byte-level:
+// split into words, and each word goes through BPE; SentencePiece: the whole of it does.
 #pragma once
 #include <algorithm>
 #include <array>
 #include <filesystem>
 #include <map>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -91,25 +92,28 @@ class AddedTokenFinder {
 /// Const after construction; threads may share it.
 class Tokenizer {
  public:
-  /// A checkpoint's folder: tokenizer.json, or vocab.json + merges.txt (see tokenizer_parts). Throws FileError.
+  /// A checkpoint's folder: tokenizer.json, tokenizer.model, or vocab.json + merges.txt (see tokenizer_parts).
+  /// Throws FileError.
   static Tokenizer from_folder(const std::filesystem::path& folder) { return Tokenizer(tokenizer_parts(folder)); }
 
   /// The text of a tokenizer.json. Throws FileError.
   static Tokenizer from_json(std::string_view tokenizer_json) { return Tokenizer(tokenizer_parts(tokenizer_json)); }
 
   /// Appends the ids of `text`. Bytes that are not well-formed UTF-8 are read as U+FFFD, one for each maximal invalid
-  /// subpart. Nothing is put before or after the text: these tokenizers have no BOS.
+  /// subpart. Nothing is put before or after the text; a prompt begins with `bos`, where there is one.
   void encode(std::string_view text, std::vector<int>& ids, AddedTokens policy = AddedTokens::split) const {
     if (!is_utf8(text)) return encode(to_utf8(text), ids, policy);
     const auto push = [&](int id) { ids.push_back(id); };
     const auto words = [&](std::string_view piece) {
-      regex_.split(piece, [&](std::string_view word) { bpe_.encode(word, ids); });
+      if (sentence_piece_) return encode_characters(piece, ids);
+      regex_->split(piece, [&](std::string_view word) { bpe_.encode_word(word, ids); });
     };
     const auto normalised = [&](std::string_view piece) {
       if (policy == AddedTokens::as_text) return words(piece);
       normalised_finder_.cut(piece, push, words);
     };
     const auto raw = [&](std::string_view piece) {
+      if (sentence_piece_) return normalised(with_spaces(piece));
       if (nfc_ && !surely_nfc(piece)) return normalised(to_nfc(piece));
       normalised(piece);
     };
@@ -129,8 +133,14 @@ class Tokenizer {
     std::string bytes;
     for (const int id : ids)
       if (policy == SpecialTokens::keep || !is_special(id)) bytes += bytes_of(id);
+    if (drops_first_space_ && bytes.starts_with(' ')) bytes.erase(0, 1);
     return is_utf8(bytes) ? bytes : to_utf8(bytes);
   }
+
+  /// The token that every prompt begins with.
+  std::optional<int> bos() const { return bos_; }
+  /// Whether decoding drops the space that encoding put before the text.
+  bool drops_first_space() const { return drops_first_space_; }
 
   /// The id of an added token by its text, else of a vocabulary entry by its bytes.
   std::optional<int> id_of(std::string_view token) const {
@@ -151,14 +161,68 @@ class Tokenizer {
  private:
   using Finder = detail::AddedTokenFinder;
 
-  explicit Tokenizer(TokenizerParts parts)
-      : nfc_(parts.nfc),
+  explicit Tokenizer(const TokenizerParts& parts)
+      : sentence_piece_(parts.kind == TokenizerKind::sentence_piece),
+        nfc_(parts.nfc),
+        prefix_space_(parts.prefix_space),
+        single_spaces_(parts.single_spaces),
+        drops_first_space_(parts.drops_first_space),
+        bos_(parts.bos),
         added_(by_content(parts)),
         special_(special_flags(parts)),
         raw_finder_(finder(parts, false)),
         normalised_finder_(finder(parts, true)),
-        regex_(parts.split_pattern),
-        bpe_(bpe(parts, added_, special_)) {}
+        bpe_(bpe(parts, added_, special_)) {
+    if (!sentence_piece_) regex_.emplace(parts.split_pattern);
+  }
+
+  // ---- SentencePiece -----------------------------------------------------------------------------
+  static constexpr std::string_view space_mark = "\u2581";  // what files write for a space
+
+  /// A piece of a file as text; a mark in a user's text is a space as well.
+  static std::string unmarked(std::string_view piece) {
+    std::string text;
+    for (std::size_t mark; (mark = piece.find(space_mark)) != piece.npos; piece.remove_prefix(mark + space_mark.size()))
+      text.append(piece.substr(0, mark)) += ' ';
+    return text.append(piece);
+  }
+
+  std::string with_spaces(std::string_view piece) const {
+    std::string text(piece);
+    if (single_spaces_) {
+      text.erase(std::unique(text.begin(), text.end(), [](char a, char b) { return a == ' ' && b == ' '; }), text.end());
+      if (text.starts_with(' ')) text.erase(0, 1);
+      if (text.ends_with(' ')) text.pop_back();
+    }
+    text = unmarked(text);
+    if (prefix_space_ && !text.empty()) text.insert(0, 1, ' ');
+    return text;
+  }
+
+  /// A byte as files write it, "<0x0A>"; -1 if it is none.
+  static int byte_of_piece(std::string_view piece) {
+    const auto digit = [&](std::size_t at) { return int(std::string_view("0123456789ABCDEF").find(piece[at])); };
+    if (piece.size() != 6 || !piece.starts_with("<0x") || piece[5] != '>') return -1;
+    const int high = digit(3), low = digit(4);
+    return high < 0 || low < 0 ? -1 : 16 * high + low;
+  }
+
+  /// Characters without a piece become bytes. A character is a symbol only if it is a piece itself, as in every model
+  /// that SentencePiece trains.
+  void encode_characters(std::string_view text, std::vector<int>& ids) const {
+    std::vector<int> symbols;
+    symbols.reserve(text.size());
+    while (!text.empty()) {
+      const std::string_view character = text.substr(0, std::size_t(utf8_step(text).bytes));
+      if (const int id = bpe_.vocabulary().id_of(character); id >= 0) symbols.push_back(id);
+      else
+        for (const char byte : character) symbols.push_back(bpe_.byte_id(std::uint8_t(byte)));
+      text.remove_prefix(character.size());
+    }
+    bpe_.merge(symbols.size(), [&](std::size_t at) { return symbols[at]; }, ids);
+  }
+
+  // ---- construction ------------------------------------------------------------------------------
 
   static std::map<std::string, int, std::less<>> by_content(const TokenizerParts& parts) {
     std::map<std::string, int, std::less<>> added;
@@ -188,12 +252,20 @@ class Tokenizer {
     std::vector<Finder::Token> tokens;
     for (const AddedToken& token : parts.added)
       if (token.normalized == normalised)
-        tokens.push_back({normalised && parts.nfc ? to_nfc(token.content) : token.content, token.id});
+        tokens.push_back({!normalised                                  ? token.content
+                          : parts.kind == TokenizerKind::sentence_piece ? unmarked(token.content)
+                          : parts.nfc                                  ? to_nfc(token.content)
+                                                                       : token.content,
+                          token.id});
     return Finder(std::move(tokens));
   }
 
   static Bpe bpe(const TokenizerParts& parts, const std::map<std::string, int, std::less<>>& added,
                  const std::vector<bool>& special) {
+    const bool sentence_piece = parts.kind == TokenizerKind::sentence_piece;
+    std::set<std::string_view> whole_only;  // pieces that no merge makes
+    std::array<int, 256> byte_ids;
+    byte_ids.fill(-1);
     std::vector<Vocabulary::Entry> entries(special.size());
     for (const auto& [content, id] : added) {
       if (!entries[std::size_t(id)].bytes.empty())
@@ -207,38 +279,70 @@ class Tokenizer {
           fail<FileError>("\"", letters, "\" has id ", id, " in the vocabulary and ", token->second,
                           " as an added token");
         entry.added = special[std::size_t(id)];
+        if (sentence_piece && entry.added) whole_only.insert(letters);
         continue;
       }
-      if (!entry.bytes.empty()) fail<FileError>("vocabulary: \"", letters, "\" is not the only token with id ", id);
-      if (!bytes_of_letters(letters, entry.bytes) || letters.empty())
+      if (!entry.bytes.empty()) {
+        // InternLM's tokenizer_config.json gives unused pieces their names: then the piece itself is gone.
+        if (sentence_piece && entry.added) {
+          whole_only.insert(letters);
+          continue;
+        }
+        fail<FileError>("vocabulary: \"", letters, "\" is not the only token with id ", id);
+      }
+      if (sentence_piece) {
+        const int byte = byte_of_piece(letters);
+        if (byte >= 0) byte_ids[std::size_t(byte)] = id;
+        // A byte may spell the same as a character that has a piece; merges work on that.
+        entry = byte >= 0 ? Vocabulary::Entry{std::string(1, char(byte)), true} : Vocabulary::Entry{unmarked(letters), false};
+      } else if (!bytes_of_letters(letters, entry.bytes)) {
         fail<FileError>("vocabulary: \"", letters, "\" (id ", id, ") is not byte-level");
+      }
+      if (entry.bytes.empty()) fail<FileError>("vocabulary: the token with id ", id, " is empty");
     }
     for (std::size_t id = 0; id < entries.size(); ++id)
       if (entries[id].bytes.empty())
         fail<FileError>("vocabulary: no token has id ", id, "; ids go up to ", entries.size() - 1);
 
     Vocabulary vocabulary(entries);
+    for (int byte = 0; byte < 256; ++byte) {
+      const char bytes[] = {char(byte)};
+      int& id = byte_ids[std::size_t(byte)];
+      if (!sentence_piece) id = vocabulary.id_of({bytes, 1});
+      if (id < 0) fail<FileError>("vocabulary: byte ", byte, " has no token; expected one for each of the 256");
+    }
+
     std::vector<Bpe::Merge> merges;
     merges.reserve(parts.merges.size());
     std::string bytes;
     const auto id_of = [&](std::string_view letters, const std::pair<std::string, std::string>& merge) {
-      const int id = bytes_of_letters(letters, bytes) ? vocabulary.id_of(bytes) : -1;
+      if (sentence_piece) bytes = unmarked(letters);
+      const int id = sentence_piece || bytes_of_letters(letters, bytes) ? vocabulary.id_of(bytes) : -1;
       if (id < 0)
         fail<FileError>("merges: \"", merge.first, "\" and \"", merge.second, "\": \"", letters, "\" is not a token");
       return id;
     };
     for (std::string both; const auto& merge : parts.merges) {
       both.assign(merge.first).append(merge.second);
-      merges.push_back({id_of(merge.first, merge), id_of(merge.second, merge), id_of(both, merge)});
+      if (whole_only.contains(both) || whole_only.contains(merge.first) || whole_only.contains(merge.second)) continue;
+      const int into = id_of(both, merge);
+      const bool as_before = parts.one_rank_a_token && !merges.empty() && merges.back().into == into;
+      const auto rank = as_before ? merges.back().rank : std::uint32_t(merges.size());
+      merges.push_back({id_of(merge.first, merge), id_of(merge.second, merge), into, rank});
     }
-    return Bpe(std::move(vocabulary), merges, parts.ignore_merges);
+    Bpe result(std::move(vocabulary), byte_ids, merges);
+    if (!sentence_piece) result.prepare_words(merges, parts.ignore_merges);
+    return result;
   }
 
+  bool sentence_piece_;
   bool nfc_;
+  bool prefix_space_, single_spaces_, drops_first_space_;
+  std::optional<int> bos_;
   std::map<std::string, int, std::less<>> added_;
   std::vector<bool> special_;  // [id]
   Finder raw_finder_, normalised_finder_;
-  SplitRegex regex_;
+  std::optional<SplitRegex> regex_;  // byte-level
   Bpe bpe_;
 };
 

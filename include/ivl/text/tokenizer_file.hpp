@@ -1,5 +1,5 @@
-// The files that describe a byte-level BPE tokenizer, read into plain parts:
-// tokenizer.json, or vocab.json + merges.txt; and what stands beside them.
+// The files that describe a BPE tokenizer, read into plain parts: tokenizer.json, tokenizer.model, or vocab.json +
+// merges.txt; and what stands beside them.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -15,25 +15,11 @@
 #include <vector>
 
 #include "ivl/core/error.hpp"
-#include "ivl/text/vocabulary.hpp"
+#include "ivl/text/sentence_piece_file.hpp"
+#include "ivl/text/tokenizer_parts.hpp"
+#include "ivl/text/utf8.hpp"
 
 namespace ivl {
-
-struct AddedToken {
-  int id;
-  std::string content;
-  bool special;     ///< decoding may skip it
-  bool normalized;  ///< looked for after normalisation, not before
-};
-
-struct TokenizerParts {
-  std::vector<std::pair<std::string, int>> vocabulary;      // as in the file: one letter a byte
-  std::vector<std::pair<std::string, std::string>> merges;  // as in the file, by rank
-  std::vector<AddedToken> added;
-  std::string split_pattern;
-  bool nfc = false;
-  bool ignore_merges = false;
-};
 
 namespace detail {
 
@@ -122,7 +108,7 @@ inline std::string split_pattern_of(const Json& pre_tokenizer) {
 
 inline std::pair<std::string, std::string> merge_of(std::string_view line) {
   const std::size_t space = line.find(' ');
-  if (space == 0 || space == std::string_view::npos || line.find_first_of(" \r", space + 1) != std::string_view::npos ||
+  if (space == 0 || space == std::string_view::npos || line.find(' ', space + 1) != std::string_view::npos ||
       space + 1 == line.size())
     fail<FileError>("merges: expected two tokens and a space between them, found \"", line.substr(0, 200), "\"");
   return {std::string(line.substr(0, space)), std::string(line.substr(space + 1))};
@@ -263,7 +249,58 @@ inline Json read_object(const std::filesystem::path& path) {
 
 }  // namespace detail
 
-/// Throws FileError on anything but byte-level BPE that this library runs exactly as the `tokenizers` library does.
+namespace detail {
+
+/// The keys of a tokenizer.json that was made from a SentencePiece model.
+inline void read_sentence_piece(const Json& file, TokenizerParts& parts) {
+  constexpr const char* spaces = "a Sequence of Prepend and Replace that makes U+2581 of spaces";
+  const auto is_replace = [](const Json& step, const char* from, const char* to) {
+    return string_or(step, "type", "") == "Replace" && string_or(member(step, "pattern"), "String", "") == from &&
+           string_or(step, "content", "") == to;
+  };
+  const Json& normalizer = member(file, "normalizer");
+  const Json& steps = member(normalizer, "normalizers");
+  if (string_or(normalizer, "type", "") != "Sequence" || !steps.is_array() || steps.empty() || steps.size() > 2)
+    not_implemented("normalizer", normalizer, spaces);
+  if (!is_replace(steps.back(), " ", "\u2581")) not_implemented("normalizer", normalizer, spaces);
+  if (steps.size() == 2) {
+    if (string_or(steps[0], "type", "") != "Prepend" || string_or(steps[0], "prepend", "") != "\u2581")
+      not_implemented("normalizer", normalizer, spaces);
+    parts.prefix_space = true;
+  }
+  if (const Json& pre = member(file, "pre_tokenizer"); !pre.is_null()) not_implemented("pre_tokenizer", pre, "null");
+
+  constexpr const char* decoding = "a Sequence of Replace (U+2581 by a space), ByteFallback, Fuse and perhaps Strip";
+  const Json& decoder = member(file, "decoder");
+  const Json& parts_of = member(decoder, "decoders");
+  const auto type_at = [&](std::size_t at) { return string_or(parts_of[at], "type", ""); };
+  if (string_or(decoder, "type", "") != "Sequence" || !parts_of.is_array() || parts_of.size() < 3 || parts_of.size() > 4 ||
+      !is_replace(parts_of[0], "\u2581", " ") || type_at(1) != "ByteFallback" || type_at(2) != "Fuse")
+    not_implemented("decoder", decoder, decoding);
+  if (parts_of.size() == 4) {
+    const Json& strip = parts_of[3];
+    if (type_at(3) != "Strip" || string_or(strip, "content", "") != " " || member(strip, "start") != 1 || member(strip, "stop") != 0)
+      not_implemented("decoder", decoder, decoding);
+    parts.drops_first_space = true;
+  }
+
+  const Json& post = member(file, "post_processor");
+  if (post.is_null()) return;
+  constexpr const char* one_before = "null, or a TemplateProcessing of one special token and the text";
+  const Json& single = member(post, "single");
+  if (string_or(post, "type", "") != "TemplateProcessing" || !single.is_array() || single.size() != 2 ||
+      !single[1].contains("Sequence"))
+    not_implemented("post_processor", post, one_before);
+  const std::string_view token = string_or(member(single[0], "SpecialToken"), "id", "");
+  for (const auto& [piece, id] : parts.vocabulary)
+    if (piece == token) parts.bos = id;
+  if (!parts.bos) not_implemented("post_processor", post, one_before);
+}
+
+}  // namespace detail
+
+/// Throws FileError on anything but BPE, byte-level or SentencePiece's, that this library runs exactly as the
+/// `tokenizers` library does.
 inline TokenizerParts tokenizer_parts(std::string_view tokenizer_json) {
   using namespace detail;
   TokenizerJson json(tokenizer_json, "tokenizer.json", TokenizerJson::Holds::tokenizer);
@@ -280,16 +317,20 @@ inline TokenizerParts tokenizer_parts(std::string_view tokenizer_json) {
     if (!string_or(model, key, "").empty()) not_implemented(key, member(model, key), "null or an empty string");
   if (const Json& dropout = member(model, "dropout"); !dropout.is_null() && dropout != 0)
     not_implemented("dropout", dropout, "null");
-  if (flag_or(model, "byte_fallback", false)) not_implemented("byte_fallback", true, "false: bytes are its letters");
-  if (const Json& decoder = member(file, "decoder"); string_or(decoder, "type", "") != "ByteLevel")
-    not_implemented("decoder", decoder, "ByteLevel");
-  if (const Json& post = member(file, "post_processor"); !post.is_null() && string_or(post, "type", "") != "ByteLevel")
-    not_implemented("post_processor", post, "null or ByteLevel, which add no tokens");
 
   TokenizerParts parts = std::move(json.parts);
-  parts.nfc = normalizer_is_nfc(member(file, "normalizer"));
-  parts.split_pattern = split_pattern_of(member(file, "pre_tokenizer"));
-  parts.ignore_merges = flag_or(model, "ignore_merges", false);
+  if (flag_or(model, "byte_fallback", false)) {
+    parts.kind = TokenizerKind::sentence_piece;
+    read_sentence_piece(file, parts);
+  } else {
+    if (const Json& decoder = member(file, "decoder"); string_or(decoder, "type", "") != "ByteLevel")
+      not_implemented("decoder", decoder, "ByteLevel");
+    if (const Json& post = member(file, "post_processor"); !post.is_null() && string_or(post, "type", "") != "ByteLevel")
+      not_implemented("post_processor", post, "null or ByteLevel, which add no tokens");
+    parts.nfc = normalizer_is_nfc(member(file, "normalizer"));
+    parts.split_pattern = split_pattern_of(member(file, "pre_tokenizer"));
+    parts.ignore_merges = flag_or(model, "ignore_merges", false);
+  }
   const Json& added = member(file, "added_tokens");
   if (!added.is_null() && !added.is_array()) fail<FileError>("added_tokens: expected an array, found ", shown(added));
   for (const Json& entry : added)
@@ -297,7 +338,8 @@ inline TokenizerParts tokenizer_parts(std::string_view tokenizer_json) {
   return parts;
 }
 
-/// Reads tokenizer.json; where there is none vocab.json + merges.txt, which only Qwen2's tokenizer class publishes.
+/// Reads tokenizer.json; where there is none tokenizer.model, or vocab.json + merges.txt, which only Qwen2's tokenizer
+/// class publishes.
 /// Tokens of added_tokens.json and of tokenizer_config.json's added_tokens_decoder that are missing there are added.
 /// Throws FileError where two files disagree on an id.
 inline TokenizerParts tokenizer_parts(const std::filesystem::path& folder) {
@@ -306,6 +348,9 @@ inline TokenizerParts tokenizer_parts(const std::filesystem::path& folder) {
   TokenizerParts parts;
   if (std::filesystem::exists(folder / "tokenizer.json")) {
     parts = tokenizer_parts(std::string_view(read_text(folder / "tokenizer.json")));
+  } else if (std::filesystem::exists(folder / "tokenizer.model")) {
+    parts = sentence_piece_parts(read_text(folder / "tokenizer.model"));
+    if (!flag_or(config, "add_bos_token", true)) parts.bos.reset();
   } else if (std::filesystem::exists(folder / "vocab.json") && std::filesystem::exists(folder / "merges.txt")) {
     const std::string_view type = string_or(config, "tokenizer_class", "Qwen2Tokenizer");
     if (type != "Qwen2Tokenizer" && type != "Qwen2TokenizerFast")
@@ -325,7 +370,7 @@ inline TokenizerParts tokenizer_parts(const std::filesystem::path& folder) {
       at = end + 1;
     }
   } else {
-    fail<FileError>(folder.string(), ": expected tokenizer.json, or vocab.json and merges.txt; found neither");
+    fail<FileError>(folder.string(), ": expected tokenizer.json, tokenizer.model, or vocab.json and merges.txt; found none");
   }
 
   std::map<std::string, int, std::less<>> known;

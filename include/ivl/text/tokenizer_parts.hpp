@@ -1,0 +1,43 @@
+// What the files of a tokenizer say, before anything is built from it.
+#pragma once
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace ivl {
+
+struct AddedToken {
+  int id;
+  std::string content;
+  bool special;     ///< decoding may skip it
+  bool normalized;  ///< looked for after normalisation, not before
+};
+
+/// What the smallest symbols are.
+enum class TokenizerKind {
+  byte_level,      ///< bytes, of words that a regular expression cuts: Qwen, gpt-oss
+  sentence_piece,  ///< characters, and bytes where a character has no piece; no words: InternLM
+};
+
+struct TokenizerParts {
+  TokenizerKind kind = TokenizerKind::byte_level;
+  /// As in the file: byte_level: one letter a byte; sentence_piece: U+2581 for a space, and <0x00> to <0xFF>.
+  std::vector<std::pair<std::string, int>> vocabulary;
+  std::vector<std::pair<std::string, std::string>> merges;  ///< as in the file, by rank
+  std::vector<AddedToken> added;
+  std::optional<int> bos;  ///< goes before every prompt
+
+  // byte_level
+  std::string split_pattern;
+  bool nfc = false;
+  bool ignore_merges = false;
+
+  // sentence_piece
+  bool one_rank_a_token = false;    ///< merges into one token rank alike: tokenizer.model ranks tokens, not merges
+  bool prefix_space = false;        ///< a space goes before every piece of text between added tokens
+  bool single_spaces = false;       ///< runs of spaces become one, and none is left at the ends
+  bool drops_first_space = false;   ///< decoding
+};
+
+}  // namespace ivl
