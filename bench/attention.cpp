@@ -73,9 +73,19 @@ Result measure(cpu::Context& ctx, bench::ReadCeiling& reads, const Case& c) {
   for (int page = 0; page < pages; ++page) table.push_back(page);
   for (int row = 0; row < c.keys; ++row) positions.push_back(row);
   const std::int32_t all_rows[] = {0, c.keys}, rows[] = {0, c.rows}, length[] = {c.keys};
-  const Batch fill{c.keys, 1, all_rows, length, sequence_of.data(), positions.data(), table.data(), pages, c.keys};
-  const Batch batch{c.rows,       1,     rows,  length, sequence_of.data(), positions.data() + c.keys - c.rows,
-                    table.data(), pages, c.keys};
+  const Batch fill{.rows = c.keys,
+                   .sequences = 1,
+                   .row_begin = all_rows,
+                   .kv_length = length,
+                   .sequence_of = sequence_of.data(),
+                   .positions = positions.data(),
+                   .page_table = table.data(),
+                   .pages_per_sequence = pages,
+                   .longest = c.keys};
+  Batch batch = fill;
+  batch.rows = c.rows;
+  batch.row_begin = rows;
+  batch.positions = positions.data() + c.keys - c.rows;
   for (int i = 0; i < layers; ++i)
     cache_keys(ctx, c.shape, Rows<const bf16>(qkv.data(), c.keys, width), fill, layer(i));
 
@@ -84,8 +94,8 @@ Result measure(cpu::Context& ctx, bench::ReadCeiling& reads, const Case& c) {
   const auto call = [&](int i) {
     switch (c.op) {
       case Op::attention:
-        return attention(ctx, c.shape, c.mask, Rows<const bf16>(qkv.data(), c.rows, y_width, width), batch, layer(i),
-                         Rows<bf16>(y.data(), c.rows, y_width));
+        return attention(ctx, c.shape, c.mask, nullptr, Rows<const bf16>(qkv.data(), c.rows, y_width, width), batch,
+                         layer(i), Rows<bf16>(y.data(), c.rows, y_width));
       case Op::rotate_and_cache:
         return rotate_and_cache(ctx, c.shape, HeadNorm{gain.data(), gain.data(), 1e-6f}, Rows<const float>(angle_rows),
                                 Rows<bf16>(qkv.data(), c.rows, width), batch, layer(i));
@@ -117,7 +127,7 @@ Result measure(cpu::Context& ctx, bench::ReadCeiling& reads, const Case& c) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  int threads = int(std::thread::hardware_concurrency());
+  int threads = ivl::usable_cpus();
   bool json = false;
   std::string_view only;
   for (int i = 1; i < argc; ++i) {

@@ -1,29 +1,15 @@
 // What this machine can do at best, measured with the same threads and the same clock as what is compared with it.
 #pragma once
-#include <algorithm>
-#include <chrono>
 #include <cstdint>
 #include <cstring>
-#include <vector>
 
+#include "bench/timing.hpp"
 #include "ivl/core/buffer.hpp"
 #include "ivl/core/simd.hpp"
 #include "ivl/cpu/context.hpp"
 #include "ivl/cpu/lanes.hpp"
 
 namespace ivl::bench {
-
-template <class Body>
-double seconds_of(Body&& body) {
-  const auto start = std::chrono::steady_clock::now();
-  body();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-inline double median(std::vector<double> samples) {
-  std::sort(samples.begin(), samples.end());
-  return samples[samples.size() / 2];
-}
 
 inline namespace IVL_CPU_LEVEL {
 namespace detail {

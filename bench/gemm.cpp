@@ -37,6 +37,8 @@ constexpr Product products[] = {
     {"decode_down", 1, 3072, 1024, EpilogueKind::add},
     {"decode_4_gate_up", 4, 1024, 6144, EpilogueKind::swi_glu},
     {"decode_8_gate_up", 8, 1024, 6144, EpilogueKind::swi_glu},
+    {"decode_12_gate_up", 12, 1024, 6144, EpilogueKind::swi_glu},
+    {"decode_16_gate_up", 16, 1024, 6144, EpilogueKind::swi_glu},
     {"head", 1, 1024, 151936},
 };
 
@@ -58,7 +60,7 @@ std::vector<bf16> random_values(std::int64_t number) {
 }
 
 Result measure(cpu::Context& ctx, bench::ReadCeiling& reads, const Product& product) {
-  const bool gated = product.epilogue == EpilogueKind::swi_glu, few = product.rows <= 8;
+  const bool gated = product.epilogue == EpilogueKind::swi_glu, few = product.rows <= 16;
   const int width = gated ? product.out / 2 : product.out;
   const std::vector<bf16> values = random_values(std::int64_t(product.out) * product.in);
   const auto bytes = std::as_bytes(std::span(values));

@@ -15,7 +15,7 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
 
   return run_example([&] {
-    const auto chat = open_cpu_chat(model.checkpoint, model.threads, model.chat, print_progress);
+    const auto chat = open_chat(model);
     std::fprintf(stderr, "%s\n", chat->description().c_str());
     std::vector<ivl::Image> pictures;
     std::string line;
@@ -31,8 +31,9 @@ int main(int argc, char** argv) {
           continue;
         }
         if (line.starts_with('/')) ivl::fail<ivl::RequestError>("expected /image FILE, /quit or a question, found ", line);
-        chat->ask(line, pictures, sampling.options(chat->sampling()), print_text);
-        std::printf("\n");
+        AnswerPrinter printer(sampling.separate_channels);
+        chat->ask(line, pictures, sampling.options(chat->sampling()), [&](std::string_view text) { printer.print(text); });
+        printer.finish();
         pictures.clear();
         if (stats) print_statistics(chat->statistics());
       } catch (const ivl::Error& error) {

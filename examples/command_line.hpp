@@ -4,10 +4,11 @@
 #include <cstdio>
 #include <exception>
 #include <string>
-#include <thread>
 #include <unistd.h>
 
 #include "any_chat.hpp"
+#include "ivl/core/thread_pool.hpp"
+#include "ivl/text/channels.hpp"
 
 /// Flags about how to generate. Unset ones follow the checkpoint's generation_config.json.
 struct SamplingFlags {
@@ -17,6 +18,7 @@ struct SamplingFlags {
   std::uint64_t seed = 0;
   int max_new_tokens = 1024;
   std::vector<std::string> stop;
+  bool separate_channels = false;
 
   void add_to(CLI::App& app) {
     app.add_option("--temperature", temperature, "0 is greedy (default: what the checkpoint proposes, mostly greedy)");
@@ -27,6 +29,7 @@ struct SamplingFlags {
     app.add_option("--seed", seed, "of the sampler")->capture_default_str();
     app.add_option("--max-new-tokens", max_new_tokens, "longest answer")->capture_default_str();
     app.add_option("--stop", stop, "text that ends the answer; repeat for several");
+    app.add_flag("--separate-channels", separate_channels, "gpt-oss: the final text alone to stdout, the analysis before it to stderr");
   }
 
   ivl::GenerationOptions options(const ivl::SamplingFacts& facts) const {
@@ -46,7 +49,7 @@ struct SamplingFlags {
 
 /// Flags about which model, and how it sees and runs.
 struct ModelFlags {
-  std::string checkpoint;
+  std::string checkpoint, device = "cpu";
   ivl::ChatOptions chat;
   int threads = ivl::usable_cpus();
 
@@ -55,6 +58,7 @@ struct ModelFlags {
     app.add_option("--system", chat.system, "system message (default: the checkpoint's own)");
     app.add_option("--max-tiles", chat.max_tiles, "most tiles of a picture, the thumbnail not counted (default: the checkpoint's own)");
     app.add_option("--context", chat.kv_tokens, "room for the conversation in tokens")->capture_default_str();
+    app.add_option("--device", device, "cpu or cuda")->capture_default_str()->check(CLI::IsMember({"cpu", "cuda"}));
     app.add_option("--threads", threads, "CPU threads")->capture_default_str()->check(CLI::Range(1, 1024));
   }
 };
@@ -65,10 +69,38 @@ inline void print_progress(const ivl::LoadProgress& progress) {
   if (progress.bytes_done == progress.bytes_total) std::fprintf(stderr, "\r               \r");
 }
 
+inline std::unique_ptr<AnyChat> open_chat(const ModelFlags& flags) {
+  const auto open = flags.device == "cuda" ? open_cuda_chat : open_cpu_chat;
+  return open(flags.checkpoint, flags.threads, flags.chat, print_progress);
+}
+
 inline void print_text(std::string_view text) {
   std::fwrite(text.data(), 1, text.size(), stdout);
   std::fflush(stdout);
 }
+
+/// Prints an answer as it comes. A gpt-oss model's channels stand in it; with `separate` its final text goes to stdout
+/// alone, and what it thought before to stderr.
+class AnswerPrinter {
+ public:
+  explicit AnswerPrinter(bool separate) : separate_(separate) {}
+  void print(std::string_view text) {
+    if (separate_) reader_.push(text, to_streams);
+    else print_text(text);
+  }
+  void finish() {
+    reader_.finish(to_streams);
+    print_text("\n");
+  }
+
+ private:
+  static void to_streams(std::string_view channel, std::string_view text) {
+    if (channel == "final" || channel.empty()) print_text(text);
+    else std::fprintf(stderr, "%.*s", int(text.size()), text.data());
+  }
+  bool separate_;
+  ivl::ChannelReader reader_;
+};
 
 inline void print_statistics(const ivl::AnswerStatistics& s) {
   const int prefilled = s.prompt_tokens - s.cached_tokens;

@@ -19,14 +19,15 @@ int main(int argc, char** argv) {
   return run_example([&] {
     std::vector<ivl::Image> pictures;
     for (const std::string& file : images) pictures.push_back(ivl::read_image(file));
-    const auto chat = open_cpu_chat(model.checkpoint, model.threads, model.chat, print_progress);
+    const auto chat = open_chat(model);
     std::fprintf(stderr, "%s\n", chat->description().c_str());
     for (std::size_t i = 0; i < pictures.size(); ++i) {
       const ivl::TileGrid grid = chat->grid_of(pictures[i]);
       std::fprintf(stderr, "%s: %d x %d, %d x %d tiles\n", images[i].c_str(), pictures[i].width, pictures[i].height, grid.columns, grid.rows);
     }
-    chat->ask(question, pictures, sampling.options(chat->sampling()), print_text);
-    std::printf("\n");
+    AnswerPrinter printer(sampling.separate_channels);
+    chat->ask(question, pictures, sampling.options(chat->sampling()), [&](std::string_view text) { printer.print(text); });
+    printer.finish();
     if (stats) print_statistics(chat->statistics());
   });
 }

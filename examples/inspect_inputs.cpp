@@ -55,7 +55,7 @@ int main(int argc, char** argv) {
     }
     const std::string marked = ivl::with_image_marks(processor.style(), question, int(files.size()));
     const std::string prompt = processor.prompt(system, {}, marked, tokens);
-    std::cout << nlohmann::ordered_json{{"prompt", prompt}, {"ids", processor.tokenizer().encode(prompt)}, {"images", images}} << '\n';
+    std::cout << nlohmann::ordered_json{{"prompt", prompt}, {"ids", processor.ids_of(prompt)}, {"images", images}} << '\n';
 
     if (!tiles_out.empty()) {
       std::vector<ivl::NamedTensor> tensors;

@@ -2,8 +2,8 @@
 
     python evaluate.py --answers DIR [--checkpoint checkpoint] [--scenes unseen] [--processes 3]
 
-The weights are the folder's bfloat16 values, the arithmetic is float32. A second turn sees the
-model's own first answer.
+The weights are the folder's own, the arithmetic is float32. A second turn sees the model's own first
+answer.
 """
 
 import argparse
@@ -19,10 +19,10 @@ import torch
 import torch.multiprocessing as mp
 from PIL import Image
 from tokenizers import Tokenizer
-from transformers import InternVLForConditionalGeneration
 
 from pixels import MEAN, STD, cut
-from prompts import Prompts
+from prompts import CHATML, HARMONY, Prompts
+from published import published_model
 
 HERE = Path(__file__).parent
 
@@ -43,10 +43,12 @@ def tile_class(tiles):
 
 
 class Answerer:
-    def __init__(self, folder):
+    def __init__(self, folder, numbered=False):
         torch.set_num_threads(1)
-        self.model = InternVLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
-        self.prompts = Prompts(Tokenizer.from_file(str(folder / "tokenizer.json")))
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        template = CHATML if tokenizer.token_to_id(CHATML.end) is not None else HARMONY
+        self.prompts, self.numbered = Prompts(template, tokenizer), numbered
+        self.model = published_model(folder, self.prompts.image_id)
 
     def tiles_of(self, images, max_tiles):
         """Normalised float tiles of all pictures and how many each picture has."""
@@ -62,23 +64,25 @@ class Answerer:
             pixel_values=pixels,
             do_sample=False,
             max_new_tokens=longest,
+            eos_token_id=self.prompts.end_id,
+            pad_token_id=self.prompts.end_id,
         )
         new = new[0, len(ids) :].tolist()
         return new[:-1] if new[-1] == self.prompts.end_id else new
 
     def answer(self, images, max_tiles, questions):
         pixels, tiles = self.tiles_of(images, max_tiles)
-        ids, said = list(self.prompts.pictures(tiles)), []
+        ids, said = list(self.prompts.pictures(tiles, self.numbered)), []
         for i, question in enumerate(questions):
             ids += self.prompts.question(question, i == 0)
             new = self.generate(ids, pixels)
-            said.append(self.prompts.tokenizer.decode(new))
-            ids += [*new, self.prompts.end_id]
+            said.append(self.prompts.text_of(new))
+            ids += [*new, self.prompts.past_end_id]
         return said, tiles
 
 
 def work(rank, args):
-    answerer = Answerer(args.checkpoint)
+    answerer = Answerer(args.checkpoint, args.numbered)
     lines = (args.scenes / "scenes.jsonl").read_text().splitlines()
     with open(args.answers / f"answers{rank}.jsonl", "w") as out:
         for number, line in list(enumerate(lines))[rank :: args.processes]:
@@ -113,6 +117,7 @@ def main():
     parser.add_argument("--scenes", type=Path, default=HERE / "unseen")
     parser.add_argument("--answers", type=Path, required=True, help="where the answers are written")
     parser.add_argument("--processes", type=int, default=3)
+    parser.add_argument("--numbered", action="store_true", help="two pictures as Image-1: and Image-2:")
     args = parser.parse_args()
     args.answers.mkdir(parents=True, exist_ok=True)
     mp.spawn(work, (args,), nprocs=args.processes)

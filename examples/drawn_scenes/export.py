@@ -1,22 +1,25 @@
-"""Writes a trained state as a checkpoint folder of the published HF format, in bfloat16.
+"""Writes a trained state as a checkpoint folder: on Qwen3 in the HF format, all in bfloat16; on GPT-OSS
+in the GitHub format, the experts in MXFP4 and the rest in bfloat16.
 
 python export.py --state DIR [--checkpoint checkpoint]
+python export.py --state DIR --decoder gpt_oss --checkpoint ../drawn_scenes_moe/checkpoint
 """
 
 import argparse
 import json
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
 
+import mxfp4
 from model import Model
 from pixels import MEAN, PATCH, STD, TILE
-from prompts import ADDED, SPECIAL, TOKENS_A_TILE, VOCABULARY
+from prompts import CHATML, TOKENS_A_TILE
 from scenes import MAX_TILES
+from train import DECODERS
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n'}}"
@@ -30,56 +33,114 @@ CHAT_TEMPLATE = (
 )
 
 
-def tensors(model):
-    """The published names; the head, tied while training, becomes a tensor of its own."""
-    s, out = model.sizes, {}
+class Tensors(dict):
+    """Published names and what is stored under them."""
 
-    def put(name, module):
-        out[name + ".weight"] = module.weight
+    def put(self, name, module):
+        self[name + ".weight"] = module.weight
         if getattr(module, "bias", None) is not None:
-            out[name + ".bias"] = module.bias
+            self[name + ".bias"] = module.bias
 
-    def split(names, sizes, module):
+    def split(self, names, sizes, module):
         for name, weight in zip(names, module.weight.split(sizes)):
-            out[name + ".weight"] = weight
+            self[name + ".weight"] = weight
         if module.bias is not None:
             for name, bias in zip(names, module.bias.split(sizes)):
-                out[name + ".bias"] = bias
+                self[name + ".bias"] = bias
 
-    vision, at = model.vision, "vision_tower.embeddings."
+    def stored(self):
+        """bfloat16, what is packed already as it is."""
+        return {
+            name: (t if t.dtype == torch.uint8 else t.detach().to(torch.bfloat16)).clone().contiguous()
+            for name, t in sorted(self.items())
+        }
+
+
+def put_hf_tower(out, model):
+    vision, width = model.vision, model.sizes.vision_width
+    at = "vision_tower.embeddings."
     out[at + "cls_token"], out[at + "position_embeddings"] = vision.cls, vision.positions
     out[at + "patch_embeddings.projection.weight"] = vision.patch.weight.view(-1, 3, PATCH, PATCH)
     out[at + "patch_embeddings.projection.bias"] = vision.patch.bias
     for i, block in enumerate(vision.blocks):
         at = f"vision_tower.encoder.layer.{i}."
-        split([at + f"attention.{n}_proj" for n in "qkv"], 3 * [s.vision_width], block.qkv)
-        put(at + "attention.projection_layer", block.proj)
-        put(at + "layernorm_before", block.norm1)
-        put(at + "layernorm_after", block.norm2)
-        put(at + "mlp.fc1", block.fc1)
-        put(at + "mlp.fc2", block.fc2)
-        out[at + "lambda_1"] = out[at + "lambda_2"] = torch.ones(s.vision_width)
-    put("multi_modal_projector.layer_norm", model.projector.norm)
-    put("multi_modal_projector.linear_1", model.projector.linear1)
-    put("multi_modal_projector.linear_2", model.projector.linear2)
-    put("language_model.model.embed_tokens", model.embedding)
-    put("language_model.lm_head", model.embedding)
-    put("language_model.model.norm", model.norm)
+        out.split([at + f"attention.{n}_proj" for n in "qkv"], 3 * [width], block.qkv)
+        out.put(at + "attention.projection_layer", block.proj)
+        out.put(at + "layernorm_before", block.norm1)
+        out.put(at + "layernorm_after", block.norm2)
+        out.put(at + "mlp.fc1", block.fc1)
+        out.put(at + "mlp.fc2", block.fc2)
+        out[at + "lambda_1"] = out[at + "lambda_2"] = torch.ones(width)
+    out.put("multi_modal_projector.layer_norm", model.projector.norm)
+    out.put("multi_modal_projector.linear_1", model.projector.linear1)
+    out.put("multi_modal_projector.linear_2", model.projector.linear2)
+
+
+def put_github_tower(out, model):
+    vision, width = model.vision, model.sizes.vision_width
+    at = "vision_model.embeddings."
+    out[at + "class_embedding"], out[at + "position_embedding"] = vision.cls, vision.positions
+    out[at + "patch_embedding.weight"] = vision.patch.weight.view(-1, 3, PATCH, PATCH)
+    out[at + "patch_embedding.bias"] = vision.patch.bias
+    for i, block in enumerate(vision.blocks):
+        at = f"vision_model.encoder.layers.{i}."
+        out.put(at + "attn.qkv", block.qkv)
+        out.put(at + "attn.proj", block.proj)
+        out.put(at + "norm1", block.norm1)
+        out.put(at + "norm2", block.norm2)
+        out.put(at + "mlp.fc1", block.fc1)
+        out.put(at + "mlp.fc2", block.fc2)
+        out[at + "ls1"] = out[at + "ls2"] = torch.ones(width)
+    out.put("mlp1.0", model.projector.norm)
+    out.put("mlp1.1", model.projector.linear1)
+    out.put("mlp1.3", model.projector.linear2)
+
+
+def interleaved(rows, sizes):
+    """[experts, 2 * mlp, ...] with gate, up, gate, up from an expert's gates before its ups."""
+    rows = rows.view(sizes.experts, 2, sizes.text_mlp, *rows.shape[1:])
+    return rows.transpose(1, 2).flatten(1, 2)
+
+
+def put_experts(out, at, block, sizes):
+    e = sizes.experts
+    put = {
+        "gate_up_proj": (interleaved(block.gate_up, sizes), interleaved(block.gate_up_bias, sizes)),
+        "down_proj": (block.down.view(e, -1, sizes.text_mlp), block.down_bias.view(e, -1)),
+    }
+    for name, (weight, bias) in put.items():
+        out[at + name + "_blocks"], out[at + name + "_scales"] = mxfp4.pack(weight.detach())
+        out[at + name + "_bias"] = bias
+
+
+def tensors(model):
+    """The head, tied while training, becomes a tensor of its own."""
+    s, out = model.sizes, Tensors()
+    gpt_oss = hasattr(s, "experts")
+    (put_github_tower if gpt_oss else put_hf_tower)(out, model)
+    out.put("language_model.model.embed_tokens", model.embedding)
+    out.put("language_model.lm_head", model.embedding)
+    out.put("language_model.model.norm", model.norm)
     q, kv = s.query_heads * s.head_dim, s.kv_heads * s.head_dim
     for i, block in enumerate(model.blocks):
         at = f"language_model.model.layers.{i}."
-        split([at + f"self_attn.{n}_proj" for n in "qkv"], [q, kv, kv], block.qkv)
-        put(at + "self_attn.o_proj", block.proj)
-        put(at + "self_attn.q_norm", block.q_norm)
-        put(at + "self_attn.k_norm", block.k_norm)
-        put(at + "input_layernorm", block.norm1)
-        put(at + "post_attention_layernorm", block.norm2)
-        split([at + "mlp.gate_proj", at + "mlp.up_proj"], 2 * [s.text_mlp], block.gate_up)
-        put(at + "mlp.down_proj", block.down)
-    return {name: t.detach().to(torch.bfloat16).clone().contiguous() for name, t in sorted(out.items())}
+        out.split([at + f"self_attn.{n}_proj" for n in "qkv"], [q, kv, kv], block.qkv)
+        out.put(at + "self_attn.o_proj", block.proj)
+        out.put(at + "input_layernorm", block.norm1)
+        out.put(at + "post_attention_layernorm", block.norm2)
+        if gpt_oss:
+            out[at + "self_attn.sinks"] = block.sinks
+            out.put(at + "mlp.router", block.router)
+            put_experts(out, at + "mlp.experts.", block, s)
+        else:
+            out.put(at + "self_attn.q_norm", block.q_norm)
+            out.put(at + "self_attn.k_norm", block.k_norm)
+            out.split([at + "mlp.gate_proj", at + "mlp.up_proj"], 2 * [s.text_mlp], block.gate_up)
+            out.put(at + "mlp.down_proj", block.down)
+    return out.stored()
 
 
-def config(sizes, ids):
+def hf_config(sizes, ids):
     return {
         "architectures": ["InternVLForConditionalGeneration"],
         "model_type": "internvl",
@@ -116,7 +177,7 @@ def config(sizes, ids):
             "tie_word_embeddings": False,
             "use_cache": True,
             "use_sliding_window": False,
-            "vocab_size": VOCABULARY,
+            "vocab_size": sizes.template.vocabulary,
         },
         "vision_config": {
             "architectures": ["InternVLVisionModel"],
@@ -145,7 +206,99 @@ def config(sizes, ids):
     }
 
 
+def github_config(sizes, ids):
+    return {
+        "architectures": ["InternVLChatModel"],
+        "model_type": "internvl_chat",
+        "downsample_ratio": 0.5,
+        "dynamic_image_size": True,
+        "force_image_size": TILE,
+        "max_dynamic_patch": MAX_TILES,
+        "min_dynamic_patch": 1,
+        "pad2square": False,
+        "ps_version": "v2",
+        "select_layer": -1,
+        "template": "internvl3_5_gpt_oss",
+        "tie_word_embeddings": False,
+        "torch_dtype": "bfloat16",
+        "use_thumbnail": True,
+        "llm_config": {
+            "architectures": ["GptOssForCausalLM"],
+            "model_type": "gpt_oss",
+            "attention_bias": True,
+            "attention_dropout": 0.0,
+            "bos_token_id": ids["<|endoftext|>"],
+            "eos_token_id": ids["<|return|>"],
+            "experts_per_token": sizes.active,
+            "head_dim": sizes.head_dim,
+            "hidden_act": "silu",
+            "hidden_size": sizes.text_width,
+            "initial_context_length": sizes.yarn_context,
+            "initializer_range": 0.02,
+            "intermediate_size": sizes.text_mlp,
+            "layer_types": ["sliding_attention" if w else "full_attention" for w in sizes.windows],
+            "max_position_embeddings": sizes.max_positions,
+            "num_attention_heads": sizes.query_heads,
+            "num_experts_per_tok": sizes.active,
+            "num_hidden_layers": sizes.text_layers,
+            "num_key_value_heads": sizes.kv_heads,
+            "num_local_experts": sizes.experts,
+            "output_router_logits": False,
+            "pad_token_id": ids["<|endoftext|>"],
+            "quantization_config": {
+                "quant_method": "mxfp4",
+                "modules_to_not_convert": [
+                    "model.layers.*.self_attn",
+                    "model.layers.*.mlp.router",
+                    "model.embed_tokens",
+                    "lm_head",
+                ],
+            },
+            "rms_norm_eps": sizes.norm_eps,
+            "rope_scaling": {
+                "beta_fast": sizes.yarn_beta_fast,
+                "beta_slow": sizes.yarn_beta_slow,
+                "factor": sizes.yarn_factor,
+                "original_max_position_embeddings": sizes.yarn_context,
+                "rope_type": "yarn",
+                "truncate": False,
+            },
+            "rope_theta": sizes.rope_theta,
+            "router_aux_loss_coef": 0.01,
+            "sliding_window": max(w for w in sizes.windows if w),
+            "swiglu_limit": sizes.swiglu_limit,
+            "tie_word_embeddings": False,
+            "torch_dtype": "bfloat16",
+            "use_cache": True,
+            "vocab_size": sizes.template.vocabulary,
+        },
+        "vision_config": {
+            "architectures": ["InternVisionModel"],
+            "model_type": "intern_vit_6b",
+            "attention_dropout": 0.0,
+            "drop_path_rate": 0.0,
+            "dropout": 0.0,
+            "hidden_act": "gelu",
+            "hidden_size": sizes.vision_width,
+            "image_size": TILE,
+            "initializer_factor": 1.0,
+            "initializer_range": 0.02,
+            "intermediate_size": sizes.vision_mlp,
+            "layer_norm_eps": 1e-6,
+            "norm_type": "layer_norm",
+            "num_attention_heads": sizes.vision_heads,
+            "num_channels": 3,
+            "num_hidden_layers": sizes.vision_layers,
+            "patch_size": PATCH,
+            "qk_normalization": False,
+            "qkv_bias": True,
+            "torch_dtype": "bfloat16",
+        },
+    }
+
+
 def tokenizer_config(sizes, ids):
+    template = sizes.template
     added = {
         str(ids[t]): {
             "content": t,
@@ -153,33 +306,47 @@ def tokenizer_config(sizes, ids):
             "normalized": False,
             "rstrip": False,
             "single_word": False,
-            "special": t in SPECIAL,
+            "special": t in template.special,
         }
-        for t in ADDED
+        for t in template.added
     }
     return {
         "add_bos_token": False,
         "add_prefix_space": False,
         "added_tokens_decoder": added,
-        "additional_special_tokens": SPECIAL[1:],
+        "additional_special_tokens": list(template.special[1:]),
         "bos_token": None,
         "clean_up_tokenization_spaces": False,
         "context_image_token": "<IMG_CONTEXT>",
         "end_image_token": "</img>",
-        "eos_token": "<|im_end|>",
+        "eos_token": template.end,
         "errors": "replace",
         "model_max_length": sizes.max_positions,
         "pad_token": "<|endoftext|>",
         "processor_class": "InternVLProcessor",
         "split_special_tokens": False,
         "start_image_token": "<img>",
-        "tokenizer_class": "Qwen2Tokenizer",
+        "tokenizer_class": "Qwen2Tokenizer" if template is CHATML else "PreTrainedTokenizerFast",
         "unk_token": None,
         "video_token": "<video>",
     }
 
 
-def preprocessor_config():
+def github_preprocessor_config():
+    return {
+        "crop_size": TILE,
+        "do_center_crop": True,
+        "do_normalize": True,
+        "do_resize": True,
+        "feature_extractor_type": "CLIPFeatureExtractor",
+        "image_mean": list(MEAN),
+        "image_std": list(STD),
+        "resample": 3,
+        "size": TILE,
+    }
+
+
+def hf_preprocessor_config():
     return {
         "crop_size": None,
         "crop_to_patches": True,
@@ -200,10 +367,10 @@ def preprocessor_config():
     }
 
 
-def export(state, folder):
+def export(state, sizes, folder):
     folder.mkdir(parents=True, exist_ok=True)
     saved = torch.load(state / "newest.pt", weights_only=True)
-    model = Model()
+    model = Model(sizes)
     model.load_state_dict(saved["model"])
     ids = Tokenizer.from_file(str(state / "tokenizer.json")).get_vocab()
 
@@ -213,25 +380,26 @@ def export(state, folder):
     save_file(tensors(model), folder / "model.safetensors", metadata={"format": "pt"})
     (folder / "model.safetensors").chmod(0o644)
     shutil.copy(state / "tokenizer.json", folder / "tokenizer.json")
-    write("config.json", config(model.sizes, ids))
     write(
         "generation_config.json",
         {
             "bos_token_id": ids["<|endoftext|>"],
             "do_sample": False,
-            "eos_token_id": ids["<|im_end|>"],
+            "eos_token_id": ids[sizes.template.end],
             "pad_token_id": ids["<|endoftext|>"],
         },
     )
-    write("tokenizer_config.json", tokenizer_config(model.sizes, ids))
-    write("preprocessor_config.json", preprocessor_config())
-    write(
-        "processor_config.json", {"image_seq_length": TOKENS_A_TILE, "processor_class": "InternVLProcessor"}
-    )
-    (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE)
-    print(
-        json.dumps({"step": saved["step"], "cpu_minutes": round(saved["cpu"] / 60, 1), **asdict(model.sizes)})
-    )
+    write("tokenizer_config.json", tokenizer_config(sizes, ids))
+    if sizes.template is CHATML:
+        write("config.json", hf_config(sizes, ids))
+        write("preprocessor_config.json", hf_preprocessor_config())
+        processor = {"image_seq_length": TOKENS_A_TILE, "processor_class": "InternVLProcessor"}
+        write("processor_config.json", processor)
+        (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE)
+    else:
+        write("config.json", github_config(sizes, ids))
+        write("preprocessor_config.json", github_preprocessor_config())
+    print(json.dumps({"step": saved["step"], "cpu_minutes": round(saved["cpu"] / 60, 1)}))
 
 
 def main():
@@ -239,9 +407,10 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--decoder", choices=DECODERS, default="qwen3")
     parser.add_argument("--checkpoint", type=Path, default=Path(__file__).parent / "checkpoint")
     args = parser.parse_args()
-    export(args.state, args.checkpoint)
+    export(args.state, DECODERS[args.decoder], args.checkpoint)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,20 @@
-"""The InternVL3.5 dense topology at toy size, written for training on CPUs.
+"""The InternVL3.5 topology at toy size, on Qwen3 or on GPT-OSS, written for training on CPUs.
 
 Attention is plain matrix products (faster backwards than the fused kernels on CPUs), the decoder
 works on packed rows, so padding costs nothing in the linear layers. Layer scale stays 1.
 """
 
+import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from mxfp4 import Nearest
 from pixels import MEAN, PATCH, SIDE, STD
-from prompts import VOCABULARY
+from prompts import CHATML, HARMONY, Template
 from scenes import CHARACTERS, COLOURS, SHAPES
 
 LABELS = {"part": 3, "shape": 1 + len(SHAPES), "colour": 1 + len(COLOURS), "character": 1 + len(CHARACTERS)}
@@ -19,6 +22,8 @@ LABELS = {"part": 3, "shape": 1 + len(SHAPES), "colour": 1 + len(COLOURS), "char
 
 @dataclass(frozen=True)
 class Sizes:
+    """The tower's and those that both decoders have."""
+
     vision_width: int = 192
     vision_layers: int = 5
     vision_heads: int = 3
@@ -28,9 +33,55 @@ class Sizes:
     query_heads: int = 6
     kv_heads: int = 2
     head_dim: int = 32
-    text_mlp: int = 448
     rope_theta: float = 10000.0
+
+
+@dataclass(frozen=True)
+class Qwen3Sizes(Sizes):
+    text_mlp: int = 448
     max_positions: int = 2048
+    norm_eps: float = 1e-6
+    template: Template = CHATML
+    windows: tuple = (None,) * 4
+
+    def rope(self):
+        """Frequencies, and what cosine and sine are multiplied by."""
+        return self.rope_theta ** (-torch.arange(0, self.head_dim, 2) / self.head_dim), 1.0
+
+    def block(self, layer):
+        return Qwen3Block(self)
+
+
+@dataclass(frozen=True)
+class GptOssSizes(Sizes):
+    text_mlp: int = 160  # of one expert
+    experts: int = 8
+    active: int = 2
+    swiglu_alpha: float = 1.702
+    swiglu_limit: float = 7.0
+    max_positions: int = 512
+    norm_eps: float = 1e-5
+    yarn_factor: float = 8.0
+    yarn_context: int = 64
+    yarn_beta_fast: float = 32.0
+    yarn_beta_slow: float = 1.0
+    template: Template = HARMONY
+    windows: tuple = (32, None, 32, None)  # how many tokens a layer sees, itself included
+
+    def rope(self):
+        """YaRN without rounding of the two corners (`truncate` false)."""
+        half, base = self.head_dim // 2, math.log(self.rope_theta)
+        low, high = (
+            half * math.log(self.yarn_context / (turns * 2 * math.pi)) / base
+            for turns in (self.yarn_beta_fast, self.yarn_beta_slow)
+        )
+        low, high = max(low, 0.0), min(high, self.head_dim - 1.0)
+        slow = ((torch.arange(half) - low) / (high - low)).clamp(0, 1)
+        plain = self.rope_theta ** (-torch.arange(half) / half)
+        return plain * (1 - slow + slow / self.yarn_factor), 0.1 * math.log(self.yarn_factor) + 1
+
+    def block(self, layer):
+        return GptOssBlock(self, self.windows[layer])
 
 
 class VisionBlock(nn.Module):
@@ -106,96 +157,194 @@ class Projector(nn.Module):
 
 
 class TextBlock(nn.Module):
-    def __init__(self, s):
+    """Attention of a decoder layer; subclasses bring the feed-forward."""
+
+    def __init__(self, s, window=None, bias=False):
         super().__init__()
         self.s, d, q, kv = s, s.text_width, s.query_heads * s.head_dim, s.kv_heads * s.head_dim
-        self.norm1, self.norm2 = nn.RMSNorm(d, eps=1e-6), nn.RMSNorm(d, eps=1e-6)
-        self.q_norm, self.k_norm = nn.RMSNorm(s.head_dim, eps=1e-6), nn.RMSNorm(s.head_dim, eps=1e-6)
-        self.qkv = nn.Linear(d, q + 2 * kv, bias=False)
-        self.proj = nn.Linear(q, d, bias=False)
-        self.gate_up = nn.Linear(d, 2 * s.text_mlp, bias=False)
-        self.down = nn.Linear(s.text_mlp, d, bias=False)
+        self.window = window
+        self.norm1, self.norm2 = nn.RMSNorm(d, eps=s.norm_eps), nn.RMSNorm(d, eps=s.norm_eps)
+        self.qkv = nn.Linear(d, q + 2 * kv, bias=bias)
+        self.proj = nn.Linear(q, d, bias=bias)
+
+    def head_norm(self, qk):
+        return qk
+
+    def softmax(self, scores):
+        return torch.softmax(scores, -1)
 
     def attend(self, x, batch):
         s = self.s
         qk, v = self.qkv(x).split([(s.query_heads + s.kv_heads) * s.head_dim, s.kv_heads * s.head_dim], 1)
-        q, k = qk.view(-1, s.query_heads + s.kv_heads, s.head_dim).split([s.query_heads, s.kv_heads], 1)
-        qk = torch.cat([self.q_norm(q), self.k_norm(k)], 1)
+        qk = self.head_norm(qk.view(-1, s.query_heads + s.kv_heads, s.head_dim))
         half = s.head_dim // 2
         qk = qk * batch.cos + torch.cat([-qk[..., half:], qk[..., :half]], -1) * batch.sin
         rows = torch.cat([qk.flatten(1), v], 1)
-        return self.proj(torch.cat([self.mix(rows[g.rows], g) for g in batch.groups]))
+        return self.proj(torch.cat([self.mix(rows, g) for g in batch.groups]))
 
     def mix(self, rows, g):
         """Attention of one group of sequences; rows hold q, k and v side by side."""
         s, b, length = self.s, g.count, g.length
-        rows = rows.new_zeros(b * length, rows.shape[1]).index_copy(0, g.places, rows)
-        rows = rows.view(b, length, -1, s.head_dim).transpose(1, 2)
-        q, k, v = rows.split([s.query_heads, s.kv_heads, s.kv_heads], 1)
-        share = s.query_heads // s.kv_heads
-        q = q.reshape(b * s.kv_heads, share * length, s.head_dim)
-        k, v = (a.reshape(b * s.kv_heads, length, s.head_dim) for a in (k, v))
-        scores = torch.bmm(q * s.head_dim**-0.5, k.transpose(1, 2)).view(b, s.query_heads, length, length)
-        weights = torch.softmax(scores + g.mask, -1).view(b * s.kv_heads, share * length, length)
+        own = rows.new_zeros(b * length, rows.shape[1]).index_copy(0, g.places, rows[g.rows])
+        own = own.view(b, length, -1, s.head_dim).transpose(1, 2)
+        q, kv = own.split([s.query_heads, 2 * s.kv_heads], 1)
+        if g.shared:
+            shared = rows[: g.shared].view(1, g.shared, -1, s.head_dim).transpose(1, 2)
+            kv = torch.cat([shared[:, s.query_heads :].expand(b, -1, -1, -1), kv], 2)
+        q = q.reshape(b * s.kv_heads, -1, s.head_dim)
+        k, v = (a.reshape(b * s.kv_heads, -1, s.head_dim) for a in kv.chunk(2, 1))
+        scores = torch.bmm(q * s.head_dim**-0.5, k.transpose(1, 2)).view(b, s.query_heads, length, -1)
+        weights = self.softmax(scores + g.masks[self.window]).view(*q.shape[:2], -1)
         mixed = torch.bmm(weights, v).view(b, s.query_heads, length, s.head_dim).transpose(1, 2)
         return mixed.reshape(b * length, -1).index_select(0, g.places)
 
     def forward(self, x, batch):
         x = x + self.attend(self.norm1(x), batch)
-        gate, up = self.gate_up(self.norm2(x)).chunk(2, 1)
-        return x + self.down(F.silu(gate) * up)
+        return x + self.feed_forward(self.norm2(x))
+
+
+class Qwen3Block(TextBlock):
+    def __init__(self, s):
+        super().__init__(s)
+        self.q_norm, self.k_norm = nn.RMSNorm(s.head_dim, eps=1e-6), nn.RMSNorm(s.head_dim, eps=1e-6)
+        self.gate_up = nn.Linear(s.text_width, 2 * s.text_mlp, bias=False)
+        self.down = nn.Linear(s.text_mlp, s.text_width, bias=False)
+
+    def head_norm(self, qk):
+        q, k = qk.split([self.s.query_heads, self.s.kv_heads], 1)
+        return torch.cat([self.q_norm(q), self.k_norm(k)], 1)
+
+    def feed_forward(self, x):
+        gate, up = self.gate_up(x).chunk(2, 1)
+        return self.down(F.silu(gate) * up)
+
+
+class Permute(torch.autograd.Function):
+    """Rows in another order; unlike index_select it also goes back without adding up."""
+
+    @staticmethod
+    def forward(ctx, rows, order, inverse):
+        ctx.save_for_backward(inverse)
+        return rows.index_select(0, order)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient.index_select(0, *ctx.saved_tensors), None, None
+
+
+class GptOssBlock(TextBlock):
+    """Attention with sinks, experts in MXFP4; `balance` is 1 if every expert gets as many rows."""
+
+    def __init__(self, s, window):
+        super().__init__(s, window, bias=True)
+        self.sinks = nn.Parameter(torch.zeros(s.query_heads))
+        self.router = nn.Linear(s.text_width, s.experts)
+        # Rows of expert after expert: all gates of an expert before its ups.
+        self.gate_up = nn.Parameter(torch.empty(s.experts * 2 * s.text_mlp, s.text_width))
+        self.gate_up_bias = nn.Parameter(torch.empty(s.experts * 2 * s.text_mlp))
+        self.down = nn.Parameter(torch.empty(s.experts * s.text_width, s.text_mlp))
+        self.down_bias = nn.Parameter(torch.empty(s.experts * s.text_width))
+
+    def softmax(self, scores):
+        b, heads, length, _ = scores.shape
+        sinks = self.sinks.view(1, heads, 1, 1).expand(b, heads, length, 1)
+        return torch.softmax(torch.cat([scores, sinks], -1), -1)[..., :-1]
+
+    def feed_forward(self, x):
+        s = self.s
+        logits = self.router(x)
+        best, chosen = logits.topk(s.active, 1)
+        chosen = chosen.flatten()
+        order = chosen.argsort(stable=True)
+        inverse = torch.empty_like(order).scatter_(0, order, torch.arange(len(order)))
+        counts = torch.bincount(chosen, minlength=s.experts)
+        self.balance = s.experts * (logits.softmax(1).mean(0) * counts / len(chosen)).sum()
+        rows = Permute.apply(x.repeat_interleave(s.active, 0), order, inverse)
+        each = zip(
+            rows.split(counts.tolist()),
+            Nearest.apply(self.gate_up).chunk(s.experts),
+            self.gate_up_bias.chunk(s.experts),
+            Nearest.apply(self.down).chunk(s.experts),
+            self.down_bias.chunk(s.experts),
+        )
+        said = torch.cat([self.expert(*parts) for parts in each])
+        said = Permute.apply(said, inverse, order).view(-1, s.active, s.text_width)
+        return (said * best.softmax(1)[..., None]).sum(1)
+
+    def expert(self, x, gate_up, gate_up_bias, down, down_bias):
+        gate, up = F.linear(x, gate_up, gate_up_bias).chunk(2, 1)
+        gate, up = gate.clamp(max=self.s.swiglu_limit), up.clamp(-self.s.swiglu_limit, self.s.swiglu_limit)
+        return F.linear(gate * torch.sigmoid(self.s.swiglu_alpha * gate) * (up + 1), down, down_bias)
 
 
 class Group:
-    """Some sequences that follow each other, padded to the longest for attention."""
+    """Some sequences that follow each other, padded to the longest for attention; they also see the
+    `shared` rows that all sequences of the batch begin with."""
 
-    def __init__(self, first_row, sequences):
+    def __init__(self, first_row, sequences, shared, windows):
         lengths = [len(q.ids) for q in sequences]
         self.rows = slice(first_row, first_row + sum(lengths))
-        self.count, self.length = len(lengths), max(lengths)
+        self.count, self.length, self.shared = len(lengths), max(lengths), shared
         self.places = torch.cat([torch.arange(n) + i * self.length for i, n in enumerate(lengths)])
-        dialogue = torch.cat([torch.from_numpy(q.dialogue) for q in sequences])
-        grid = torch.full((self.count * self.length,), -1).index_copy(0, self.places, dialogue)
-        grid = grid.view(self.count, 1, self.length)
-        seen = (grid == 0) | (grid == grid.transpose(1, 2))
-        seen &= torch.ones(self.length, self.length, dtype=torch.bool).tril()
-        self.mask = torch.zeros(seen.shape).masked_fill(~seen, -1e9)[:, None]
+        dialogue, position = self.grid(sequences, "dialogue"), self.grid(sequences, "positions")
+        before = torch.arange(shared).expand(self.count, 1, shared)
+        key_dialogue = torch.cat([torch.zeros_like(before), dialogue], 2)
+        key_position = torch.cat([before, position], 2)
+        seen = (key_dialogue == 0) | (key_dialogue == dialogue.transpose(1, 2))
+        seen &= torch.ones(seen.shape[1:], dtype=torch.bool).tril(shared)
+        self.masks = {}
+        for window in set(windows):
+            near = seen & (position.transpose(1, 2) - key_position < window) if window else seen
+            self.masks[window] = torch.zeros(seen.shape).masked_fill(~near, -1e9)[:, None]
+
+    def grid(self, sequences, name):
+        """[sequences, 1, longest], -1 where there is nothing."""
+        rows = torch.cat([torch.from_numpy(getattr(q, name)) for q in sequences])
+        grid = torch.full((self.count * self.length,), -1).index_copy(0, self.places, rows)
+        return grid.view(self.count, 1, self.length)
 
 
 class Batch:
-    """Sequences packed row after row; attention takes them in groups (cheap if sorted by length)."""
+    """Sequences packed row after row, what all begin with only once; attention takes them in groups
+    (cheap if sorted by length)."""
 
     def __init__(self, sequences, s, image_id, group=5):
-        join = lambda name: torch.cat([torch.from_numpy(getattr(q, name)) for q in sequences])
+        shared = min(np.argmax(q.ids == image_id) for q in sequences)
+        same = np.all([q.ids[:shared] == sequences[0].ids[:shared] for q in sequences], 0)
+        shared = int(np.argmin([*same, False]))
+        tails = [q.part(shared) for q in sequences]
+        parts = [sequences[0].part(0, shared), *tails]
+        join = lambda name: torch.from_numpy(np.concatenate([getattr(q, name) for q in parts]))
         self.ids, positions = join("ids"), join("positions")
         self.targets, self.weights, self.answer = join("targets"), join("weights"), join("answer")
-        lengths = torch.tensor([len(q.ids) for q in sequences])
-        self.sequence = torch.repeat_interleave(torch.arange(len(sequences)), lengths)
+        lengths = torch.tensor([len(q.ids) for q in parts])
+        self.sequence = torch.repeat_interleave(torch.arange(len(parts)) - 1, lengths)
         self.image_rows = (self.ids == image_id).nonzero()[:, 0]
-        self.groups = [
-            Group(int(lengths[:i].sum()), sequences[i : i + group]) for i in range(0, len(sequences), group)
-        ]
-        frequency = s.rope_theta ** (-torch.arange(0, s.head_dim, 2) / s.head_dim)
+        self.groups = [Group(0, parts[:1], 0, s.windows)]
+        for i in range(0, len(tails), group):
+            first = int(lengths[: i + 1].sum())
+            self.groups.append(Group(first, tails[i : i + group], shared, s.windows))
+        frequency, scale = s.rope()
         angle = positions[:, None].float() * frequency
         angle = torch.cat([angle, angle], 1)[:, None]
-        self.cos, self.sin = angle.cos(), angle.sin()
+        self.cos, self.sin = scale * angle.cos(), scale * angle.sin()
 
 
 class Model(nn.Module):
-    def __init__(self, sizes=Sizes()):
+    def __init__(self, sizes):
         super().__init__()
         self.sizes = s = sizes
         self.vision, self.projector = Vision(s), Projector(s)
-        self.embedding = nn.Embedding(VOCABULARY, s.text_width)
-        self.blocks = nn.ModuleList(TextBlock(s) for _ in range(s.text_layers))
-        self.norm = nn.RMSNorm(s.text_width, eps=1e-6)
+        self.embedding = nn.Embedding(s.template.vocabulary, s.text_width)
+        self.blocks = nn.ModuleList(s.block(layer) for layer in range(s.text_layers))
+        self.norm = nn.RMSNorm(s.text_width, eps=s.norm_eps)
         self.start()
 
     def start(self):
         for name, p in self.named_parameters():
             if p.dim() == 2:
                 nn.init.normal_(p, std=0.02 if "embedding" in name else p.shape[1] ** -0.5 * 0.8)
-                if name.endswith(("proj.weight", "fc2.weight", "down.weight")):
+                if name.endswith(("proj.weight", "fc2.weight", "down.weight", "down")):
                     p.data *= (2 * max(self.sizes.vision_layers, self.sizes.text_layers)) ** -0.5
             elif name.endswith("bias"):
                 nn.init.zeros_(p)

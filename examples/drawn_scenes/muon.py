@@ -20,7 +20,8 @@ def orthogonal(matrix, steps=5):
 
 
 class Muon(torch.optim.Optimizer):
-    """`pieces` says into how many rows each parameter splits (fused q, k, v are three matrices)."""
+    """`pieces` says into how many rows each parameter splits (fused q, k, v are three matrices).
+    Parameters without a gradient stay as they are."""
 
     def __init__(self, parameters, pieces, weight_decay=0.05, momentum=0.95):
         super().__init__(
@@ -31,8 +32,9 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self):
         [group] = self.param_groups
-        updates, turn = [torch.zeros_like(p) for p in group["params"]], 0
-        for p, rows, update in zip(group["params"], self.pieces, updates):
+        moving = [(p, rows) for p, rows in zip(group["params"], self.pieces) if p.grad is not None]
+        updates, turn = [torch.zeros_like(p) for p, _ in moving], 0
+        for (p, rows), update in zip(moving, updates):
             buffer = self.state[p].setdefault("momentum", torch.zeros_like(p))
             buffer.lerp_(p.grad, 1 - group["momentum"])
             ahead = p.grad.lerp(buffer, group["momentum"])
@@ -42,7 +44,7 @@ class Muon(torch.optim.Optimizer):
                 turn += 1
         flat = torch.cat([u.view(-1) for u in updates])
         dist.all_reduce(flat)
-        for p, update in zip(group["params"], flat.split([p.numel() for p in group["params"]])):
+        for (p, _), update in zip(moving, flat.split([p.numel() for p, _ in moving])):
             p.mul_(1 - group["lr"] * group["weight_decay"]).add_(update.view_as(p), alpha=-group["lr"])
 
 
@@ -50,12 +52,14 @@ def matrices(model):
     """Parameters for Muon with the rows of their pieces; everything else is for Adam."""
     s, chosen = model.sizes, {}
     for name, p in model.named_parameters():
-        if p.dim() == 2 and ("blocks" in name or "linear" in name):
+        if p.dim() == 2 and ("blocks" in name or "linear" in name) and "router" not in name:
             rows = [p.shape[0]]
             if name.endswith("qkv.weight"):
                 heads = [s.query_heads * s.head_dim] + 2 * [s.kv_heads * s.head_dim]
                 rows = 3 * [s.vision_width] if name.startswith("vision") else heads
-            elif name.endswith("gate_up.weight"):
-                rows = 2 * [s.text_mlp]
+            elif "gate_up" in name:  # of one expert or of many
+                rows = p.shape[0] // s.text_mlp * [s.text_mlp]
+            elif name.endswith("down"):
+                rows = s.experts * [s.text_width]
             chosen[p] = rows
     return chosen

@@ -1,6 +1,7 @@
-"""Trains the toy checkpoint; stops and resumes anywhere.
+"""Trains the toy checkpoints; stops and resumes anywhere.
 
     python train.py --state DIR --steps N [--processes 3]
+    python train.py --state DIR --steps N --decoder gpt_oss --tower DIR/newest.pt
 
 Every scene of a step comes from the seed, the step and the process number, so the saved state is
 weights, optimiser and step. The learning rate is a function of the step alone.
@@ -25,7 +26,7 @@ import torch.multiprocessing as mp
 import torch.nn.functional as F
 from tokenizers import Tokenizer
 
-from model import Batch, Helpers, Model
+from model import Batch, GptOssSizes, Helpers, Model, Qwen3Sizes
 from muon import Muon, matrices
 from pixels import cut, patch_labels
 from prompts import Prompts, build_tokenizer
@@ -33,6 +34,8 @@ from scenes import dense_tile, draw_scene
 
 TRAIN_SEED, VALIDATION_SEED = 20, 21
 PEAK_RATE, LAST_RATE, WARM_STEPS = 1.4e-3, 2e-5, 100
+BALANCE = 0.01  # weight of the loss that spreads rows over experts
+DECODERS = {"qwen3": Qwen3Sizes(), "gpt_oss": GptOssSizes()}
 EARLY = 0.45  # the part of the joint steps that uses the first mix of scenes
 
 
@@ -45,16 +48,19 @@ def rate_at(step, steps, vision_steps):
     return warm * (LAST_RATE + (PEAK_RATE - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
 
 
-def scene_to_inputs(scene, prompts):
+def scene_to_inputs(scene, prompts, numbered):
     """Tiles, patch labels and the sequence of one scene."""
     cuts = [cut(p.image, scene.max_tiles) for p in scene.pictures]
     labels = [patch_labels(p.marks, boxes) for p, (_, boxes) in zip(scene.pictures, cuts)]
-    sequence = prompts.sequence([len(t) for t, _ in cuts], scene.dialogues)
+    sequence = prompts.sequence([len(t) for t, _ in cuts], scene.dialogues, numbered)
     return np.concatenate([t for t, _ in cuts]), np.concatenate(labels), sequence
 
 
 def draw_batch(rng, scenes, small, dense, prompts, sizes):
-    drawn = [scene_to_inputs(draw_scene(rng, small=i < small), prompts) for i in range(scenes)]
+    drawn = [
+        scene_to_inputs(draw_scene(rng, small=i < small), prompts, numbered=rng.random() < 0.5)
+        for i in range(scenes)
+    ]
     drawn.sort(key=lambda d: len(d[2].ids))
     extra = [dense_tile(rng) for _ in range(dense)]
     tiles = [d[0] for d in drawn] + [np.asarray(p.image)[None] for p in extra]
@@ -63,17 +69,34 @@ def draw_batch(rng, scenes, small, dense, prompts, sizes):
     return torch.from_numpy(np.concatenate(tiles)), torch.from_numpy(np.concatenate(labels)), batch
 
 
-def losses(model, helpers, tiles, labels, batch):
-    patches = model.vision(tiles)
-    tokens = model.projector(patches)
-    at_patches, at_tokens = helpers(patches, tokens, labels)
-    language = torch.zeros(())
-    if batch:
-        rows = model.text(batch, tokens[: len(batch.image_rows) // tokens.shape[1]])
-        asked = (batch.targets >= 0).nonzero()[:, 0]
-        each = F.cross_entropy(model.logits(rows[asked]), batch.targets[asked], reduction="none")
-        language = (each * batch.weights[asked]).sum() / batch.weights[asked].sum()
-    return language, at_patches, at_tokens
+def losses(model, helpers, tiles, labels, batch, frozen):
+    """Of the language, of the helpers at patches and at tokens, and of the balance of experts."""
+    with torch.set_grad_enabled(not frozen):
+        patches = model.vision(tiles)
+        tokens = model.projector(patches)
+    zero = torch.zeros(())
+    at_patches, at_tokens = (zero, zero) if frozen else helpers(patches, tokens, labels)
+    if not batch:
+        return zero, at_patches, at_tokens, zero
+    rows = model.text(batch, tokens[: len(batch.image_rows) // tokens.shape[1]])
+    asked = (batch.targets >= 0).nonzero()[:, 0]
+    each = F.cross_entropy(model.logits(rows[asked]), batch.targets[asked], reduction="none")
+    language = (each * batch.weights[asked]).sum() / batch.weights[asked].sum()
+    balance = sum((getattr(block, "balance", zero) for block in model.blocks), zero)
+    return language, at_patches, at_tokens, balance
+
+
+def start_from(saved, prompts, model, helpers):
+    """Takes tower, projector, helpers and the embeddings of common tokens from another training."""
+    other, mine = saved["model"], model.state_dict()
+    for name in mine:
+        if name.startswith(("vision.", "projector.")):
+            mine[name].copy_(other[name])
+    others_ids = saved["tokens"]
+    for token, i in prompts.tokenizer.get_vocab().items():
+        if token in others_ids:
+            mine["embedding.weight"][i].copy_(other["embedding.weight"][others_ids[token]])
+    helpers.load_state_dict(saved["helpers"])
 
 
 @torch.no_grad()
@@ -86,7 +109,7 @@ def validate(model, prompts, scenes=96, seed=VALIDATION_SEED):
     rng, right = random.Random(seed), {}
     for _ in range(scenes // 24):
         drawn = [draw_scene(rng, dialogues=4, teaching=False) for _ in range(24)]
-        inputs = [scene_to_inputs(s, prompts) for s in drawn]
+        inputs = [scene_to_inputs(s, prompts, numbered=i % 2 == 0) for i, s in enumerate(drawn)]
         batch = Batch([i[2] for i in inputs], model.sizes, prompts.image_id)
         tiles = torch.from_numpy(np.concatenate([i[0] for i in inputs]))
         rows = model.text(batch, model.projector(model.vision(tiles)))
@@ -106,12 +129,14 @@ def train(rank, args, meeting):
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     dist.init_process_group("gloo", f"file://{meeting}", rank=rank, world_size=args.processes)
-    prompts = Prompts(Tokenizer.from_file(str(args.state / "tokenizer.json")))
+    sizes = DECODERS[args.decoder]
+    prompts = Prompts(sizes.template, Tokenizer.from_file(str(args.state / "tokenizer.json")))
     torch.manual_seed(TRAIN_SEED)
-    model = Model()
-    helpers = Helpers(model.sizes)
+    model = Model(sizes)
+    helpers = Helpers(sizes)
     parameters = [*model.parameters(), *helpers.parameters()]
     inner = matrices(model)
+    tower = {*model.vision.parameters(), *model.projector.parameters(), *helpers.parameters()}
     groups = [
         {"params": [p for p in parameters if p.dim() == 2 and p not in inner], "weight_decay": 0.05},
         {"params": [p for p in parameters if p.dim() != 2], "weight_decay": 0.0},
@@ -129,6 +154,10 @@ def train(rank, args, meeting):
         for optimiser, state in zip(optimisers, saved["optimisers"]):
             optimiser.load_state_dict(state)
         step, cpu_before = saved["step"], saved["cpu"]
+    elif args.tower:
+        saved = torch.load(args.tower, weights_only=True)
+        saved["tokens"] = Tokenizer.from_file(str(args.tower.parent / "tokenizer.json")).get_vocab()
+        start_from(saved, prompts, model, helpers)
     began, first = time.monotonic(), step
 
     def log(entry):
@@ -137,25 +166,26 @@ def train(rank, args, meeting):
 
     if rank == 0:
         log({"started_at": step, "steps": args.steps, "early": args.early, "late": args.late})
-    sums = torch.zeros(3)
+    sums = torch.zeros(4)
     while step < args.steps:
-        rng = random.Random(f"{TRAIN_SEED} {step} {rank}")
+        rng, frozen = random.Random(f"{TRAIN_SEED} {step} {rank}"), step < args.frozen_steps
         if step < args.vision_steps:
             mix = (0, 0, args.vision_tiles)
         else:
             early = step < args.vision_steps + EARLY * (args.steps - args.vision_steps)
             mix = args.early if early else args.late
+        if frozen:
+            mix = (*mix[:2], 0)  # extra tiles teach the tower alone
+        moving = [p for p in parameters if not (frozen and p in tower)]
         for g in (g for optimiser in optimisers for g in optimiser.param_groups):
             g["lr"] = rate_at(step, args.steps, args.vision_steps)
-        parts = losses(model, helpers, *draw_batch(rng, *mix, prompts, model.sizes))
-        (parts[0] + 0.5 * parts[1] + 0.5 * parts[2]).backward()
-        grads = torch.cat(
-            [(p.grad if p.grad is not None else torch.zeros_like(p)).view(-1) for p in parameters]
-        )
+        parts = losses(model, helpers, *draw_batch(rng, *mix, prompts, sizes), frozen)
+        (parts[0] + 0.5 * parts[1] + 0.5 * parts[2] + BALANCE * parts[3]).backward()
+        grads = torch.cat([(p.grad if p.grad is not None else torch.zeros_like(p)).view(-1) for p in moving])
         dist.all_reduce(grads)
         grads *= 1.0 / args.processes
         grads *= min(1.0, 1.0 / (float(grads.norm()) + 1e-6))
-        for p, g in zip(parameters, grads.split([p.numel() for p in parameters])):
+        for p, g in zip(moving, grads.split([p.numel() for p in moving])):
             p.grad = g.view_as(p)
         for optimiser in optimisers:
             optimiser.step()
@@ -196,6 +226,9 @@ def main():
     )
     parser.add_argument("--state", type=Path, required=True, help="folder of the resumable state")
     parser.add_argument("--steps", type=int, required=True)
+    parser.add_argument("--decoder", choices=DECODERS, default="qwen3")
+    parser.add_argument("--tower", type=Path, help="saved state of another training to start from")
+    parser.add_argument("--frozen-steps", type=int, default=0, help="steps that leave the tower as it is")
     parser.add_argument("--vision-steps", type=int, default=400, help="steps of the tower alone")
     parser.add_argument("--vision-tiles", type=int, default=80, help="tiles a process and step there")
     mix = {"type": int, "nargs": 3, "metavar": ("SCENES", "SMALL", "DENSE")}
@@ -212,7 +245,7 @@ def main():
     args = parser.parse_args()
     args.state.mkdir(parents=True, exist_ok=True)
     if not (args.state / "tokenizer.json").exists():
-        build_tokenizer().save(str(args.state / "tokenizer.json"))
+        build_tokenizer(DECODERS[args.decoder].template).save(str(args.state / "tokenizer.json"))
     with tempfile.TemporaryDirectory() as folder:
         mp.spawn(train, (args, f"{folder}/meeting"), nprocs=args.processes)
 

@@ -1,6 +1,6 @@
 """Writes scenes to a folder: pictures as PNG and one line of `scenes.jsonl` a dialogue.
 
-python write_scenes.py --folder unseen --seed 30 --scenes 500
+python write_scenes.py --folder unseen --seed 31 --scenes 500
 """
 
 import argparse
@@ -12,7 +12,7 @@ from PIL import Image
 
 from scenes import draw_scene
 
-UNSEEN_SEED = 30
+UNSEEN_SEED = 31
 
 
 def save_png(image, path):

@@ -12,5 +12,5 @@ using Block = ivl::DecoderBlock<ivl::DecoderConfig{
 
 void run(ivl::cpu::Context& ctx, const Block& block, const ivl::Batch& batch, const ivl::KvView& kv,
          ivl::Rows<const float, 16> angles, const Block::Scratch<float>& scratch, ivl::Rows<float, 64> x) {
-  block.forward(ctx, batch, kv, angles, 1e-6f, scratch, x);
+  block.forward(ctx, batch, kv, 0, angles, 1e-6f, scratch, x);
 }

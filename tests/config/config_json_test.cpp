@@ -1,6 +1,7 @@
 // config.json of both formats: what is read of it, and what is refused.
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -8,6 +9,7 @@
 
 #include "../support/checkpoint_copy.hpp"
 #include "../support/tiny_models.hpp"
+#include "ivl/config/checkpoints.hpp"
 #include "ivl/io/config_json.hpp"
 
 namespace {
@@ -31,7 +33,7 @@ TEST_CASE("Both formats of one checkpoint say the same structure and facts") {
   for (const ModelFacts& facts : {hf.facts, github.facts}) {
     CHECK(facts.vocab_rows == 320);
     CHECK(facts.context_length == 4096);
-    CHECK(facts.rope == RopeFacts{RopeKind::plain, 1e6, 1, 4096});
+    CHECK(facts.rope == RopeFacts{.base = 1e6, .context = 4096});
     CHECK(facts.vision_norm_eps == 1e-6f);
     CHECK(facts.language_norm_eps == 1e-6f);
     CHECK(!facts.tied_head);
@@ -40,8 +42,22 @@ TEST_CASE("Both formats of one checkpoint say the same structure and facts") {
   }
   const CheckpointConfig dynamic = parse(document("qwen2_dynamic", "hf"));
   CHECK(dynamic.vlm == qwen2_dynamic);
-  CHECK(dynamic.facts.rope == RopeFacts{RopeKind::dynamic_ntk, 1e4, 2, 64});
+  CHECK(dynamic.facts.rope == RopeFacts{.kind = RopeKind::dynamic_ntk, .base = 1e4, .factor = 2, .context = 64});
   CHECK(dynamic.facts.context_length == 128);
+  for (const char* format : {"hf", "github"}) CHECK(parse(document("qwen3_moe_tiny", format)).vlm == qwen3_moe_tiny);
+  for (const char* format : {"hf", "github", "mxfp4"}) {
+    const CheckpointConfig gpt_oss = parse(document("gpt_oss_tiny", format));
+    CHECK(gpt_oss.vlm == gpt_oss_tiny);
+    CHECK(gpt_oss.facts.context_length == 256);
+    CHECK(gpt_oss.facts.rope == RopeFacts{.kind = RopeKind::yarn,
+                                          .base = 1e4,
+                                          .factor = 4,
+                                          .context = 64,
+                                          .beta_fast = 32,
+                                          .beta_slow = 1,
+                                          .truncate = false,
+                                          .attention_factor = 0.1 * std::log(4.0) + 1});
+  }
   const CheckpointConfig tower_6b = parse(document("vit6b_qwen3", "github"));
   CHECK(tower_6b.vlm.vit.norm == NormKind::rms_norm);
   CHECK(!tower_6b.vlm.vit.qkv_bias);
@@ -114,8 +130,8 @@ TEST_CASE("A config that the library cannot run is refused with key, expectation
           {"/vision_config", {1, 2}, "vision_config: expected an object, found an array of 2"},
           {"/llm_config/architectures",
            {"InternLM2ForCausalLM"},
-           "architectures: expected [\"Qwen2ForCausalLM\"] or [\"Qwen3ForCausalLM\"], found "
-           "[\"InternLM2ForCausalLM\"]"},
+           "architectures: expected one of Qwen2ForCausalLM, Qwen3ForCausalLM, Qwen3MoeForCausalLM, GptOssForCausalLM, "
+           "InternLM3ForCausalLM, LlamaForCausalLM, found [\"InternLM2ForCausalLM\"]"},
           {"/llm_config/architectures", "Qwen3ForCausalLM", "llm_config: architectures: expected an array"},
           {"/llm_config/architectures", Json::array(), "found []"},
           {"/llm_config/hidden_size", nullptr, "llm_config: hidden_size: expected a value, found none"},
@@ -140,8 +156,11 @@ TEST_CASE("A config that the library cannot run is refused with key, expectation
           {"/llm_config/rope_theta", nullptr, "rope_theta: expected a value, found none"},
           {"/llm_config/rope_theta", 0, "rope_theta: expected a positive number"},
           {"/llm_config/rope_scaling",
+           {{"rope_type", "llama3"}, {"factor", 4}},
+           "rope_scaling: rope_type: expected default, dynamic or yarn, found llama3"},
+          {"/llm_config/rope_scaling",
            {{"rope_type", "yarn"}, {"factor", 4}},
-           "rope_scaling: rope_type: expected default or dynamic, found yarn"},
+           "rope_scaling: original_max_position_embeddings: expected a value, found none"},
           {"/llm_config/rope_scaling", {{"type", "linear"}, {"factor", 4}}, "found linear"},
           {"/llm_config/rope_scaling",
            {{"rope_type", "dynamic"}},
@@ -175,7 +194,7 @@ TEST_CASE("A config that the library cannot run is refused with key, expectation
   check_refusals(document("qwen2_dynamic", "hf"),
                  {
                      {"/text_config", nullptr, "text_config: expected an object, found none"},
-                     {"/text_config/architectures", {"LlamaForCausalLM"}, "found [\"LlamaForCausalLM\"]"},
+                     {"/text_config/architectures", {"PhiForCausalLM"}, "found [\"PhiForCausalLM\"]"},
                      {"/vision_config/use_mean_pooling", false, "use_mean_pooling: expected true, found false"},
                      {"/vision_config/use_mask_token", true, "use_mask_token: expected false, found true"},
                      {"/vision_config/use_absolute_position_embeddings", false,
@@ -186,6 +205,167 @@ TEST_CASE("A config that the library cannot run is refused with key, expectation
                      {"/vision_feature_select_strategy", "full", "expected \"default\", found \"full\""},
                      {"/projector_hidden_act", "relu", "projector_hidden_act: expected \"gelu\", found \"relu\""},
                  });
+}
+
+TEST_CASE("What the keys of mixtures, of YaRN and of InternLM3 mean, where they are there and where not") {
+  Json moe = document("qwen3_moe_tiny", "hf"), gpt_oss = document("gpt_oss_tiny", "github");
+  moe["text_config"].erase("architectures");  // model_type says it too
+  moe["text_config"].erase("num_experts");
+  moe["text_config"]["num_local_experts"] = 8;  // as transformers 5 writes it
+  moe["text_config"]["mlp_only_layers"] = nullptr;
+  moe["text_config"]["layer_types"] = {"full_attention", "full_attention"};
+  CHECK(parse(moe).vlm == qwen3_moe_tiny);
+
+  Json& language = gpt_oss["llm_config"];
+  language.erase("layer_types");
+  language.erase("num_experts_per_tok");  // experts_per_token says it too
+  language["rope_parameters"] = language["rope_scaling"];
+  language["rope_parameters"]["rope_theta"] = 5e4;
+  for (const char* key : {"truncate", "beta_fast", "beta_slow"}) language["rope_parameters"].erase(key);
+  language["rope_parameters"]["attention_factor"] = 1.5;
+  CHECK(parse(gpt_oss).vlm == gpt_oss_tiny);
+  CHECK(parse(gpt_oss).facts.rope ==
+        RopeFacts{.kind = RopeKind::yarn, .base = 5e4, .factor = 4, .context = 64, .attention_factor = 1.5});
+
+  Json internlm3 = document("qwen3_tiny", "github");
+  Json& its = internlm3["llm_config"];
+  its["architectures"] = {"InternLM3ForCausalLM"};
+  its["rope_scaling"] = {{"rope_type", "dynamic"}, {"factor", 6.0}};
+  its["qkv_bias"] = its["bias"] = false;
+  VlmConfig expected = qwen3_tiny;
+  expected.decoder.attention.head_norm = false;
+  CHECK(parse(internlm3).vlm == expected);
+  CHECK(parse(internlm3).facts.context_length == 6 * 4096);
+  its["architectures"] = {"LlamaForCausalLM"};
+  CHECK(parse(internlm3).vlm == expected);
+}
+
+TEST_CASE("The numbers of the published configs of mixtures and of InternLM3 are their types") {
+  Json vision_300m = document("qwen3_tiny", "github")["vision_config"],
+       vision_6b = document("vit6b_qwen3", "github")["vision_config"];
+  vision_300m.update({{"hidden_size", 1024},
+                      {"num_hidden_layers", 24},
+                      {"num_attention_heads", 16},
+                      {"intermediate_size", 4096},
+                      {"image_size", 448}});
+  vision_6b.update({{"hidden_size", 3200},
+                    {"num_hidden_layers", 45},
+                    {"num_attention_heads", 25},
+                    {"intermediate_size", 12800},
+                    {"image_size", 448}});
+  const auto parsed = [&](const char* like, const Json& vision, const Json& numbers) {
+    Json json = document(like, "github");
+    json["vision_config"] = vision;
+    json["force_image_size"] = 448;
+    json["llm_config"].update(numbers);
+    json["llm_config"].erase("layer_types");
+    return parse(json);
+  };
+  CHECK(parsed("qwen3_moe_tiny", vision_300m,
+               {{"num_hidden_layers", 48},
+                {"hidden_size", 2048},
+                {"num_attention_heads", 32},
+                {"num_key_value_heads", 4},
+                {"head_dim", 128},
+                {"num_experts", 128},
+                {"num_experts_per_tok", 8},
+                {"moe_intermediate_size", 768},
+                {"intermediate_size", 6144}})
+            .vlm == internvl3_5_30b_a3b);
+  CHECK(parsed("qwen3_moe_tiny", vision_6b,
+               {{"num_hidden_layers", 94},
+                {"hidden_size", 4096},
+                {"num_attention_heads", 64},
+                {"num_key_value_heads", 4},
+                {"head_dim", 128},
+                {"num_experts", 128},
+                {"num_experts_per_tok", 8},
+                {"moe_intermediate_size", 1536},
+                {"intermediate_size", 12288}})
+            .vlm == internvl3_5_241b_a28b);
+  const CheckpointConfig gpt_oss = parsed("gpt_oss_tiny", vision_300m,
+                                          {{"num_hidden_layers", 24},
+                                           {"hidden_size", 2880},
+                                           {"num_attention_heads", 64},
+                                           {"num_key_value_heads", 8},
+                                           {"head_dim", 64},
+                                           {"num_local_experts", 32},
+                                           {"num_experts_per_tok", 4},
+                                           {"intermediate_size", 2880},
+                                           {"sliding_window", 128},
+                                           {"max_position_embeddings", 131072},
+                                           {"rope_theta", 150000},
+                                           {"rope_scaling",
+                                            {{"rope_type", "yarn"},
+                                             {"factor", 32.0},
+                                             {"beta_fast", 32.0},
+                                             {"beta_slow", 1.0},
+                                             {"original_max_position_embeddings", 4096},
+                                             {"truncate", false}}}});
+  CHECK(gpt_oss.vlm == internvl3_5_gpt_oss_20b_a4b);
+  CHECK(gpt_oss.facts.context_length == 131072);
+  CHECK(std::abs(gpt_oss.facts.rope.attention_factor - 1.3465735902799727) < 1e-15);
+  const CheckpointConfig internlm3 = parsed("qwen3_tiny", vision_300m,
+                                            {{"architectures", {"InternLM3ForCausalLM"}},
+                                             {"num_hidden_layers", 48},
+                                             {"hidden_size", 4096},
+                                             {"num_attention_heads", 32},
+                                             {"num_key_value_heads", 2},
+                                             {"head_dim", 128},
+                                             {"intermediate_size", 10240},
+                                             {"bias", false},
+                                             {"qkv_bias", false},
+                                             {"max_position_embeddings", 32768},
+                                             {"rope_theta", 50000000},
+                                             {"rope_scaling", {{"rope_type", "dynamic"}, {"factor", 6.0}}}});
+  CHECK(internlm3.vlm == internvl3_9b);
+  CHECK(internlm3.facts.rope == RopeFacts{.kind = RopeKind::dynamic_ntk, .base = 5e7, .factor = 6, .context = 32768});
+}
+
+TEST_CASE("A mixture, a window or a YaRN that the library cannot run is refused with key, expectation and finding") {
+  check_refusals(
+      document("qwen3_moe_tiny", "github"),
+      {
+          {"/llm_config/num_experts", nullptr, "num_local_experts: expected a value, found none"},
+          {"/llm_config/num_experts", 0, "num_experts: expected a size"},
+          {"/llm_config/num_experts_per_tok", 9, "num_experts_per_tok: expected at most the 8 experts, found 9"},
+          {"/llm_config/moe_intermediate_size", nullptr, "moe_intermediate_size: expected a value, found none"},
+          {"/llm_config/norm_topk_prob", nullptr, "norm_topk_prob: expected true, found false, its default"},
+          {"/llm_config/norm_topk_prob", false, "norm_topk_prob: expected true"},
+          {"/llm_config/decoder_sparse_step", 2, "decoder_sparse_step: expected 1, found 2"},
+          {"/llm_config/mlp_only_layers", {1}, "mlp_only_layers: expected [], found [1]"},
+          {"/llm_config/attention_bias", true, "attention_bias: expected false, found true"},
+          {"/llm_config/layer_types",
+           {"full_attention", "sliding_attention"},
+           "layer_types: expected full_attention in layer 1, found sliding_attention"},
+      });
+  check_refusals(
+      document("gpt_oss_tiny", "hf"),
+      {
+          {"/text_config/num_local_experts", 1 << 21, "num_local_experts: expected a size from 1 to 1048576"},
+          {"/text_config/sliding_window", nullptr, "sliding_window: expected a value, found none"},
+          {"/text_config/attention_bias", false, "attention_bias: expected true, found false"},
+          {"/text_config/swiglu_limit", 6.0, "swiglu_limit: expected 7.0, found 6.0"},
+          {"/text_config/swiglu_alpha", 1.0, "swiglu_alpha: expected 1.702, found 1.0"},
+          {"/text_config/layer_types", {"sliding_attention"}, "layer_types: expected one for each layer, found 1"},
+          {"/text_config/layer_types",
+           {"full_attention", "sliding_attention", "full_attention"},
+           "layer_types: expected sliding_attention in layer 0, found full_attention"},
+          {"/text_config/rope_scaling", nullptr, "rope_scaling: expected an object, since transformers puts YaRN"},
+          {"/text_config/rope_scaling/factor", 0.5, "factor: expected at least 1"},
+          {"/text_config/rope_scaling/factor", nullptr, "factor: expected a value, found none"},
+          {"/text_config/rope_scaling/original_max_position_embeddings", 0, "expected a size from 1"},
+          {"/text_config/rope_scaling/beta_slow", 0, "beta_fast: expected at least beta_slow, and that more than 0"},
+          {"/text_config/rope_scaling/beta_fast", 0.5, "beta_fast: expected at least beta_slow"},
+          {"/text_config/rope_scaling/mscale", 1.0, "mscale: expected none"},
+          {"/text_config/rope_scaling/partial_rotary_factor", 0.5, "partial_rotary_factor: expected 1.0, found 0.5"},
+          {"/text_config/rope_scaling/truncate", 1, "truncate: expected true or false"},
+      });
+  Json internlm3 = document("qwen3_tiny", "github");
+  internlm3["llm_config"]["architectures"] = {"InternLM3ForCausalLM"};
+  check_refusals(internlm3, {{"/llm_config/qkv_bias", true, "qkv_bias: expected false, found true"},
+                             {"/llm_config/bias", true, "bias: expected false, found true"},
+                             {"/llm_config/rope_scaling", {{"rope_type", "linear"}}, "found linear"}});
 }
 
 TEST_CASE("The neighbours of config.json count where they exist") {

@@ -22,15 +22,16 @@ struct Published {
   bool operator==(const Published&) const = default;
 };
 
-/// What a type wants of a folder, in the order in which it is loaded.
+/// What a type wants of a folder, in the order in which it is loaded. `mxfp4`: where it may be, it is.
 template <VlmConfig C>
-std::vector<Published> wanted(FolderFormat format, int vocab_rows) {
+std::vector<Published> wanted(FolderFormat format, int vocab_rows, bool mxfp4 = false) {
   static Vlm<C> vlm;
   ModelFacts facts;
   facts.format = format;
   facts.vocab_rows = vocab_rows;
   std::vector<Published> list;
-  for (const detail::WeightSlot& slot : detail::weight_slots(vlm)) {
+  for (detail::WeightSlot& slot : detail::weight_slots(vlm)) {
+    if (mxfp4 && slot.layout == ExpertLayout::fused) slot.layout = ExpertLayout::mxfp4;
     for (const auto& tensor : detail::expected_tensors(slot, facts))
       list.push_back({slot.canonical, tensor.name, tensor.shape});
   }
@@ -199,6 +200,67 @@ TEST_CASE("The 6B tower has norms of q and of k and no qkv bias; Qwen2.5 has the
   }
 }
 
+std::int64_t elements(const std::vector<Published>& all) {
+  std::int64_t sum = 0;
+  for (const Published& one : all) sum += *elements_of(one.shape);
+  return sum;
+}
+
+TEST_CASE("The mixtures on Qwen3-MoE have a router and three matrices for each of 128 experts in every layer") {
+  for (const FolderFormat format : {FolderFormat::github, FolderFormat::hf}) {
+    const auto all = wanted<internvl3_5_30b_a3b>(format, 151936);
+    CHECK(elements(all) == parameters(internvl3_5_30b_a3b, 151936));
+    const std::string mlp = "language_model.model.layers.47.mlp.";
+    CHECK(part(all, mlp).size() == 1 + 3 * 128);
+    check_list(part(all, mlp + "gate."), {{"language.blocks.#.gate.weight", mlp + "gate.weight", {128, 2048}}});
+    check_list(part(all, mlp + "experts.127."),
+               {
+                   {"language.blocks.#.experts.*.gate_up.weight", mlp + "experts.127.gate_proj.weight", {768, 2048}},
+                   {"language.blocks.#.experts.*.gate_up.weight", mlp + "experts.127.up_proj.weight", {768, 2048}},
+                   {"language.blocks.#.experts.*.down.weight", mlp + "experts.127.down_proj.weight", {2048, 768}},
+               });
+    CHECK(part(all, "language_model.model.layers.47.self_attn.").size() == 6);
+  }
+}
+
+TEST_CASE("The checkpoint on GPT-OSS has fused experts, in bf16 or as MXFP4, sinks, and biases everywhere") {
+  for (const FolderFormat format : {FolderFormat::github, FolderFormat::hf}) {
+    const auto all = wanted<internvl3_5_gpt_oss_20b_a4b>(format, 201088);
+    CHECK(elements(all) == parameters(internvl3_5_gpt_oss_20b_a4b, 201088));
+    const std::string layer = "language_model.model.layers.23.", experts = layer + "mlp.experts.";
+    check_list(part(all, layer + "self_attn."),
+               {
+                   {"language.blocks.#.qkv.weight", layer + "self_attn.q_proj.weight", {4096, 2880}},
+                   {"language.blocks.#.qkv.weight", layer + "self_attn.k_proj.weight", {512, 2880}},
+                   {"language.blocks.#.qkv.weight", layer + "self_attn.v_proj.weight", {512, 2880}},
+                   {"language.blocks.#.qkv.bias", layer + "self_attn.q_proj.bias", {4096}},
+                   {"language.blocks.#.qkv.bias", layer + "self_attn.k_proj.bias", {512}},
+                   {"language.blocks.#.qkv.bias", layer + "self_attn.v_proj.bias", {512}},
+                   {"language.blocks.#.sinks", layer + "self_attn.sinks", {64}},
+                   {"language.blocks.#.out.weight", layer + "self_attn.o_proj.weight", {2880, 4096}},
+                   {"language.blocks.#.out.bias", layer + "self_attn.o_proj.bias", {2880}},
+               });
+    check_list(part(all, layer + "mlp."),
+               {
+                   {"language.blocks.#.router.weight", layer + "mlp.router.weight", {32, 2880}},
+                   {"language.blocks.#.router.bias", layer + "mlp.router.bias", {32}},
+                   {"language.blocks.#.experts.gate_up.weight", experts + "gate_up_proj", {32, 2880, 5760}},
+                   {"language.blocks.#.experts.gate_up.bias", experts + "gate_up_proj_bias", {32, 5760}},
+                   {"language.blocks.#.experts.down.weight", experts + "down_proj", {32, 2880, 2880}},
+                   {"language.blocks.#.experts.down.bias", experts + "down_proj_bias", {32, 2880}},
+               });
+    check_list(part(wanted<internvl3_5_gpt_oss_20b_a4b>(format, 201088, true), experts),
+               {
+                   {"language.blocks.#.experts.gate_up.weight", experts + "gate_up_proj_blocks", {32, 5760, 90, 16}},
+                   {"language.blocks.#.experts.gate_up.weight", experts + "gate_up_proj_scales", {32, 5760, 90}},
+                   {"language.blocks.#.experts.gate_up.bias", experts + "gate_up_proj_bias", {32, 5760}},
+                   {"language.blocks.#.experts.down.weight", experts + "down_proj_blocks", {32, 2880, 90, 16}},
+                   {"language.blocks.#.experts.down.weight", experts + "down_proj_scales", {32, 2880, 90}},
+                   {"language.blocks.#.experts.down.bias", experts + "down_proj_bias", {32, 2880}},
+               });
+  }
+}
+
 TEST_CASE("The pieces of a matrix come in the order q, k, v and gate, up") {
   for (const FolderFormat format : {FolderFormat::github, FolderFormat::hf}) {
     std::map<std::string, std::vector<std::string>> pieces;
@@ -227,7 +289,8 @@ TEST_CASE("A weight goes where its name says") {
     for (const detail::WeightSlot& slot : detail::weight_slots(vlm)) {
       const void* to = slot.matrix   ? static_cast<const void*>(slot.matrix)
                        : slot.vector ? static_cast<const void*>(slot.vector)
-                                     : slot.table;
+                       : slot.table  ? static_cast<const void*>(slot.table)
+                                     : slot.mixture;
       first.emplace(slot.canonical, to);
     }
   };
@@ -257,6 +320,18 @@ TEST_CASE("A weight goes where its name says") {
   CHECK(first.at("language.head.weight") == &tower_300m.language.head.placed);
   CHECK(first.at("projector.norm.bias") == &tower_300m.projector.norm_bias.placed);
   CHECK(first.at("projector.fc1.bias") == &tower_300m.projector.fc1_bias.placed);
+
+  static Vlm<internvl3_5_gpt_oss_20b_a4b> gpt_oss;  // out and down, and their biases, are of one size
+  collect(gpt_oss);
+  const auto& its = gpt_oss.language.blocks[0];
+  CHECK(first.at("language.blocks.#.sinks") == &its.sinks.placed);
+  CHECK(first.at("language.blocks.#.out.bias") == &its.out_bias.placed);
+  CHECK(first.at("language.blocks.#.router.weight") == &its.mlp.router.placed);
+  CHECK(first.at("language.blocks.#.router.bias") == &its.mlp.router_bias.placed);
+  CHECK(first.at("language.blocks.#.experts.gate_up.weight") == &its.mlp.gate_up.placed);
+  CHECK(first.at("language.blocks.#.experts.gate_up.bias") == &its.mlp.gate_up_bias.placed);
+  CHECK(first.at("language.blocks.#.experts.down.weight") == &its.mlp.down.placed);
+  CHECK(first.at("language.blocks.#.experts.down.bias") == &its.mlp.down_bias.placed);
 }
 
 TEST_CASE("No two rows of the table share a name, and every row is used") {
@@ -269,7 +344,10 @@ TEST_CASE("No two rows of the table share a name, and every row is used") {
   }
   for (const Published& one : wanted<internvl3_38b>(FolderFormat::hf, 10)) canonical.erase(one.canonical);
   for (const Published& one : wanted<internvl3_5_8b>(FolderFormat::hf, 10)) canonical.erase(one.canonical);
-  CHECK(canonical.empty());
+  for (const Published& one : wanted<internvl3_5_30b_a3b>(FolderFormat::hf, 10)) canonical.erase(one.canonical);
+  for (const Published& one : wanted<internvl3_5_gpt_oss_20b_a4b>(FolderFormat::hf, 10)) canonical.erase(one.canonical);
+  CHECK(canonical ==
+        std::set<std::string_view>{"language.blocks.#.experts.gate_up.mxfp4", "language.blocks.#.experts.down.mxfp4"});
   CHECK(find_tensor_name("language.blocks.#.none") == nullptr);
 }
 

@@ -11,6 +11,7 @@ import argparse
 import importlib
 import json
 import sys
+import tempfile
 import types
 from pathlib import Path
 
@@ -55,6 +56,24 @@ def load_part(module: torch.nn.Module, weights: dict[str, torch.Tensor], prefix:
     return module.eval()
 
 
+def load_decoder(config: dict, weights: dict[str, torch.Tensor]) -> torch.nn.Module:
+    """By way of a folder, since transformers joins the experts of Qwen3-MoE on loading."""
+    prefix = "language_model."
+    part = {name.removeprefix(prefix): tensor for name, tensor in weights.items() if name.startswith(prefix)}
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "config.json").write_text(json.dumps(config).replace('"internlm3"', '"llama"'))
+        safetensors.torch.save_file(part, Path(folder) / "model.safetensors", {"format": "pt"})
+        # transformers has InternLM3's layers as Llama's.
+        name = config["architectures"][0].replace("InternLM3", "Llama")
+        model, report = getattr(transformers, name).from_pretrained(
+            folder, dtype=torch.float32, experts_implementation="eager", output_loading_info=True
+        )
+    for kind, names in report.items():
+        if names:
+            raise SystemExit(f"the decoder reports {kind}: {names}")
+    return model.eval()
+
+
 @torch.no_grad()
 def check(case: Path, published: types.SimpleNamespace) -> None:
     config = json.loads((case / "github" / "config.json").read_text())
@@ -72,9 +91,7 @@ def check(case: Path, published: types.SimpleNamespace) -> None:
         torch.nn.Linear(text_width, text_width),
     )  # fmt: skip
     load_part(projector, weights, "mlp1.")
-    decoder_class = getattr(transformers, config["llm_config"]["architectures"][0])
-    decoder_config = decoder_class.config_class(**config["llm_config"])
-    decoder = load_part(decoder_class(decoder_config), weights, "language_model.")
+    decoder = load_decoder(config["llm_config"], weights)
 
     found = {}
     blocks = tower(pixel_values=golden["pixel_values"], return_dict=True).last_hidden_state
@@ -102,6 +119,7 @@ def main() -> None:
     published = import_published(parser.parse_args().internvl)
     torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     for case in sorted(MODELS.iterdir()):
         check(case, published)
 

@@ -1,12 +1,13 @@
-"""Tiny random checkpoints of every dense architecture, in both published formats, with what the reference computes on them.
+"""Tiny random checkpoints of every architecture, in both published formats, with what the reference computes on them.
 
     python make_models.py             all cases
     python make_models.py qwen3_tiny  some of them
 
-Writes models/<case>/hf, models/<case>/github, and models/<case>/golden*.{safetensors,json}. README.md says what is in them.
+Writes models/<case>/hf, models/<case>/github, models/<case>/mxfp4 (mixtures of gpt-oss alone), and models/<case>/golden*.{safetensors,json}. README.md says what is in them.
 """
 
 import argparse
+import copy
 import dataclasses
 import json
 import math
@@ -30,7 +31,10 @@ GENERATED = 24
 SMALLEST_MARGIN = 0.01  # between the best two logits of a greedy step; float32 sums in another order move them by 1e-5
 KL_PROMPTS = 8
 KL_TEXT = 40
-QWEN3_ROWS = 320  # more rows than tokens, as the published InternVL3.5 checkpoints have
+ROWS = 320  # of Qwen3 and gpt-oss: more rows than tokens, as the published InternVL3.5 checkpoints have
+SMALLEST_ROUTER_MARGIN = 1e-3  # between the last logit that is chosen and the first that is not
+E2M1 = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)  # values of MXFP4's codes 0 ... 7; 8 ... 15 are their negatives
+MXFP4_BLOCK = 32
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
@@ -45,8 +49,26 @@ HF_CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}{{'<|im_start|>assistant\\n' }}{% endif %}"
 )
 
+GPT_OSS_CHAT_TEMPLATE = (
+    HF_CHAT_TEMPLATE.replace("<|im_start|>' + message['role'] + '\\n", "<|start|>' + message['role'] + '<|message|>")
+    .replace("<|im_start|>assistant\\n", "<|start|>assistant")
+    .replace("<|im_end|>\\n", "<|end|>")
+)
 
+
+DYNAMIC_BY_6 = {"factor": 6.0, "rope_type": "dynamic"}  # InternLM3's
 DYNAMIC_BY_2 = {"factor": 2.0, "rope_type": "dynamic", "type": "dynamic"}  # as in the published InternVL3 configs
+
+# The original context ends within every prompt; truncation would move the ramp.
+YARN_BY_4 = {
+    "beta_fast": 32.0, "beta_slow": 1.0, "factor": 4.0, "original_max_position_embeddings": 64, "rope_type": "yarn",
+    "truncate": False,
+}  # fmt: skip
+# Longer than two pages of keys.
+LONG_QUESTION = (
+    "In the first picture there is a house with a red roof, two windows and a door; in the second one, a tree and five "
+    "birds, of which three are flying. Which of the two was drawn at night, and how do you know?"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +92,7 @@ class Vit:
 
 @dataclasses.dataclass(frozen=True)
 class Decoder:
-    kind: str  # "qwen2" or "qwen3"
+    kind: str  # "qwen2", "qwen3", "qwen3_moe", "gpt_oss" or "internlm3"
     width: int
     layers: int
     heads: int
@@ -83,6 +105,13 @@ class Decoder:
     max_positions: int = 4096
     writes_head_dim: bool = True
     writes_rope_parameters: bool = False  # in the HF config: the newer spelling, one object for theta and scaling
+    experts: int = 0  # 0: dense
+    active: int = 0
+    window: int = 0  # gpt-oss: of even layers
+
+    @property
+    def biases(self) -> bool:
+        return self.kind == "gpt_oss"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +137,9 @@ class Case:
 
     @property
     def tokenizer(self) -> dict:
-        return tiny_tokenizer.tokenizer_json(self.decoder.kind, MERGES)
+        kind = self.decoder.kind.removesuffix("_moe")
+        # InternLM3's own kind is SentencePiece, which has golden files of its own.
+        return tiny_tokenizer.tokenizer_json("qwen3" if kind == "internlm3" else kind, MERGES)
 
     @property
     def ordinary_tokens(self) -> int:
@@ -117,7 +148,15 @@ class Case:
     @property
     def vocab_rows(self) -> int:
         tokens = self.ordinary_tokens + len(self.tokenizer["added_tokens"])
-        return QWEN3_ROWS if self.decoder.kind == "qwen3" else tokens
+        return tokens if self.decoder.kind == "qwen2" else ROWS
+
+    @property
+    def stop_token(self) -> str:
+        return "<|return|>" if self.decoder.kind == "gpt_oss" else "<|im_end|>"
+
+    @property
+    def folders(self) -> list[str]:
+        return ["hf", "github"] + (["mxfp4"] if self.decoder.kind == "gpt_oss" else [])
 
 
 CASES = [
@@ -177,6 +216,42 @@ CASES = [
         hf_names="in_memory",
         github_shards=3,
     ),
+    Case(
+        name="qwen3_moe_tiny",
+        seed=8,
+        vit=Vit(width=32, heads=1, layers=1, mlp=48, tile_px=56),
+        decoder=Decoder(
+            "qwen3_moe", width=64, layers=2, heads=4, kv_heads=2, head_dim=32, mlp=32, experts=8, active=3,
+        ),
+        prompts=(Prompt("", (1,), "What is in the picture?"),),
+        hf_dtype=torch.float32,
+    ),
+    Case(
+        name="gpt_oss_tiny",
+        seed=9,
+        vit=Vit(width=32, heads=1, layers=1, mlp=48, tile_px=56),
+        decoder=Decoder(
+            "gpt_oss", width=64, layers=3, heads=4, kv_heads=2, head_dim=32, mlp=32, epsilon=1e-5, rope_theta=10000.0,
+            rope_scaling=YARN_BY_4, max_positions=256, experts=6, active=2, window=16,
+        ),
+        prompts=(
+            Prompt("", (1,), "How many circles are there, and is the star to the left of the blue square or not?"),
+            Prompt("_long", (), LONG_QUESTION),
+        ),
+    ),
+    Case(
+        name="internlm3_tiny",
+        seed=11,
+        vit=Vit(width=32, heads=1, layers=1, mlp=48, tile_px=56),
+        decoder=Decoder(
+            "internlm3", width=64, layers=2, heads=4, kv_heads=1, head_dim=32, mlp=80, epsilon=1e-5,
+            rope_theta=50000000.0, rope_scaling=DYNAMIC_BY_6, max_positions=64,
+        ),
+        prompts=(
+            Prompt("", (1,), "How many circles are there, and is the star to the left of the blue square or not?"),
+            Prompt("_within", (), "Compare them."),
+        ),
+    ),
 ]  # fmt: skip
 
 
@@ -204,6 +279,12 @@ def random_weights(case: Case) -> dict[str, torch.Tensor]:
         normal(f"{name}.weight", (rows, columns), scale / math.sqrt(columns))
         if bias:
             normal(f"{name}.bias", (rows,), 0.3 * scale)
+
+    def mixture(name: str, experts: int, rows: int, columns: int, scale: float) -> None:
+        """[experts, columns, rows], as gpt-oss stores it, with values that MXFP4 has too."""
+        values = rng.standard_normal((experts, rows, columns)) * scale / math.sqrt(columns)
+        put(name, dequantise(*quantise(values)).swapaxes(1, 2))
+        normal(f"{name}_bias", (experts, rows), 0.3 * scale)
 
     vit, decoder, stream = case.vit, case.decoder, case.stream
     rms = vit.kind == "6b"
@@ -237,28 +318,76 @@ def random_weights(case: Case) -> dict[str, torch.Tensor]:
     linear("multi_modal_projector.linear_1", decoder.width, 4 * vit.width, bias=True, scale=1.5)
     linear("multi_modal_projector.linear_2", decoder.width, decoder.width, bias=True, scale=1.5 * stream)
 
-    qwen2 = decoder.kind == "qwen2"
+    gpt_oss = decoder.kind == "gpt_oss"
+    head_norm = decoder.kind in ("qwen3", "qwen3_moe")
+    qkv_bias = decoder.kind in ("qwen2", "gpt_oss")
     query, key = decoder.heads * decoder.head_dim, decoder.kv_heads * decoder.head_dim
     normal("language_model.model.embed_tokens.weight", (case.vocab_rows, decoder.width), stream)
     for n in range(decoder.layers):
         layer = f"language_model.model.layers.{n}"
         gain(f"{layer}.input_layernorm.weight", decoder.width)
-        linear(f"{layer}.self_attn.q_proj", query, decoder.width, bias=qwen2, scale=1.0 if qwen2 else stream)
-        linear(f"{layer}.self_attn.k_proj", key, decoder.width, bias=qwen2, scale=1.0 if qwen2 else stream)
-        linear(f"{layer}.self_attn.v_proj", key, decoder.width, bias=qwen2)
-        if not qwen2:
+        linear(f"{layer}.self_attn.q_proj", query, decoder.width, bias=qkv_bias, scale=stream if head_norm else 1.0)
+        linear(f"{layer}.self_attn.k_proj", key, decoder.width, bias=qkv_bias, scale=stream if head_norm else 1.0)
+        linear(f"{layer}.self_attn.v_proj", key, decoder.width, bias=qkv_bias)
+        if head_norm:
             gain(f"{layer}.self_attn.q_norm.weight", decoder.head_dim)
             gain(f"{layer}.self_attn.k_norm.weight", decoder.head_dim)
-        linear(f"{layer}.self_attn.o_proj", decoder.width, query, bias=False, scale=stream)
+        if gpt_oss:
+            normal(f"{layer}.self_attn.sinks", (decoder.heads,), 1.5)
+        linear(f"{layer}.self_attn.o_proj", decoder.width, query, bias=gpt_oss, scale=stream)
         gain(f"{layer}.post_attention_layernorm.weight", decoder.width)
-        linear(f"{layer}.mlp.gate_proj", decoder.mlp, decoder.width, bias=False, scale=1.5)
-        linear(f"{layer}.mlp.up_proj", decoder.mlp, decoder.width, bias=False)
-        linear(f"{layer}.mlp.down_proj", decoder.width, decoder.mlp, bias=False, scale=1.5 * stream)
+        if decoder.experts == 0:
+            linear(f"{layer}.mlp.gate_proj", decoder.mlp, decoder.width, bias=False, scale=1.5)
+            linear(f"{layer}.mlp.up_proj", decoder.mlp, decoder.width, bias=False)
+            linear(f"{layer}.mlp.down_proj", decoder.width, decoder.mlp, bias=False, scale=1.5 * stream)
+        elif not gpt_oss:
+            linear(f"{layer}.mlp.gate", decoder.experts, decoder.width, bias=False)
+            for e in range(decoder.experts):
+                expert = f"{layer}.mlp.experts.{e}"
+                linear(f"{expert}.gate_proj", decoder.mlp, decoder.width, bias=False, scale=1.5)
+                linear(f"{expert}.up_proj", decoder.mlp, decoder.width, bias=False)
+                linear(f"{expert}.down_proj", decoder.width, decoder.mlp, bias=False, scale=1.5 * stream)
+        else:
+            linear(f"{layer}.mlp.router", decoder.experts, decoder.width, bias=True)
+            # Large enough that some gates and ups meet the limit of 7.
+            mixture(f"{layer}.mlp.experts.gate_up_proj", decoder.experts, 2 * decoder.mlp, decoder.width, 2.5)
+            mixture(f"{layer}.mlp.experts.down_proj", decoder.experts, decoder.width, decoder.mlp, 0.5 * stream)
     gain("language_model.model.norm.weight", decoder.width)
     linear("language_model.lm_head", case.vocab_rows, decoder.width, bias=False, scale=2.0)
     # Added tokens and rows without a token stay improbable, so that greedy decoding meets no stop and no padding row.
     weights["language_model.lm_head.weight"][case.ordinary_tokens :] *= 0.25
     return weights
+
+
+def quantise(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """MXFP4 of [..., columns]: codes of the same shape, and an exponent of two (biased by 127) for each block of columns."""
+    blocks = values.reshape(*values.shape[:-1], -1, MXFP4_BLOCK)
+    exponents = np.floor(np.log2(np.abs(blocks).max(-1))) - 2  # the largest code is 6 = 1.5 * 2^2
+    scaled = blocks / np.exp2(exponents)[..., None]
+    codes = np.abs(np.abs(scaled)[..., None] - np.array(E2M1)).argmin(-1) + 8 * (scaled < 0)
+    return codes.reshape(values.shape).astype(np.uint8), (exponents + 127).astype(np.uint8)
+
+
+def dequantise(codes: np.ndarray, exponents: np.ndarray) -> np.ndarray:
+    values = np.array([*E2M1, *(-value for value in E2M1)])[codes]
+    return values * np.repeat(np.exp2(exponents.astype(np.float64) - 127), MXFP4_BLOCK, axis=-1)
+
+
+def mxfp4_weights(published: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The same values with gpt-oss's experts as *_blocks, two codes a byte (the first in the low half), and *_scales."""
+    stored = {}
+    for name, tensor in published.items():
+        if not name.endswith((".experts.gate_up_proj", ".experts.down_proj")):
+            stored[name] = tensor.to(torch.bfloat16)
+            continue
+        values = tensor.numpy().astype(np.float64).swapaxes(1, 2)
+        codes, exponents = quantise(values)
+        if not (dequantise(codes, exponents) == values).all():
+            raise SystemExit(f"{name}: MXFP4 has not all of its values")
+        pairs = codes.reshape(*codes.shape[:-1], -1, MXFP4_BLOCK // 2, 2)
+        stored[f"{name}_blocks"] = torch.from_numpy(pairs[..., 0] | pairs[..., 1] << 4)
+        stored[f"{name}_scales"] = torch.from_numpy(exponents)
+    return stored
 
 
 def in_memory_name(published: str) -> str:
@@ -304,8 +433,8 @@ def save_safetensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dic
     path.chmod(0o644)
 
 
-def save_weights(folder: Path, weights: dict[str, torch.Tensor], dtype: torch.dtype, shards: int) -> None:
-    tensors = {name: tensor.to(dtype) for name, tensor in weights.items()}
+def save_weights(folder: Path, weights: dict[str, torch.Tensor], dtype: torch.dtype | None, shards: int) -> None:
+    tensors = {name: tensor.to(dtype) if dtype else tensor for name, tensor in weights.items()}
     if shards == 1:
         save_safetensors(folder / "model.safetensors", tensors, {"format": "pt"})
         return
@@ -326,14 +455,23 @@ def save_weights(folder: Path, weights: dict[str, torch.Tensor], dtype: torch.dt
 # --- configs ---------------------------------------------------------------------------------------------------------
 
 
+ARCHITECTURES = {
+    "qwen2": "Qwen2ForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
+    "qwen3_moe": "Qwen3MoeForCausalLM",
+    "gpt_oss": "GptOssForCausalLM",
+    "internlm3": "InternLM3ForCausalLM",
+}
+
+
 def decoder_config(case: Case) -> dict:
     decoder = case.decoder
-    qwen2 = decoder.kind == "qwen2"
+    qwen2, gpt_oss = decoder.kind == "qwen2", decoder.kind == "gpt_oss"
     config = {
-        "architectures": ["Qwen2ForCausalLM" if qwen2 else "Qwen3ForCausalLM"],
+        "architectures": [ARCHITECTURES[decoder.kind]],
         "attention_dropout": 0.0,
         "bos_token_id": tiny_tokenizer.token_id(case.tokenizer, "<|endoftext|>"),
-        "eos_token_id": tiny_tokenizer.token_id(case.tokenizer, "<|endoftext|>" if qwen2 else "<|im_end|>"),
+        "eos_token_id": tiny_tokenizer.token_id(case.tokenizer, "<|endoftext|>" if qwen2 else case.stop_token),
         "head_dim": decoder.head_dim,
         "hidden_act": "silu",
         "hidden_size": decoder.width,
@@ -356,7 +494,31 @@ def decoder_config(case: Case) -> dict:
         "vocab_size": case.vocab_rows,
     }
     if not qwen2:
-        config["attention_bias"] = False
+        config["attention_bias"] = gpt_oss
+    if decoder.kind == "internlm3":
+        del config["max_window_layers"], config["use_sliding_window"], config["attention_bias"]
+        config |= {"bias": False, "qkv_bias": False}
+    if decoder.kind == "qwen3_moe":
+        config |= {
+            "decoder_sparse_step": 1,
+            "intermediate_size": 3 * decoder.mlp,  # of dense layers, which there are none of
+            "mlp_only_layers": [],
+            "moe_intermediate_size": decoder.mlp,
+            "norm_topk_prob": True,
+            "num_experts": decoder.experts,
+            "num_experts_per_tok": decoder.active,
+        }
+    if gpt_oss:
+        del config["max_window_layers"], config["use_sliding_window"]
+        config |= {
+            "experts_per_token": decoder.active,
+            "initial_context_length": decoder.rope_scaling["original_max_position_embeddings"],
+            "layer_types": [("sliding_attention", "full_attention")[n % 2] for n in range(decoder.layers)],
+            "num_experts_per_tok": decoder.active,
+            "num_local_experts": decoder.experts,
+            "sliding_window": decoder.window,
+            "swiglu_limit": 7.0,
+        }
     if not decoder.writes_head_dim:
         del config["head_dim"]
     return config
@@ -368,7 +530,7 @@ def hf_config(case: Case) -> dict:
     if case.decoder.writes_rope_parameters:
         del text_config["rope_scaling"], text_config["rope_theta"]
         text_config["rope_parameters"] = {"rope_theta": case.decoder.rope_theta, "rope_type": "default"}
-    im_end = tiny_tokenizer.token_id(case.tokenizer, "<|im_end|>")
+    stop = tiny_tokenizer.token_id(case.tokenizer, case.stop_token)
     return {
         "architectures": ["InternVLForConditionalGeneration"],
         "downsample_ratio": 0.5,
@@ -376,7 +538,7 @@ def hf_config(case: Case) -> dict:
         "image_token_id": tiny_tokenizer.token_id(case.tokenizer, "<IMG_CONTEXT>"),
         "model_type": "internvl",
         "projector_hidden_act": "gelu",
-        "text_config": {**text_config, "eos_token_id": im_end},
+        "text_config": {**text_config, "eos_token_id": stop},
         "tie_word_embeddings": False,
         "torch_dtype": "bfloat16",
         "vision_config": {
@@ -432,7 +594,7 @@ def github_config(case: Case) -> dict:
         "ps_version": "v2",
         "select_layer": -1,
         "system_message": None,
-        "template": "internvl2_5",
+        "template": "internvl3_5_gpt_oss" if case.decoder.kind == "gpt_oss" else "internvl2_5",
         "tie_word_embeddings": False,
         "torch_dtype": "bfloat16",
         "use_backbone_lora": 0,
@@ -495,7 +657,7 @@ def write_checkpoints(case: Case) -> None:
     weights = random_weights(case)
     generation = {
         "bos_token_id": tiny_tokenizer.token_id(case.tokenizer, "<|endoftext|>"),
-        "eos_token_id": tiny_tokenizer.token_id(case.tokenizer, "<|im_end|>"),
+        "eos_token_id": tiny_tokenizer.token_id(case.tokenizer, case.stop_token),
         "pad_token_id": tiny_tokenizer.token_id(case.tokenizer, "<|endoftext|>"),
     }
 
@@ -510,7 +672,24 @@ def write_checkpoints(case: Case) -> None:
     write_pretty(hf / "preprocessor_config.json", preprocessor_config(case))
     tiny_tokenizer.write_tokenizer_json(hf, case.tokenizer)
     tiny_tokenizer.write_json(hf / "tokenizer_config.json", tiny_tokenizer.tokenizer_config(case.tokenizer))
-    (hf / "chat_template.jinja").write_text(HF_CHAT_TEMPLATE)
+    template = GPT_OSS_CHAT_TEMPLATE if case.decoder.kind == "gpt_oss" else HF_CHAT_TEMPLATE
+    (hf / "chat_template.jinja").write_text(template)
+
+    if "mxfp4" in case.folders:  # as the published gpt-oss
+        mxfp4 = folder / "mxfp4"
+        shutil.copytree(hf, mxfp4, ignore=shutil.ignore_patterns("*.safetensors*"))
+        save_weights(mxfp4, mxfp4_weights(weights), None, 1)
+        config = hf_config(case)
+        config["text_config"]["quantization_config"] = {
+            "modules_to_not_convert": [
+                "model.layers.*.self_attn",
+                "model.layers.*.mlp.router",
+                "model.embed_tokens",
+                "lm_head",
+            ],
+            "quant_method": "mxfp4",
+        }
+        write_pretty(mxfp4 / "config.json", config)
 
     github = folder / "github"
     github.mkdir()
@@ -532,6 +711,8 @@ def prompt_text(case: Case, prompt: Prompt) -> str:
     images = "".join(
         "<img>" + "<IMG_CONTEXT>" * (tiles * case.vit.tokens_per_tile) + "</img>\n" for tiles in prompt.tiles
     )
+    if case.decoder.kind == "gpt_oss":
+        return f"<|start|>user<|message|>{images}{prompt.question}<|end|><|start|>assistant"
     return f"<|im_start|>user\n{images}{prompt.question}<|im_end|>\n<|im_start|>assistant\n"
 
 
@@ -564,8 +745,15 @@ def load_reference(case: Case, dtype: torch.dtype, attention: str = "sdpa"):
 
     from_pretrained(dtype=...) keeps the rope frequencies in float32; model.to(bfloat16) would round them.
     """
+    attentions = dict.fromkeys(("", "vision_config", "text_config"), attention)
+    if case.decoder.kind == "gpt_oss":
+        attentions["text_config"] = "eager"  # sdpa has no sinks
     model, report = transformers.InternVLForConditionalGeneration.from_pretrained(
-        MODELS / case.name / "hf", dtype=dtype, attn_implementation=attention, output_loading_info=True
+        MODELS / case.name / "hf",
+        dtype=dtype,
+        attn_implementation=attentions,
+        experts_implementation="eager",  # the grouped product, its default, has no float64
+        output_loading_info=True,
     )
     for kind, names in report.items():
         if names:
@@ -583,6 +771,24 @@ def inputs_of(ids: torch.Tensor, pixels: torch.Tensor | None) -> dict:
 @torch.no_grad()
 def run_logits(case: Case, ids, pixels, dtype: torch.dtype, attention: str = "sdpa") -> torch.Tensor:
     return load_reference(case, dtype, attention)(**inputs_of(ids, pixels)).logits[0]
+
+
+def router_logits_of(model) -> list[torch.Tensor]:
+    """A list that every later call of a router appends its logits to, [rows, experts]."""
+    found: list[torch.Tensor] = []
+    for module in model.modules():
+        if type(module).__name__.endswith("TopKRouter"):
+            module.register_forward_hook(lambda _module, _inputs, output: found.append(output[0]))
+    return found
+
+
+def require_clear_routes(case: Case, logits: list[torch.Tensor]) -> float:
+    """The smallest margin; exits where float32 sums in another order might route a row elsewhere."""
+    best = [rows.topk(case.decoder.active + 1).values for rows in logits]
+    margin = min(float((rows[:, -2] - rows[:, -1]).min()) for rows in best)
+    if margin < SMALLEST_ROUTER_MARGIN:
+        raise SystemExit(f"{case.name}: a route is too close, {margin}; draw anew")
+    return margin
 
 
 @torch.no_grad()
@@ -612,7 +818,14 @@ def run_with_intermediates(case: Case, ids, pixels) -> dict[str, torch.Tensor]:
     for n, layer in enumerate(language.layers):
         layer.register_forward_hook(lambda m, i, output, n=n: found.update({f"decoder.layer.{n}": output[0]}))
     language.norm.register_forward_hook(lambda m, i, output: found.update({"decoder.norm": output[0]}))
+    routers = router_logits_of(model)
     found["logits"] = model(**inputs_of(ids, pixels)).logits[0]
+    if routers:
+        require_clear_routes(case, routers)
+        for layer, logits in enumerate(routers):
+            chosen = logits.topk(case.decoder.active).indices
+            if len(chosen.unique()) < case.decoder.experts:
+                raise SystemExit(f"{case.name}: layer {layer} uses only the experts {chosen.unique().tolist()}")
     found["decoder.inv_freq"] = language.rotary_emb.inv_freq
     return found
 
@@ -622,6 +835,7 @@ def run_greedy(case: Case, ids, pixels) -> tuple[torch.Tensor, torch.Tensor]:
     """The reference's own generate(), with its cache, no stop token: ids [GENERATED] and their logits [GENERATED, V]."""
     model = load_reference(case, torch.float32)
     model.generation_config.eos_token_id = None  # generate() would fill a None below from here
+    routers = router_logits_of(model)
     result = model.generate(
         **inputs_of(ids, pixels),
         generation_config=transformers.GenerationConfig(
@@ -633,6 +847,8 @@ def run_greedy(case: Case, ids, pixels) -> tuple[torch.Tensor, torch.Tensor]:
             return_dict_in_generate=True,
         ),
     )
+    if routers:
+        require_clear_routes(case, routers)
     generated = result.sequences[0, len(ids) :]
     if len(generated) != GENERATED or generated.max() >= case.ordinary_tokens:
         raise SystemExit(f"{case.name}: the reference stopped or generated an added token: {generated.tolist()}")
@@ -652,6 +868,33 @@ def top_margin(logits: torch.Tensor) -> float:
 
 def epsilon_attribute(module: torch.nn.Module) -> str | None:
     return next((name for name in ("eps", "variance_epsilon") if hasattr(module, name)), None)
+
+
+def smallest_change_by_a_number(model, change, require) -> float:
+    """Changes each of the numbers that only gpt-oss has, one at a time."""
+    language = model.model.language_model
+    experts = [layer.mlp.experts for layer in language.layers]
+    rotary, config = language.rotary_emb, language.config
+    truncated = copy.deepcopy(config)
+    truncated.rope_parameters["truncate"] = True
+    changes = {}
+
+    def try_values(name: str, objects: list, attribute: str, value) -> None:
+        originals = [getattr(one, attribute) for one in objects]
+        for one in objects:
+            setattr(one, attribute, value)
+        changes[name] = change()
+        for one, original in zip(objects, originals):
+            setattr(one, attribute, original)
+        require(changes[name] > 1e-3, name, changes[name])
+
+    try_values("the limit of the gates", experts, "limit", 1000.0)
+    try_values("alpha", experts, "alpha", 1.6)
+    try_values("the window", [config], "sliding_window", config.sliding_window + 1)
+    try_values("the attention factor", [rotary], "attention_scaling", 1.0)
+    inv_freq = transformers.modeling_rope_utils.ROPE_INIT_FUNCTIONS["yarn"](truncated)[0]
+    try_values("truncation", [rotary], "inv_freq", inv_freq)
+    return min(changes.values())
 
 
 @torch.no_grad()
@@ -683,6 +926,8 @@ def check_that_everything_shows(case: Case, ids, pixels, logits) -> dict[str, fl
             require(value > 1e-3, name, value)
             changes[name] = value
     report = {"smallest_change_by_a_tensor": min(changes.values())}
+    if case.decoder.kind == "gpt_oss":
+        report["smallest_change_by_a_number"] = smallest_change_by_a_number(model, change, require)
 
     if case.stream < 1:
         epsilons = {}
@@ -714,7 +959,10 @@ def bfloat16_statistics(case: Case, ids, pixels) -> tuple[dict[str, torch.Tensor
         for attention, rows in by_attention.items():
             rows.append(kl(logits, run_logits(case, all_ids[-1], seen, torch.bfloat16, attention)))
     tensors = {"kl_input_ids": torch.stack(all_ids), "kl_bfloat16": torch.stack(by_attention["sdpa"]).to(torch.float32)}
-    return tensors, {f"kl_bfloat16_mean_{name}": float(torch.stack(rows).mean()) for name, rows in by_attention.items()}
+    report = {f"kl_bfloat16_mean_{name}": float(torch.stack(rows).mean()) for name, rows in by_attention.items()}
+    if case.decoder.experts > 0:  # single rows whose routes flip make the mean
+        report |= {f"kl_bfloat16_median_{name}": float(torch.stack(rows).median()) for name, rows in by_attention.items()}
+    return tensors, report
 
 
 def write_golden(case: Case, prompt: Prompt) -> None:

@@ -1,4 +1,4 @@
-"""Small byte-level BPE tokenizers with the real layout of the Qwen2.5 (InternVL3) and Qwen3 (InternVL3.5) ones.
+"""Small byte-level BPE tokenizers with the real layout of the Qwen2.5 (InternVL3), Qwen3 (InternVL3.5) and gpt-oss ones.
 
 Same alphabet order, pre-split expression, normaliser, special tokens and file layout as the published files; only the
 merges are few and learnt here, from CORPUS, by the trainer below (ties broken by token text, so that every run agrees).
@@ -13,6 +13,18 @@ import regex
 PRE_SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+# o200k_harmony's.
+PRE_SPLIT_GPT_OSS = "|".join(
+    [
+        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+        r"\p{N}{1,3}",
+        r" ?[^\s\p{L}\p{N}]+[\r\n/]*",
+        r"\s*[\r\n]+",
+        r"\s+(?!\S)",
+        r"\s+",
+    ]
+)
 
 SPECIAL = [
     "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>", "<|object_ref_end|>", "<|box_start|>",
@@ -24,6 +36,10 @@ NOT_SPECIAL = [
     "<|file_sep|>",
 ]  # fmt: skip
 QWEN3_ONLY = ["<tool_response>", "</tool_response>", "<think>", "</think>"]
+HARMONY = [
+    "<|startoftext|>", "<|endoftext|>", "<|return|>", "<|constrain|>", "<|channel|>", "<|start|>", "<|end|>", "<|message|>",
+    "<|call|>", "<|endofprompt|>",
+]  # fmt: skip
 VISUAL = ["<img>", "</img>", "<IMG_CONTEXT>", "<quad>", "</quad>", "<ref>", "</ref>", "<box>", "</box>"]
 
 CORPUS = """
@@ -47,10 +63,10 @@ def byte_alphabet() -> dict[int, str]:
     return {**{byte: chr(byte) for byte in shown}, **{byte: chr(0x100 + n) for n, byte in enumerate(hidden)}}
 
 
-def learn_merges(corpus: str, count: int) -> list[tuple[str, str]]:
+def learn_merges(corpus: str, count: int, pre_split: str = PRE_SPLIT) -> list[tuple[str, str]]:
     letters = byte_alphabet()
     words = collections.Counter(
-        tuple(letters[byte] for byte in word.encode()) for word in regex.findall(PRE_SPLIT, corpus)
+        tuple(letters[byte] for byte in word.encode()) for word in regex.findall(pre_split, corpus)
     )
     merges = []
     while len(merges) < count:
@@ -77,14 +93,18 @@ def apply_merge(word: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]
 
 
 def tokenizer_json(family: str, merge_count: int, corpus: str = CORPUS) -> dict:
-    """The content of a tokenizer.json; family is 'qwen2' or 'qwen3'."""
-    merges = learn_merges(corpus, merge_count)
+    """The content of a tokenizer.json; family is 'qwen2', 'qwen3' or 'gpt_oss'."""
+    gpt_oss = family == "gpt_oss"
+    pre_split = PRE_SPLIT_GPT_OSS if gpt_oss else PRE_SPLIT
+    merges = learn_merges(corpus, merge_count, pre_split)
     vocab = {letter: n for n, letter in enumerate(byte_alphabet().values())}
     for left, right in merges:
         vocab[left + right] = len(vocab)
-    special = [(token, True) for token in SPECIAL] + [(token, False) for token in NOT_SPECIAL]
-    if family == "qwen3":
-        special += [(token, False) for token in QWEN3_ONLY]
+    if gpt_oss:
+        special = [(token, True) for token in HARMONY]
+    else:
+        special = [(token, True) for token in SPECIAL] + [(token, False) for token in NOT_SPECIAL]
+        special += [(token, False) for token in QWEN3_ONLY if family == "qwen3"]
     special += [(token, True) for token in VISUAL]
     added = [
         {
@@ -103,11 +123,11 @@ def tokenizer_json(family: str, merge_count: int, corpus: str = CORPUS) -> dict:
         "truncation": None,
         "padding": None,
         "added_tokens": added,
-        "normalizer": {"type": "NFC"},
+        "normalizer": None if gpt_oss else {"type": "NFC"},
         "pre_tokenizer": {
             "type": "Sequence",
             "pretokenizers": [
-                {"type": "Split", "pattern": {"Regex": PRE_SPLIT}, "behavior": "Isolated", "invert": False},
+                {"type": "Split", "pattern": {"Regex": pre_split}, "behavior": "Isolated", "invert": False},
                 {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False},
             ],
         },
@@ -126,7 +146,7 @@ def tokenizer_json(family: str, merge_count: int, corpus: str = CORPUS) -> dict:
             "end_of_word_suffix": "",
             "fuse_unk": False,
             "byte_fallback": False,
-            "ignore_merges": False,
+            "ignore_merges": gpt_oss,
             "vocab": vocab,
             "merges": [list(pair) for pair in merges],
         },
@@ -154,6 +174,7 @@ def tokenizer_config(content: dict) -> dict:
     def entry(token: dict) -> dict:
         return {key: value for key, value in token.items() if key != "id"}
 
+    gpt_oss = any(token["content"] == "<|return|>" for token in content["added_tokens"])
     return {
         "add_bos_token": False,
         "add_prefix_space": False,
@@ -161,11 +182,11 @@ def tokenizer_config(content: dict) -> dict:
         "additional_special_tokens": VISUAL,
         "bos_token": None,
         "clean_up_tokenization_spaces": False,
-        "eos_token": "<|im_end|>",
+        "eos_token": "<|return|>" if gpt_oss else "<|im_end|>",
         "errors": "replace",
         "pad_token": "<|endoftext|>",
         "split_special_tokens": False,
-        "tokenizer_class": "Qwen2Tokenizer",
+        "tokenizer_class": "PreTrainedTokenizerFast" if gpt_oss else "Qwen2Tokenizer",
         "unk_token": None,
     }
 

@@ -6,6 +6,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -17,6 +18,7 @@
 
 #include "../support/run_model.hpp"
 #include "ivl/config/checkpoints.hpp"
+#include "ivl/cpu/cpu.hpp"
 
 namespace {
 
@@ -114,6 +116,35 @@ Reference multiply(const Matrix& w, const Reference& x) {
   return y;
 }
 
+/// A matrix of random MXFP4: two codes a byte, the first in the low half; a power of two for each 32 of them.
+struct PackedMatrix {
+  int out, in;
+  std::vector<std::byte> blocks, scales;
+
+  PackedMatrix(int out, int in, int place)
+      : out(out), in(in), blocks(std::size_t(out) * std::size_t(in) / 2), scales(blocks.size() / 16) {
+    for (std::size_t i = 0; i < blocks.size(); i += 8) {
+      const std::uint64_t bits = hash_of((std::uint64_t(place) << 40) + i + 0x9e3779b97f4a7c15u);
+      std::memcpy(&blocks[i], &bits, 8);
+    }
+    for (std::size_t i = 0; i < scales.size(); ++i) scales[i] = std::byte(119 + (i * 2654435761u >> 16) % 3);
+  }
+  double weight(std::int64_t row, int k) const {
+    constexpr double magnitudes[] = {0, 0.5, 1, 1.5, 2, 3, 4, 6};
+    const std::size_t at = std::size_t(row * in + k);
+    const int code = int(blocks[at / 2]) >> (k % 2 == 0 ? 0 : 4) & 15;
+    return (code < 8 ? 1 : -1) * magnitudes[code % 8] * std::exp2(int(scales[at / 32]) - 127);
+  }
+};
+
+Reference multiply(const PackedMatrix& w, const Reference& x) {
+  Reference y(std::size_t(w.out));
+  context().pool.run(w.out, [&](std::int64_t row) {
+    for (int k = 0; k < w.in; ++k) y[std::size_t(row)].rows += w.weight(row, k) * x[std::size_t(k)].rows;
+  });
+  return y;
+}
+
 void add_vector(Reference& x, const std::vector<float>& v) {
   for (std::size_t i = 0; i < x.size(); ++i) x[i].rows += double(v[i]);
 }
@@ -137,17 +168,19 @@ struct Place {
   int sequence, position;
 };
 
-/// q [heads d], k and v [kv_heads d].
+/// q [heads d], k and v [kv_heads d]. `window`: keys that a row sees, 0 for all; `sinks`: a score of each head, or
+/// none.
 Reference attend(const Reference& q, const Reference& k, const Reference& v, int heads, int kv_heads, int d,
-                 std::span<const Place> places, bool causal) {
+                 std::span<const Place> places, bool causal, int window = 0, std::span<const float> sinks = {}) {
   Reference y(q.size());
   for (int head = 0; head < heads; ++head) {
     const std::size_t query = std::size_t(head) * std::size_t(d),
                       key = std::size_t(head / (heads / kv_heads)) * std::size_t(d);
     for (std::size_t r = 0; r < places.size(); ++r) {
-      double weight[8] = {}, total = 0;
+      double weight[8] = {}, total = sinks.empty() ? 0 : std::exp(double(sinks[std::size_t(head)]));
       for (std::size_t s = 0; s < places.size(); ++s) {
         if (places[s].sequence != places[r].sequence || (causal && places[s].position > places[r].position)) continue;
+        if (window > 0 && places[s].position <= places[r].position - window) continue;
         double score = 0;
         for (int i = 0; i < d; ++i) score += q[query + std::size_t(i)].rows[r] * k[key + std::size_t(i)].rows[s];
         total += weight[s] = std::exp(score / std::sqrt(double(d)));
@@ -239,20 +272,206 @@ constexpr float eps = 1e-6f;
 constexpr Place decoder_places[] = {{0, 0}, {0, 1}, {0, 2}, {0, 3}, {0, 4}, {1, 0}, {1, 1}};
 constexpr int decoder_rows = 7;
 
+/// The feed-forward of a dense layer.
+template <DecoderConfig C>
+struct RandomDense {
+  Matrix gate{C.mlp_hidden, C.hidden, 5}, up{C.mlp_hidden, C.hidden, 6}, down{C.hidden, C.mlp_hidden, 7};
+
+  void place_into(typename DecoderBlock<C>::Mlp& mlp) const {
+    mlp.gate_up.placed = place({&gate, &up}, Fusion::interleaved);
+    mlp.down.placed = place({&down});
+  }
+  Reference operator()(const Reference& h) const {
+    Reference m = multiply(gate, h);
+    const Reference u = multiply(up, h);
+    for (std::size_t i = 0; i < m.size(); ++i) {
+      for (int r = 0; r < decoder_rows; ++r) m[i].rows[r] *= u[i].rows[r] / (1 + std::exp(-m[i].rows[r]));
+    }
+    return multiply(down, m);
+  }
+};
+
+/// The feed-forward of a layer with a mixture. Its router has pairs of experts with opposite rows, as many as a row's
+/// active ones, and zeros for all others: each row goes to one of each pair. Memory of the others is never touched.
+template <DecoderConfig C>
+struct RandomMixture {
+  static constexpr MoeConfig moe = C.moe;
+  static constexpr int d = C.hidden, mlp = moe.mlp_hidden, pairs = moe.active;
+  static constexpr double margin = 0.2;  ///< no logit is nearer to 0, before biases of a quarter of this at most
+
+  ExpertLayout layout;
+  std::vector<bf16> router = std::vector<bf16>(std::size_t(moe.experts) * d);
+  std::vector<float> router_bias = random_vector(moe.experts, 0, margin / 4, 20);
+  // So large that some gates and ups meet the limit of GPT-OSS.
+  std::vector<float> gate_up_bias = random_vector(moe.experts * 2 * mlp, 0, 9, 21),
+                     down_bias = random_vector(moe.experts * d, 0, 1, 22);
+
+  explicit RandomMixture(ExpertLayout layout) : layout(layout) {}
+
+  static int expert(int pair, int side) { return (2 * pair + side + 1) * (moe.experts / (2 * pairs)) - 1; }
+  Matrix gate(int e) const { return {mlp, d, 10 + 3 * e}; }
+  Matrix up(int e) const { return {mlp, d, 11 + 3 * e}; }
+  Matrix gate_up(int e) const { return {2 * mlp, d, 10 + 3 * e}; }  ///< rows 2j and 2j + 1 of GPT-OSS
+  Matrix down(int e) const { return {d, mlp, 12 + 3 * e}; }
+  PackedMatrix packed_gate_up(int e) const { return {2 * mlp, d, 2 * e}; }
+  PackedMatrix packed_down(int e) const { return {d, mlp, 2 * e + 1}; }
+
+  /// Looks for rows of the router under which no row of h is near a tie, and gives the weights [pair][side][row].
+  std::vector<std::array<std::array<double, 8>, 2>> make_router(const Reference& h) {
+    std::vector<std::array<std::array<double, 8>, 2>> weights(pairs);
+    double total[8] = {};
+    int place = 1000;
+    for (int pair = 0; pair < pairs;) {
+      const Matrix candidate{1, d, place++};
+      const std::span<const bf16> row = candidate.weights();
+      double logits[8] = {};
+      for (int k = 0; k < d; ++k) {
+        for (int r = 0; r < decoder_rows; ++r)
+          logits[r] += double(to_float(row[std::size_t(k)])) * h[std::size_t(k)].rows[r];
+      }
+      if (std::any_of(logits, logits + decoder_rows, [](double logit) { return !(std::abs(logit) > margin); }))
+        continue;
+      for (int side = 0; side < 2; ++side) {
+        const int e = expert(pair, side);
+        const double sign = side == 0 ? 1 : -1, bias = moe.bias ? double(router_bias[std::size_t(e)]) : 0;
+        for (int k = 0; k < d; ++k)
+          router[std::size_t(e) * d + std::size_t(k)] = round_to<bf16>(float(sign) * to_float(row[std::size_t(k)]));
+        for (int r = 0; r < decoder_rows; ++r) {
+          if (sign * logits[r] > 0)
+            total[r] += weights[std::size_t(pair)][std::size_t(side)][std::size_t(r)] =
+                std::exp(sign * logits[r] + bias);
+        }
+      }
+      ++pair;
+    }
+    for (auto& pair : weights) {
+      for (auto& side : pair) {
+        for (int r = 0; r < decoder_rows; ++r) side[std::size_t(r)] /= total[r];
+      }
+    }
+    return weights;
+  }
+
+  double activate(double gate, double up) const {
+    if (moe.activation == ExpertActivation::swi_glu) return gate / (1 + std::exp(-gate)) * up;
+    gate = std::min(gate, 7.0);
+    return gate / (1 + std::exp(-1.702 * gate)) * (std::clamp(up, -7.0, 7.0) + 1);
+  }
+
+  Reference operator()(const Reference& h) {
+    const auto weights = make_router(h);
+    Reference y(std::size_t{d});
+    for (int pair = 0; pair < pairs; ++pair) {
+      for (int side = 0; side < 2; ++side) {
+        const int e = expert(pair, side);
+        Reference gates(std::size_t{mlp}), ups(std::size_t{mlp});
+        if (layout == ExpertLayout::separate) {
+          gates = multiply(gate(e), h);
+          ups = multiply(up(e), h);
+        } else {
+          Reference both = layout == ExpertLayout::mxfp4 ? multiply(packed_gate_up(e), h) : multiply(gate_up(e), h);
+          for (int i = 0; i < 2 * mlp; ++i) {
+            both[std::size_t(i)].rows += double(gate_up_bias[std::size_t(e) * 2 * mlp + std::size_t(i)]);
+            (i % 2 == 0 ? gates : ups)[std::size_t(i / 2)] = both[std::size_t(i)];
+          }
+        }
+        for (int i = 0; i < mlp; ++i) {
+          for (int r = 0; r < decoder_rows; ++r)
+            gates[std::size_t(i)].rows[r] = activate(gates[std::size_t(i)].rows[r], ups[std::size_t(i)].rows[r]);
+        }
+        const Reference outputs =
+            layout == ExpertLayout::mxfp4 ? multiply(packed_down(e), gates) : multiply(down(e), gates);
+        for (int i = 0; i < d; ++i) {
+          const double bias = moe.bias ? double(down_bias[std::size_t(e) * d + std::size_t(i)]) : 0;
+          for (int r = 0; r < decoder_rows; ++r) {
+            y[std::size_t(i)].rows[r] += weights[std::size_t(pair)][std::size_t(side)][std::size_t(r)] *
+                                         (outputs[std::size_t(i)].rows[r] + bias);
+          }
+        }
+      }
+    }
+    return y;
+  }
+
+  /// As GPT-OSS stores a matrix in bf16: [in, out].
+  static std::vector<bf16> transposed(const Matrix& w) {
+    std::vector<bf16> columns(std::size_t(w.out) * std::size_t(w.in));
+    const std::span<const bf16> rows = w.weights();
+    for (std::int64_t row = 0; row < w.out; ++row) {
+      for (std::int64_t k = 0; k < w.in; ++k) columns[std::size_t(k * w.out + row)] = rows[std::size_t(row * w.in + k)];
+    }
+    return columns;
+  }
+
+  /// `parts_of(expert, place)` calls place with the tensors of one expert.
+  template <class PartsOf>
+  static PlacedExperts place_chosen(ExpertLayout layout, Fusion fusion, const PartsOf& parts_of) {
+    PlacedExperts all;
+    for (int i = 0; i < 2 * pairs; ++i) {
+      const int e = expert(i / 2, i % 2);
+      parts_of(e, [&](const std::vector<TensorView>& parts) {
+        const PlacedExperts one = place_experts(context(), layout, 1, fusion, parts);
+        if (all.experts == 0) {
+          all = {moe.experts, one.expert_bytes, one.all};
+          all.all.memory = allocate(context(), std::size_t(one.expert_bytes) * moe.experts);
+        }
+        std::memcpy(all.all.memory.data + e * one.expert_bytes, one.all.memory.data, std::size_t(one.expert_bytes));
+      });
+    }
+    return all;
+  }
+  static TensorView view(const Matrix& w) { return {Dtype::bf16, {w.out, w.in}, std::as_bytes(w.weights())}; }
+
+  void place_into(typename DecoderBlock<C>::Mlp& to) const {
+    const TensorView router_view{Dtype::bf16, {moe.experts, d}, std::as_bytes(std::span(router))};
+    to.router.placed = place_matrix(context(), std::span(&router_view, 1), Fusion::stacked);
+    if constexpr (moe.bias) {
+      to.router_bias.placed = place(router_bias);
+      to.gate_up_bias.placed = place(gate_up_bias);
+      to.down_bias.placed = place(down_bias);
+    }
+    const auto parts_of = [this](auto plain, auto packed) {
+      return [this, plain, packed](int e, const auto& place) {
+        if (layout == ExpertLayout::mxfp4) {
+          const PackedMatrix w = (this->*packed)(e);
+          place({{Dtype::u8, {1, w.out, w.in / 32, 16}, w.blocks}, {Dtype::u8, {1, w.out, w.in / 32}, w.scales}});
+        } else {
+          const Matrix w = (this->*plain)(e);
+          const std::vector<bf16> columns = transposed(w);
+          place({{Dtype::bf16, {1, w.in, w.out}, std::as_bytes(std::span(columns))}});
+        }
+      };
+    };
+    if (layout == ExpertLayout::separate) {
+      to.gate_up.placed = place_chosen(layout, Fusion::interleaved, [this](int e, const auto& place) {
+        up(e).weights();  // the longest window first: a growing row moves
+        place({view(gate(e)), view(up(e))});
+      });
+      to.down.placed =
+          place_chosen(layout, Fusion::stacked, [this](int e, const auto& place) { place({view(down(e))}); });
+    } else {
+      to.gate_up.placed =
+          place_chosen(layout, Fusion::interleaved, parts_of(&RandomMixture::gate_up, &RandomMixture::packed_gate_up));
+      to.down.placed =
+          place_chosen(layout, Fusion::stacked, parts_of(&RandomMixture::down, &RandomMixture::packed_down));
+    }
+  }
+};
+
 template <DecoderConfig C>
 struct RandomLayer {
   static constexpr auto shape = DecoderBlock<C>::attention_shape;
-  static constexpr int d = C.hidden, head_dim = C.attention.head_dim, mlp = C.mlp_hidden;
+  static constexpr int d = C.hidden, head_dim = C.attention.head_dim;
   Matrix q{shape.query_width(), d, 1}, k{shape.kv_width(), d, 2}, v{shape.kv_width(), d, 3},
       out{d, shape.query_width(), 4};
-  Matrix gate{mlp, d, 5}, up{mlp, d, 6}, down{d, mlp, 7};
   // Gains that undo the growth of sums over many weights, so that values of all stages are about 1.
   double gain = 1 / (weight_rms * std::sqrt(double(d)));
   std::vector<float> norm1 = random_vector(d, gain, 0.3 * gain, 1), norm2 = random_vector(d, gain, 0.3 * gain, 2);
   std::vector<float> bias_q = random_vector(shape.query_width(), 0, 1, 3),
                      bias_k = random_vector(shape.kv_width(), 0, 1, 4),
-                     bias_v = random_vector(shape.kv_width(), 0, 1, 5);
+                     bias_v = random_vector(shape.kv_width(), 0, 1, 5), bias_out = random_vector(d, 0, 1, 8);
   std::vector<float> norm_q = random_vector(head_dim, 1, 0.3, 6), norm_k = random_vector(head_dim, 1, 0.3, 7);
+  std::vector<float> sinks = random_vector(C.attention.sinks ? C.attention.heads : 0, 1, 2, 9);
 
   DecoderBlock<C> block() const {
     DecoderBlock<C> block;
@@ -268,32 +487,46 @@ struct RandomLayer {
       block.query_gain.placed = place(norm_q);
       block.key_gain.placed = place(norm_k);
     }
+    if constexpr (C.attention.sinks) block.sinks.placed = place(sinks);
     block.out.placed = place({&out});
+    if constexpr (C.attention.out_bias) block.out_bias.placed = place(bias_out);
     block.norm2_gain.placed = place(norm2);
-    block.gate_up.placed = place({&gate, &up}, Fusion::interleaved);
-    block.down.placed = place({&down});
     return block;
   }
 
+  /// Of angle i, and what cosines and sines are multiplied by (transformers' `_compute_yarn_parameters`).
+  static double frequency(const RopeFacts& rope, int i) {
+    const double plain = std::pow(rope.base, -2.0 * i / head_dim);
+    if (rope.kind != RopeKind::yarn) return plain;
+    const auto dimension_of = [&](double turns) {
+      return head_dim * std::log(rope.context / (turns * 2 * std::numbers::pi)) / (2 * std::log(rope.base));
+    };
+    const double low = dimension_of(rope.beta_fast), high = dimension_of(rope.beta_slow);
+    const double slow = std::clamp((i - low) / (high - low), 0.0, 1.0);
+    return plain * (1 - slow + slow / rope.factor);
+  }
+
   /// Norm and rotation of every head.
-  static void rotate(Reference& x, const std::vector<float>& gain, double base) {
+  static void rotate(Reference& x, const std::vector<float>& gain, const RopeFacts& rope) {
     for (std::size_t head = 0; head < x.size(); head += head_dim) {
       const std::span<Column> one = std::span(x).subspan(head, head_dim);
       if (C.attention.head_norm) normalise(one, gain, nullptr, double(eps));
       for (int i = 0; i < head_dim / 2; ++i) {
         for (int r = 0; r < decoder_rows; ++r) {
-          const double angle = decoder_places[r].position * std::pow(base, -2.0 * i / head_dim);
+          const double angle = decoder_places[r].position * frequency(rope, i);
           double &a = reinterpret_cast<double*>(&one[std::size_t(i)])[r],
                  &b = reinterpret_cast<double*>(&one[std::size_t(i + head_dim / 2)])[r];
           const double rotated = a * std::cos(angle) - b * std::sin(angle);
-          b = b * std::cos(angle) + a * std::sin(angle);
-          a = rotated;
+          b = rope.attention_factor * (b * std::cos(angle) + a * std::sin(angle));
+          a = rope.attention_factor * rotated;
         }
       }
     }
   }
 
-  Reference reference(Reference x, double base) const {
+  /// `mlp`: what the feed-forward makes of its input.
+  template <class Mlp>
+  Reference reference(Reference x, const RopeFacts& rope, int window, Mlp& mlp) const {
     Reference h = x;
     normalise(h, norm1, nullptr, double(eps));
     Reference queries = multiply(q, h), keys = multiply(k, h), values = multiply(v, h);
@@ -302,19 +535,15 @@ struct RandomLayer {
       add_vector(keys, bias_k);
       add_vector(values, bias_v);
     }
-    rotate(queries, norm_q, base);
-    rotate(keys, norm_k, base);
-    const Reference update =
-        multiply(out, attend(queries, keys, values, shape.heads, shape.kv_heads, head_dim, decoder_places, true));
+    rotate(queries, norm_q, rope);
+    rotate(keys, norm_k, rope);
+    Reference update = multiply(
+        out, attend(queries, keys, values, shape.heads, shape.kv_heads, head_dim, decoder_places, true, window, sinks));
+    if (C.attention.out_bias) add_vector(update, bias_out);
     for (std::size_t i = 0; i < x.size(); ++i) x[i].rows += update[i].rows;
     h = x;
     normalise(h, norm2, nullptr, double(eps));
-    Reference m = multiply(gate, h);
-    const Reference u = multiply(up, h);
-    for (std::size_t i = 0; i < m.size(); ++i) {
-      for (int r = 0; r < decoder_rows; ++r) m[i].rows[r] *= u[i].rows[r] / (1 + std::exp(-m[i].rows[r]));
-    }
-    const Reference second = multiply(down, m);
+    const Reference second = mlp(h);
     for (std::size_t i = 0; i < x.size(); ++i) x[i].rows += second[i].rows;
     return x;
   }
@@ -322,7 +551,7 @@ struct RandomLayer {
 
 /// Rows 0 ... 2 in one step; then 3 and 4, whose sequence has those three keys, together with 5 and 6.
 template <class Scalar, DecoderConfig C>
-std::vector<Scalar> run_layer(const DecoderBlock<C>& block, const Input& input, const RopeFacts& rope) {
+std::vector<Scalar> run_layer(const DecoderBlock<C>& block, const Input& input, const RopeFacts& rope, int window) {
   cpu::Context& ctx = context();
   constexpr int page_tokens = kv_page_unit;
   const auto page_bytes = kv_page_bytes(ctx, DecoderBlock<C>::attention_shape, kind_of<Scalar>, page_tokens);
@@ -350,7 +579,7 @@ std::vector<Scalar> run_layer(const DecoderBlock<C>& block, const Input& input, 
                     .page_table = page_table,
                     .pages_per_sequence = 1,
                     .longest = 3};
-  block.forward(ctx, first, kv, angles.slice(0, 3), eps, scratch, x.slice(0, 3));
+  block.forward(ctx, first, kv, window, angles.slice(0, 3), eps, scratch, x.slice(0, 3));
   const std::int32_t second_begin[] = {0, 2, 4}, second_length[] = {5, 2}, second_of[] = {0, 0, 1, 1};
   const Batch second{.rows = 4,
                      .sequences = 2,
@@ -361,7 +590,7 @@ std::vector<Scalar> run_layer(const DecoderBlock<C>& block, const Input& input, 
                      .page_table = page_table,
                      .pages_per_sequence = 1,
                      .longest = 5};
-  block.forward(ctx, second, kv, angles.slice(3, 4), eps, scratch, x.slice(3, 4));
+  block.forward(ctx, second, kv, window, angles.slice(3, 4), eps, scratch, x.slice(3, 4));
   return x_data;
 }
 
@@ -373,23 +602,43 @@ bool in_reach(std::int64_t weights) {
   return weights < 130'000'000 || compiled_level == offered_level();
 }
 
+/// `feed_forward`: where its weights come from; they lie `deep` after one another.
+template <DecoderConfig C, class FeedForward>
+void check_layer(FeedForward feed_forward, const RopeFacts& rope, int window, std::initializer_list<int> deep,
+                 int stores) {
+  const RandomLayer<C> layer;
+  const Input input(decoder_rows, C.hidden);
+  const Reference expected = layer.reference(input.exact, rope, window, feed_forward);
+  DecoderBlock<C> block = layer.block();
+  feed_forward.place_into(block.mlp);
+  const double sums = bound_of_sums(deep);
+  auto floats = run_layer<float>(block, input, rope, window);
+  check_rows(Rows<float, C.hidden>(floats.data(), decoder_rows), expected, sums);
+  auto rounded = run_layer<bf16>(block, input, rope, window);
+  check_rows(Rows<bf16, C.hidden>(rounded.data(), decoder_rows), expected, sums + bound_of_stores(stores));
+}
+
+constexpr RopeFacts plain_rope{.base = 1e6, .context = 32768};
+
 template <DecoderConfig C>
 void check_decoder(const char* name) {
   CAPTURE(name);
   if (!in_reach(3LL * C.hidden * C.mlp_hidden)) return;
-  const RandomLayer<C> layer;
-  const Input input(decoder_rows, C.hidden);
-  const RopeFacts rope{.base = 1e6, .context = 32768};
-  const Reference expected = layer.reference(input.exact, rope.base);
-  const DecoderBlock<C> block = layer.block();
-  const double sums = bound_of_sums(
-      {C.hidden, C.hidden, C.attention.head_dim, C.attention.query_width(), C.hidden, C.hidden, C.mlp_hidden});
-
-  auto floats = run_layer<float>(block, input, rope);
-  check_rows(Rows<float, C.hidden>(floats.data(), decoder_rows), expected, sums);
   // Stored: norm, qkv, rotated q and k, probabilities, attended, x, norm, SwiGLU, x.
-  auto rounded = run_layer<bf16>(block, input, rope);
-  check_rows(Rows<bf16, C.hidden>(rounded.data(), decoder_rows), expected, sums + bound_of_stores(9));
+  check_layer<C>(
+      RandomDense<C>(), plain_rope, 0,
+      {C.hidden, C.hidden, C.attention.head_dim, C.attention.query_width(), C.hidden, C.hidden, C.mlp_hidden}, 9);
+}
+
+template <DecoderConfig C>
+void check_mixture(const char* name, ExpertLayout layout, const RopeFacts& rope, int window) {
+  CAPTURE(name);
+  if (!in_reach(6LL * C.moe.active * C.hidden * C.moe.mlp_hidden)) return;
+  // The weights of experts err as the router's logits do, which are sums over a stored norm.
+  check_layer<C>(RandomMixture<C>(layout), rope, window,
+                 {C.hidden, C.hidden, C.attention.head_dim, C.attention.query_width(), C.hidden, C.hidden, C.hidden,
+                  C.moe.mlp_hidden},
+                 10);
 }
 
 TEST_CASE("A decoder layer of every checkpoint is its formula at real widths") {
@@ -405,6 +654,18 @@ TEST_CASE("A decoder layer of every checkpoint is its formula at real widths") {
   SUBCASE("Qwen3 8B") { check_decoder<qwen3_8b>("8B"); }
   SUBCASE("Qwen3 14B") { check_decoder<qwen3_14b>("14B"); }
   SUBCASE("Qwen3 32B") { check_decoder<qwen3_32b>("32B"); }
+  SUBCASE("InternLM3 8B") { check_decoder<internlm3_8b>("8B"); }
+  SUBCASE("Qwen3 30B-A3B") { check_mixture<qwen3_30b_a3b>("30B", ExpertLayout::separate, plain_rope, 0); }
+  SUBCASE("Qwen3 235B-A22B") { check_mixture<qwen3_235b_a22b>("235B", ExpertLayout::separate, plain_rope, 0); }
+  // A window of 3, since five tokens fill no larger one.
+  constexpr RopeFacts yarn{.kind = RopeKind::yarn,
+                           .base = 150000,
+                           .factor = 32,
+                           .context = 4096,
+                           .truncate = false,
+                           .attention_factor = 1.3465735902799727};
+  SUBCASE("GPT-OSS 20B, bf16") { check_mixture<gpt_oss_20b>("20B", ExpertLayout::fused, yarn, 3); }
+  SUBCASE("GPT-OSS 20B, MXFP4") { check_mixture<gpt_oss_20b>("20B", ExpertLayout::mxfp4, yarn, 0); }
 }
 
 // ---- vision blocks --------------------------------------------------------------------------------------------------
@@ -496,7 +757,7 @@ struct RandomBlock {
 template <class Scalar, VitConfig C>
 std::vector<Scalar> run_block(const VitBlock<C>& block, const Input& input) {
   cpu::Context& ctx = context();
-  const WholeSequences whole(1, C.tokens());
+  const WholeSequences whole(ctx, 1, C.tokens());
   constexpr int page_tokens = kv_page_unit;
   const auto page_bytes = kv_page_bytes(ctx, VitBlock<C>::attention_shape, kind_of<Scalar>, page_tokens);
   const Poisoned pages{std::size_t(page_bytes)};

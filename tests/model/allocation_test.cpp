@@ -66,13 +66,13 @@ TEST_CASE("The counter sees vectors, aligned memory and strings that grow") {
 }
 
 /// Prompts of these lengths, decoded together until the first has 5 tokens; then `steps` steps are watched.
-template <class Scalar>
-void check_steps(const Checkpoint<qwen3_tiny>& checkpoint, cpu::Context& ctx, const std::vector<int>& lengths,
-                 int steps, int max_rows = 64) {
+template <class Scalar, VlmConfig C>
+void check_steps(const Checkpoint<C>& checkpoint, cpu::Context& ctx, const std::vector<int>& lengths, int steps,
+                 int max_rows = 64) {
   CAPTURE(lengths.size());
   CAPTURE(lengths[0]);
   CAPTURE(max_rows);
-  Engine<qwen3_tiny, cpu::Context, Scalar> engine(
+  Engine<C, cpu::Context, Scalar> engine(
       ctx, checkpoint.vlm, {.kv_tokens = 4096, .max_sequences = int(lengths.size()), .max_rows = max_rows});
   std::size_t streamed = 0;
   std::vector<std::unique_ptr<Sequence>> sequences;
@@ -96,17 +96,18 @@ void check_steps(const Checkpoint<qwen3_tiny>& checkpoint, cpu::Context& ctx, co
   CHECK(sequences.back()->generated().size() == tokens_before + std::size_t(steps));
 }
 
-template <class Scalar>
-void check_scalar() {
+template <class Scalar, VlmConfig C>
+void check_scalar(std::string_view name, std::string_view format) {
   cpu::Context ctx(2);
-  const auto checkpoint = load<qwen3_tiny>(ctx, tiny_folder("qwen3_tiny", "hf"));
+  const auto checkpoint = load<C>(ctx, tiny_folder(name, format));
   check_steps<Scalar>(checkpoint, ctx, {7}, 150);  // into the third page of keys
   check_steps<Scalar>(checkpoint, ctx, {30, 12, 50}, 150);
 }
 
 TEST_CASE("A step of running answers allocates nothing") {
-  SUBCASE("float") { check_scalar<float>(); }
-  SUBCASE("bf16") { check_scalar<bf16>(); }
+  SUBCASE("float") { check_scalar<float, qwen3_tiny>("qwen3_tiny", "hf"); }
+  SUBCASE("bf16") { check_scalar<bf16, qwen3_tiny>("qwen3_tiny", "hf"); }
+  SUBCASE("bf16, experts and windows") { check_scalar<bf16, gpt_oss_tiny>("gpt_oss_tiny", "mxfp4"); }
 }
 
 TEST_CASE("A step that makes a conversation longer than ever before allocates nothing") {

@@ -20,6 +20,9 @@
 
 // What with_checkpoint prints of an unknown structure, as a user would paste it.
 #include "pasted_checkpoint.inc"
+namespace pasted_mixture {
+#include "pasted_mixture.inc"
+}
 
 namespace {
 
@@ -27,9 +30,21 @@ using namespace ivl;
 using namespace ivl_test;
 namespace fs = std::filesystem;
 
+template <VlmConfig C = qwen3_tiny>
 std::string load_error(const fs::path& folder, const ProgressCallback& progress = {}) {
   cpu::Context ctx(1);
-  return what_of<Error>([&] { load<qwen3_tiny>(ctx, folder, progress); });
+  return what_of<Error>([&] { load<C>(ctx, folder, progress); });
+}
+
+/// The list of an error, one line a tensor, sorted.
+std::multiset<std::string> differences_in(const std::string& error) {
+  std::multiset<std::string> lines;
+  for (std::size_t at = error.find("\n  "); at != error.npos;) {
+    const std::size_t end = error.find("\n  ", at + 1);
+    lines.insert(error.substr(at + 3, end == error.npos ? end : end - at - 3));
+    at = end;
+  }
+  return lines;
 }
 
 Vlm<qwen3_tiny> load_tiny(const fs::path& folder) {
@@ -91,6 +106,79 @@ TEST_CASE("Everything that is wrong with the tensors of a folder stands in one e
   CHECK(std::count(text.begin(), text.end(), '\n') == 8);
   cpu::Context ctx(1);
   CHECK(what_of<ConfigError>([&] { load<qwen3_tiny>(ctx, copy.path()); }) == text);
+}
+
+TEST_CASE("Experts that are missing, too many, or of another type than their fellows are listed one by one") {
+  CheckpointCopy copy(tiny_folder("qwen3_moe_tiny", "github"));
+  const std::string first = "language_model.model.layers.0.mlp.", second = "language_model.model.layers.1.mlp.";
+  copy.tensors.erase(first + "experts.7.down_proj.weight");
+  copy.tensors[first + "experts.8.up_proj.weight"] = copy.tensors.at(first + "experts.2.up_proj.weight");
+  copy.tensors[second + "gate.weight"] = {Dtype::bf16, {7, 64}, std::vector<std::byte>(7 * 64 * 2)};
+  copy.tensors.at(second + "experts.3.gate_proj.weight").shape = {64, 32};
+  copy.widen(second + "experts.5.down_proj.weight");
+  copy.write_tensors();
+  CHECK(
+      differences_in(load_error<qwen3_moe_tiny>(copy.path())) ==
+      std::multiset<std::string>{
+          first + "experts.7.down_proj.weight: expected [64, 32], found none",
+          first + "experts.8.up_proj.weight: expected none, found [32, 64]",
+          second + "gate.weight: expected [8, 64], found [7, 64]",
+          second + "experts.3.gate_proj.weight: expected [32, 64], found [64, 32]",
+          second + "experts.5.down_proj.weight: expected BF16 like " + second + "experts.0.down_proj.weight, found F32",
+      });
+}
+
+TEST_CASE("Fused experts of wrong shapes are listed, and so are MXFP4 blocks and scales") {
+  const std::string mlp = "language_model.model.layers.2.mlp.";
+  CheckpointCopy fused(tiny_folder("gpt_oss_tiny", "hf"));
+  fused.tensors[mlp + "experts.gate_up_proj"] = {Dtype::bf16, {5, 64, 64}, std::vector<std::byte>(5 * 64 * 64 * 2)};
+  fused.tensors.at(mlp + "experts.down_proj").shape = {6, 64, 32};
+  fused.tensors.at(mlp + "experts.gate_up_proj_bias").shape = {64, 6};
+  fused.tensors.erase(mlp + "router.weight");
+  fused.tensors.erase("language_model.model.layers.0.self_attn.sinks");
+  fused.write_tensors();
+  CHECK(differences_in(load_error<gpt_oss_tiny>(fused.path())) ==
+        std::multiset<std::string>{
+            "language_model.model.layers.0.self_attn.sinks: expected [4], found none",
+            mlp + "router.weight: expected [6, 64], found none",
+            mlp + "experts.gate_up_proj: expected [6, 64, 64], found [5, 64, 64]",
+            mlp + "experts.gate_up_proj_bias: expected [6, 64], found [64, 6]",
+            mlp + "experts.down_proj: expected [6, 32, 64], found [6, 64, 32]",
+        });
+
+  CheckpointCopy packed(tiny_folder("gpt_oss_tiny", "mxfp4"));
+  auto& tensors = packed.tensors;
+  tensors.at(mlp + "experts.gate_up_proj_blocks").shape = {6, 64, 32};
+  tensors[mlp + "experts.gate_up_proj_scales"] = {Dtype::u8, {6, 64, 1}, std::vector<std::byte>(6 * 64)};
+  tensors.at(mlp + "experts.down_proj_blocks").dtype = Dtype::i8;
+  tensors.erase(mlp + "experts.down_proj_scales");
+  const std::string other = "language_model.model.layers.1.mlp.experts.down_proj";
+  tensors[other] = {Dtype::bf16, {6, 32, 64}, std::vector<std::byte>(6 * 32 * 64 * 2)};
+  packed.write_tensors();
+  CHECK(differences_in(load_error<gpt_oss_tiny>(packed.path())) ==
+        std::multiset<std::string>{
+            mlp + "experts.gate_up_proj_blocks: expected [6, 64, 2, 16], found [6, 64, 32]",
+            mlp + "experts.gate_up_proj_scales: expected [6, 64, 2], found [6, 64, 1]",
+            mlp + "experts.down_proj_blocks: expected U8, found I8",
+            mlp + "experts.down_proj_scales: expected [6, 64, 1], found none",
+            other + ": expected none, found [6, 32, 64]",  // MXFP4 is there as well
+        });
+}
+
+TEST_CASE("Each matrix of the experts may be bf16 or MXFP4, whatever the others are") {
+  CheckpointCopy copy(tiny_folder("gpt_oss_tiny", "hf"));
+  const CheckpointCopy packed(tiny_folder("gpt_oss_tiny", "mxfp4"));
+  const std::string down = "language_model.model.layers.1.mlp.experts.down_proj";
+  copy.tensors.erase(down);
+  for (const char* part : {"_blocks", "_scales"}) copy.tensors[down + part] = packed.tensors.at(down + part);
+  copy.write_tensors();
+  cpu::Context ctx(1);
+  const auto loaded = load<gpt_oss_tiny>(ctx, copy.path()).vlm;
+  for (int layer = 0; layer < 3; ++layer) {
+    const auto& mlp = loaded.language.blocks[std::size_t(layer)].mlp;
+    CHECK(mlp.gate_up.placed.all.format == Format::bf16);
+    CHECK(mlp.down.placed.all.format == (layer == 1 ? Format::mxfp4 : Format::bf16));
+  }
 }
 
 TEST_CASE("Pieces of one matrix must have one type; vectors and whole matrices may have their own") {
@@ -224,6 +312,17 @@ TEST_CASE("A structure that no type has is printed as text, which compiles to th
         }) == 320);
 }
 
+TEST_CASE("A mixture that no type has is printed as text, too") {
+  std::ifstream file(fs::path(IVL_SOURCE_DIR) / "tests/model/pasted_mixture.inc");
+  const std::string pasted{std::istreambuf_iterator<char>(file), {}};
+  cpu::Context ctx(1);
+  const auto never = [](const auto&) { return 0; };
+  const std::string text = what_of<ConfigError>(
+      [&] { with_checkpoint<CheckpointList<qwen3_tiny>>(ctx, tiny_folder("gpt_oss_tiny", "mxfp4"), never); });
+  CHECK(text.ends_with("\n\n" + pasted));
+  static_assert(pasted_mixture::my_checkpoint == gpt_oss_tiny);
+}
+
 TEST_CASE("Another structure than the type's is listed field by field") {
   CheckpointCopy copy(tiny_folder("qwen3_tiny", "github"));
   copy.edit_json("config.json", [](Json& config) {
@@ -239,6 +338,17 @@ TEST_CASE("Another structure than the type's is listed field by field") {
           ": another structure than the type:\n  vit.heads: the file says 4, the type 2"
           "\n  vit.norm: the file says rms_norm, the type layer_norm\n  projector.order: the file says v1, the type v2"
           "\n  decoder.attention.kv_heads: the file says 5, the type 1");
+
+  CheckpointCopy mixture(tiny_folder("gpt_oss_tiny", "github"));
+  mixture.edit_json("config.json", [](Json& config) {
+    config["llm_config"]["num_local_experts"] = 32;
+    config["llm_config"]["num_experts_per_tok"] = 4;
+    config["llm_config"]["sliding_window"] = 128;
+  });
+  CHECK(differences_in(load_error<gpt_oss_tiny>(mixture.path())) ==
+        std::multiset<std::string>{"decoder.attention.window: the file says 128, the type 16",
+                                   "decoder.moe.experts: the file says 32, the type 6",
+                                   "decoder.moe.active: the file says 4, the type 2"});
 }
 
 TEST_CASE("Every file that is missing or broken is named") {
@@ -294,6 +404,16 @@ TEST_CASE("A tokenizer without the tokens that a prompt needs is refused") {
   CHECK(contains(error_without("<IMG_CONTEXT>"), "expected a tokenizer with the token <IMG_CONTEXT>, found none"));
   CHECK(contains(error_without("<|im_end|>"), "expected a tokenizer with the token <|im_end|>, found none"));
   CHECK(error_without("<box>") == "");
+}
+
+TEST_CASE("A folder whose tokenizer is gpt-oss's is prompted and stopped in its way, in both formats") {
+  for (const char* format : {"hf", "github", "mxfp4"}) {
+    CAPTURE(format);
+    const Processor processor = Processor::from_folder(tiny_folder("gpt_oss_tiny", format));
+    CHECK(processor.style() == PromptStyle::internvl3_5_gpt_oss);
+    CHECK(processor.stop_ids() == std::vector{*processor.tokenizer().id_of("<|return|>")});
+  }
+  CHECK(Processor::from_folder(tiny_folder("qwen3_moe_tiny", "hf")).style() == PromptStyle::hf);
 }
 
 }  // namespace

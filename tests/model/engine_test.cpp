@@ -23,21 +23,34 @@ namespace {
 using namespace ivl;
 using namespace ivl_test;
 
-/// A CPU whose logits can be seen, and told: every download is one row of them.
+/// A CPU whose logits can be seen, and told: it notes each row of them that a token is chosen from, here or by the
+/// host.
 struct Spy : cpu::Context {
   Spy() : cpu::Context(2) {}
   std::vector<std::vector<float>> logits;  ///< as the model gave them, oldest first
   std::vector<int> script;                 ///< where not empty: these tokens, one a row, whatever the model says
+  bool chosen = false;                     ///< what is downloaded next are ids
+
+  void note(std::span<float> row) {
+    logits.emplace_back(row.begin(), row.end());
+    if (logits.size() > script.size()) return;
+    std::fill(row.begin(), row.end(), 0.0f);
+    row[std::size_t(script[logits.size() - 1])] = 1;
+  }
 };
+
+void argmax(Spy& spy, Rows<const float> logits, std::int32_t* ids) {
+  for (std::int64_t r = 0; r < logits.count; ++r) {
+    std::vector<float> row(logits[r], logits[r] + logits.stride);  // with those that may not be chosen
+    spy.note(row);
+    cpu::argmax(spy, Rows<const float>(row.data(), 1, logits.width()), ids + r);
+  }
+  spy.chosen = true;
+}
 
 void download(Spy& spy, void* to, const void* from, std::size_t bytes) {
   cpu::download(spy, to, from, bytes);
-  auto* values = static_cast<float*>(to);
-  spy.logits.emplace_back(values, values + bytes / sizeof(float));
-  if (spy.logits.size() <= spy.script.size()) {
-    std::fill_n(values, bytes / sizeof(float), 0.0f);
-    values[spy.script[spy.logits.size() - 1]] = 1;
-  }
+  if (!std::exchange(spy.chosen, false)) spy.note({static_cast<float*>(to), bytes / sizeof(float)});
 }
 
 /// Bit for bit; NaNs would be equal too, so those are refused.
@@ -208,6 +221,9 @@ TEST_CASE("Sequences that share an engine give bit for bit what each gives alone
   const auto dynamic = load<qwen2_dynamic>(spy, tiny_folder("qwen2_dynamic", "github"));
   SUBCASE("float, dynamic NTK") { check_together<qwen2_dynamic, float>(spy, dynamic, {5, 60, 30, 70, 110}); }
   SUBCASE("bf16, dynamic NTK") { check_together<qwen2_dynamic, bf16>(spy, dynamic, {5, 60, 30, 70, 110}); }
+  // Rings of one page in small steps, which 200 tokens go round and round.
+  const auto gpt_oss = load<gpt_oss_tiny>(spy, tiny_folder("gpt_oss_tiny", "mxfp4"));
+  SUBCASE("bf16, experts and windows") { check_together<gpt_oss_tiny, bf16>(spy, gpt_oss, {5, 60, 30, 200, 110}); }
 }
 
 // ---- chats -------------------------------------------------------------------------------------------------------
@@ -337,6 +353,80 @@ TEST_CASE("What a sequence takes over of an earlier one changes its time, not it
       CHECK(pool->free() == pool->count());
     }
   }
+}
+
+TEST_CASE("With windows a sequence takes over what its rings still hold, and else begins anew") {
+  Spy spy;
+  const auto checkpoint = load<gpt_oss_tiny>(spy, tiny_folder("gpt_oss_tiny", "mxfp4"));
+  const Tokenizer& tokenizer = checkpoint.processor.tokenizer();
+  std::mt19937 random(23);
+  using WindowEngine = Engine<gpt_oss_tiny, Spy, bf16>;
+  // Rings of one page of 64 tokens: of 206 that were written they hold the last, 142 to 205. A window of 16 reaches
+  // back 15.
+  WindowEngine engine(spy, checkpoint.vlm, {.kv_tokens = 448, .max_rows = 48});
+  const auto run = [&](std::vector<std::int32_t> sources, std::unique_ptr<Sequence> earlier, int cached) {
+    const Request request{std::move(sources), {}, {.max_new_tokens = 7}};
+    auto sequence = engine.start(tokenizer, {request.sources, {}}, request.options, {}, std::move(earlier));
+    CHECK(sequence->cached == cached);
+    spy.logits.clear();
+    while (engine.step()) {
+    }
+    const auto logits = spy.logits;
+    CHECK(same_bits(logits, alone<gpt_oss_tiny, bf16>(spy, checkpoint, request, 512).logits));
+    return sequence;
+  };
+  const auto first_of = [&](const Sequence& sequence, int kept) {  // and another token behind
+    std::vector<std::int32_t> sources(sequence.sources.begin(), sequence.sources.begin() + kept);
+    sources.push_back(kept < sequence.length() ? (sequence.sources[std::size_t(kept)] + 1) % 280 : 1);
+    return sources;
+  };
+  for (const int kept : {206, 157, 156, 1}) {
+    CAPTURE(kept);
+    auto earlier = run(random_ids(random, 200), nullptr, 0);
+    REQUIRE(earlier->cached == 206);
+    const auto sources = first_of(*earlier, kept);
+    run(sources, std::move(earlier), kept >= 157 ? kept : 0);
+  }
+  for (const int kept : {157, 156}) {  // the second writes 167 tokens, but the first had 206 in the same ring
+    CAPTURE(kept);
+    auto first = run(random_ids(random, 200), nullptr, 0);
+    const auto second_sources = first_of(*first, 160);
+    auto second = run(second_sources, std::move(first), 160);
+    REQUIRE(second->cached == 167);
+    const auto sources = first_of(*second, kept);
+    run(sources, std::move(second), kept >= 157 ? kept : 0);
+  }
+  // A sequence that ended but lives has its pages still; its rings are another's now.
+  auto ended = run(random_ids(random, 100), nullptr, 0);
+  run(random_ids(random, 20), nullptr, 0);
+  const auto sources = first_of(*ended, 106);
+  run(sources, std::move(ended), 0);
+}
+
+/// A CPU that knows how much was asked for.
+struct Counting : cpu::Context {
+  Counting() : cpu::Context(1) {}
+  std::size_t allocated = 0;
+};
+Memory allocate(Counting& ctx, std::size_t bytes) {
+  ctx.allocated += bytes;
+  return cpu::allocate(ctx, bytes);
+}
+
+TEST_CASE("Longer conversations cost memory only in layers without a window") {
+  Counting ctx;
+  const auto checkpoint = load<gpt_oss_tiny>(ctx, tiny_folder("gpt_oss_tiny", "hf"));
+  const auto bytes_of = [&](int kv_tokens) {
+    ctx.allocated = 0;
+    const Engine<gpt_oss_tiny, Counting, bf16> engine(ctx, checkpoint.vlm,
+                                                      {.kv_tokens = kv_tokens, .max_sequences = 2, .max_rows = 48});
+    return std::int64_t(ctx.allocated);
+  };
+  const std::int64_t page_bytes =
+      kv_page_bytes(ctx, DecoderBlock<gpt_oss_tiny.decoder>::attention_shape, ScalarKind::bf16, 64);
+  // One layer of three, and the page numbers of both sequences.
+  constexpr int more_pages = 64;
+  CHECK(bytes_of(8192) - bytes_of(4096) == more_pages * (page_bytes + 2 * std::int64_t(sizeof(std::int32_t))));
 }
 
 TEST_CASE("A prompt within the context takes nothing over from one beyond it, whose keys turned otherwise") {

@@ -28,9 +28,9 @@ struct Piece {
 template <class Scalar>
 class World {
  public:
-  /// `lengths`: tokens of each sequence.
-  World(AttentionShape shape, int page_tokens, std::vector<int> lengths, unsigned seed = 1)
-      : shape(shape), page_tokens(page_tokens), lengths(std::move(lengths)), random_(seed) {
+  /// `lengths`: tokens of each sequence. With `ring_pages` a sequence has a ring of so many, and no page table.
+  World(AttentionShape shape, int page_tokens, std::vector<int> lengths, int ring_pages = 0)
+      : shape(shape), page_tokens(page_tokens), lengths(std::move(lengths)), ring_pages_(ring_pages), random_(1) {
     int pages = 0;
     for (const int length : this->lengths) {
       qkv_of.emplace_back(std::size_t(length) * std::size_t(shape.qkv_width()));
@@ -43,9 +43,11 @@ class World {
     std::shuffle(scrambled.begin(), scrambled.end(), random_);
     cpu::Context ctx(1);
     page_bytes_ = kv_page_bytes(ctx, shape, kind_of<Scalar>, page_tokens);
+    if (ring_pages > 0) scrambled.resize(this->lengths.size() * std::size_t(ring_pages));
     pages_ = Buffer(scrambled.size() * std::size_t(page_bytes_));
     std::memset(pages_.data(), 0xff, pages_.size());  // NaN in either scalar
     page_table_.assign(this->lengths.size() * std::size_t(pages_per_sequence_), -1000000);
+    if (ring_pages > 0) return;
     for (std::size_t s = 0, next = 0; s < this->lengths.size(); ++s) {
       for (int page = 0; page < ceil_div(this->lengths[s], page_tokens); ++page) {
         page_table_[s * std::size_t(pages_per_sequence_) + std::size_t(page)] = scrambled[next++];
@@ -53,11 +55,11 @@ class World {
     }
   }
 
-  KvView kv() const { return {pages_.data(), page_bytes_, page_tokens}; }
+  KvView kv() const { return {pages_.data(), page_bytes_, page_tokens, ring_pages_}; }
 
   /// Caches and attends the pieces as one batch; returns y of each piece, its rows without gaps.
   std::vector<std::vector<Scalar>> step(cpu::Context& ctx, Mask mask, const std::vector<Piece>& pieces) {
-    std::vector<std::int32_t> row_begin{0}, kv_length, sequence_of, positions, table;
+    std::vector<std::int32_t> row_begin{0}, kv_length, sequence_of, positions, table, slots;
     for (const Piece& piece : pieces) {
       for (int i = 0; i < piece.number; ++i) {
         sequence_of.push_back(std::int32_t(kv_length.size()));
@@ -65,12 +67,20 @@ class World {
       }
       row_begin.push_back(row_begin.back() + piece.number);
       kv_length.push_back(piece.first + piece.number);
+      slots.push_back(std::int32_t(lengths.size()) - 1 - piece.sequence);
       const auto row = page_table_.begin() + piece.sequence * pages_per_sequence_;
       table.insert(table.end(), row, row + pages_per_sequence_);
     }
-    const Batch batch{row_begin.back(), int(pieces.size()),  row_begin.data(),
-                      kv_length.data(), sequence_of.data(),  positions.data(),
-                      table.data(),     pages_per_sequence_, *std::max_element(kv_length.begin(), kv_length.end())};
+    const Batch batch{.rows = row_begin.back(),
+                      .sequences = int(pieces.size()),
+                      .row_begin = row_begin.data(),
+                      .kv_length = kv_length.data(),
+                      .sequence_of = sequence_of.data(),
+                      .positions = positions.data(),
+                      .page_table = table.data(),
+                      .pages_per_sequence = pages_per_sequence_,
+                      .slot_of = slots.data(),
+                      .longest = *std::max_element(kv_length.begin(), kv_length.end())};
 
     const Scalar nan = round_to<Scalar>(std::numeric_limits<float>::quiet_NaN());
     const std::int64_t width = shape.qkv_width(), y_width = shape.query_width(), gap = 7, rows = batch.rows;
@@ -85,7 +95,8 @@ class World {
     const Rows<const Scalar> qkv_rows(qkv.data() + width + gap, rows, width, width + gap);
     const Rows<Scalar> y_rows(y.data() + y_width + gap, rows, y_width, y_width + gap);
     cache_keys(ctx, shape, qkv_rows, batch, kv());
-    attention(ctx, shape, mask, Rows<const Scalar>(qkv_rows.data, rows, y_width, width + gap), batch, kv(), y_rows);
+    attention(ctx, shape, mask, sinks.empty() ? nullptr : sinks.data(),
+              Rows<const Scalar>(qkv_rows.data, rows, y_width, width + gap), batch, kv(), y_rows);
 
     std::vector<std::vector<Scalar>> result;
     for (std::size_t p = 0; p < pieces.size(); ++p) {
@@ -115,12 +126,13 @@ class World {
     double worst = 0;
     for (int i = 0; i < piece.number; ++i) {
       const int keys = mask == Mask::full ? piece.first + piece.number : piece.first + i + 1;
+      const int seen = mask == Mask::causal && shape.window > 0 ? std::max(0, keys - shape.window) : 0;
       for (int head = 0; head < shape.heads; ++head) {
         const int key_column = shape.query_width() + head / shape.group() * d,
                   value_column = key_column + shape.kv_width();
-        std::vector<double> p(static_cast<std::size_t>(keys));
-        double highest = -1e300, magnitude = 0;  // of the products in a score
-        for (int key = 0; key < keys; ++key) {
+        std::vector<double> p(static_cast<std::size_t>(keys), -1e300);  // its power is 0
+        double highest = -1e300, magnitude = 0;                         // of the products in a score
+        for (int key = seen; key < keys; ++key) {
           double score = 0, absolute = 0;
           for (int j = 0; j < d; ++j) {
             const double product = at(piece.first + i, head * d + j) * at(key, key_column + j);
@@ -132,6 +144,12 @@ class World {
           magnitude = std::max(magnitude, absolute / std::sqrt(double(d)));
         }
         double total = 0;
+        if (!sinks.empty()) {
+          const double sink = sinks[std::size_t(head)];
+          highest = std::max(highest, sink);
+          magnitude = std::max(magnitude, std::abs(sink));
+          total = std::exp(sink - highest);
+        }
         for (double& x : p) total += x = std::exp(x - highest);
         // A score: d products and sums, then a factor and a shift of numbers below magnitude / ln 2. Its power of two:
         // 2 units (of 2^-23). A probability: perhaps one rounding to bf16. Sums over the keys, faded once a block.
@@ -141,7 +159,7 @@ class World {
         const double relative = 2 * (2 * score_error + power_error + sums_error) + rounding;
         for (int j = 0; j < d; ++j) {
           double expected = 0, absolute = 0;
-          for (int key = 0; key < keys; ++key) {
+          for (int key = seen; key < keys; ++key) {
             expected += p[std::size_t(key)] * at(key, value_column + j) / total;
             absolute += p[std::size_t(key)] * std::abs(at(key, value_column + j)) / total;
           }
@@ -158,8 +176,10 @@ class World {
   int page_tokens;
   std::vector<int> lengths;
   std::vector<std::vector<Scalar>> qkv_of;
+  std::vector<float> sinks;
 
  private:
+  int ring_pages_;
   std::mt19937 random_;
   std::normal_distribution<float> normal_;
   int pages_per_sequence_ = 0;
@@ -285,6 +305,60 @@ TEST_CASE_TEMPLATE("a long sequence shared by many threads gives the bits of one
   }
 }
 
+TEST_CASE_TEMPLATE("a sliding window equals the formula, also where it crosses blocks and chunks of keys", Scalar,
+                   float, bf16) {
+  cpu::Context ctx(2);
+  for (const int window : {1, 2, 17, 128, 129}) {
+    World<Scalar> world({.heads = 1, .kv_heads = 1, .head_dim = 16, .window = window}, 64, {1200});
+    world.step(ctx, Mask::causal, {{0, 0, 1020}});
+    // Windows end and begin before, at and behind key 1024, where a chunk begins.
+    const Piece tail{0, 1020, window + 10};
+    const auto y = world.step(ctx, Mask::causal, {tail});
+    INFO(window);
+    CHECK(world.worst(Mask::causal, tail, y[0]) <= 1);
+  }
+}
+
+TEST_CASE_TEMPLATE("sinks take part in the softmax and have no value, with and without a window", Scalar, float, bf16) {
+  cpu::Context ctx(2), many(8);
+  for (const int window : {0, 20}) {
+    World<Scalar> world({.heads = 6, .kv_heads = 2, .head_dim = 16, .window = window}, 32, {1, 70, 1100});
+    world.sinks = {0, -3, 4, 1, 60, -60};  // some drown all keys, some are nothing
+    world.step(ctx, Mask::causal, {{2, 0, 1090}});
+    const std::vector<Piece> pieces{{0, 0, 1}, {1, 0, 70}, {2, 1090, 9}};
+    const auto y = world.step(ctx, Mask::causal, pieces);
+    INFO(window);
+    for (std::size_t p = 0; p < pieces.size(); ++p) CHECK(world.worst(Mask::causal, pieces[p], y[p]) <= 1);
+    const Piece last{2, 1099, 1};
+    CHECK(world.worst(Mask::causal, last, world.step(many, Mask::causal, {last})[0]) <= 1);
+  }
+}
+
+TEST_CASE_TEMPLATE("a window over a ring of pages that wraps gives the bits of a page table, in any steps", Scalar,
+                   float, bf16) {
+  cpu::Context one(1), three(3);
+  const int length = 1210, window = 40;
+  const AttentionShape shape{.heads = 2, .kv_heads = 1, .head_dim = 16, .window = window};
+  const auto prepared = [&](int ring_pages) {
+    World<Scalar> world(shape, 16, {length, length}, ring_pages);
+    world.sinks = {1, -1};
+    return world;
+  };
+  World<Scalar> paged = prepared(0);
+  const std::vector<Scalar> at_once = in_steps(three, paged, 1, {length});
+  CHECK(paged.worst(Mask::causal, {1, 0, length}, at_once) <= 1);
+  // Steps of up to 70 rows: 39 keys before the first of them, 109 tokens in all, which may touch eight pages.
+  World<Scalar> ring = prepared(8);
+  std::vector<int> steps(12, 70);
+  steps.insert(steps.end(), {1, 69, 2, 68, 70, 70});
+  steps.resize(steps.size() + std::size_t(length - 12 * 70 - 280), 1);
+  CHECK(same_bits(at_once, in_steps(one, ring, 1, steps)));
+  // The other sequence's ring is its own, whichever row of the batch it is.
+  const auto both = ring.step(three, Mask::causal, {{1, length - 1, 1}, {0, 0, 60}});
+  CHECK(same_bits(both[0], std::vector<Scalar>(at_once.end() - 32, at_once.end())));
+  CHECK(ring.worst(Mask::causal, {0, 0, 60}, both[1]) <= 1);
+}
+
 TEST_CASE("a head_dim or a page size that the CPU cannot take is refused when pages are sized") {
   cpu::Context ctx(1);
   CHECK(kv_page_bytes(ctx, {4, 2, 48}, ScalarKind::bf16, 32) == 2 * 2 * 48 * 32 * 2);
@@ -336,7 +410,14 @@ TEST_CASE_TEMPLATE("rotate_and_cache normalises, rotates and rounds once, and le
       for (float& x : key_gain) x = 1 + normal(random) / 4;
       const std::int32_t row_begin[] = {0, rows}, kv_length[] = {first + rows}, pages[] = {2, 0};
       const std::vector<std::int32_t> sequence_of(std::size_t(rows), 0);
-      const Batch batch{rows, 1, row_begin, kv_length, sequence_of.data(), nullptr, pages, 2, first + rows};
+      const Batch batch{.rows = rows,
+                        .sequences = 1,
+                        .row_begin = row_begin,
+                        .kv_length = kv_length,
+                        .sequence_of = sequence_of.data(),
+                        .page_table = pages,
+                        .pages_per_sequence = 2,
+                        .longest = first + rows};
       const std::int64_t page_bytes = kv_page_bytes(ctx, shape, kind_of<Scalar>, page_tokens);
       Buffer memory(std::size_t(3 * page_bytes));
       std::memset(memory.data(), 0xff, memory.size());

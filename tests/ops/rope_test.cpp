@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -110,6 +111,98 @@ TEST_CASE("each row's rope length is its own, whatever rows stand beside it") {
     CHECK(std::equal(alone.begin(), alone.end(), together.begin() + std::int64_t(row) * 32));
   }
   CHECK(angles_of(ctx, facts, 32, {99}, {150}) != angles_of(ctx, facts, 32, {99}, {151}));
+}
+
+constexpr RopeFacts gpt_oss{.kind = RopeKind::yarn,
+                            .base = 150000,
+                            .factor = 32,
+                            .context = 4096,
+                            .truncate = false,
+                            .attention_factor = 1.3465735902799727};
+
+TEST_CASE("YaRN's frequencies are the published ones of GPT-OSS, with and without rounded ends of the ramp") {
+  float f[32];
+  struct Known {
+    int i;
+    double frequency, printed = 5e-9;  // half a unit of the last printed digit, relative
+  };
+  // The roundings of a power, two reciprocals and the ramp, whose ends are below 32 and whose length is 9.3: 8 units of
+  // 2^-24 of the frequency without YaRN.
+  const auto check = [&](const Known& known) {
+    INFO(known.i);
+    const double plain = std::pow(150000.0, -2 * known.i / 64.0);
+    CHECK(std::abs(f[known.i] - known.frequency) <= known.printed * known.frequency + 8 * 0x1p-24 * plain);
+  };
+  cpu::detail::yarn_frequencies(gpt_oss, 64, f);
+  for (const Known& known :
+       {Known{0, 1}, Known{1, 0.689044306}, Known{8, 0.0508132748}, Known{9, 0.0317056962}, Known{12, 0.00679495949},
+        Known{16, 0.000456483919}, Known{17, 0.000129318701}, Known{18, 3.83088124e-05}, Known{31, 3.02351143e-07}}) {
+    check(known);
+  }
+  RopeFacts rounded = gpt_oss;
+  rounded.truncate = true;
+  cpu::detail::yarn_frequencies(rounded, 64, f);
+  check({16, 0.00058095, 1e-5});
+  check({17, 0.00022795, 3e-5});
+}
+
+TEST_CASE("YaRN equals its formula in double, for other widths, contexts and ends of the ramp") {
+  for (const RopeFacts& facts :
+       {gpt_oss, RopeFacts{.kind = RopeKind::yarn, .base = 10000, .factor = 4, .context = 64},
+        RopeFacts{
+            .kind = RopeKind::yarn, .base = 1e6, .factor = 2.5, .context = 32768, .beta_fast = 16, .beta_slow = 2},
+        RopeFacts{.kind = RopeKind::yarn, .base = 100, .factor = 8, .context = 2, .truncate = false},  // ends below 0
+        RopeFacts{.kind = RopeKind::yarn, .base = 4, .factor = 8, .context = 1 << 20}}) {              // and beyond d
+    for (const int d : {16, 48, 64, 128}) {
+      float f[64];
+      cpu::detail::yarn_frequencies(facts, d, f);
+      const auto turns_at = [&](double turns) {
+        return d * std::log(facts.context / (2 * 3.14159265358979323846 * turns)) / (2 * std::log(facts.base));
+      };
+      double low = turns_at(facts.beta_fast), high = turns_at(facts.beta_slow);
+      if (facts.truncate) {
+        low = std::floor(low);
+        high = std::ceil(high);
+      }
+      low = std::max(low, 0.0);
+      high = std::min(high, d - 1.0);
+      if (low == high) high += 0.001;
+      double worst = 0;
+      for (int i = 0; i < d / 2; ++i) {
+        const double ramp = std::clamp((i - low) / (high - low), 0.0, 1.0), plain = std::pow(facts.base, -2.0 * i / d);
+        // The ramp: its ends, a difference and a quotient round; it cancels to 1 / (high - low) of them.
+        const double ramp_error = (2 + 2 * (i + std::abs(low)) / std::abs(high - low)) * 0x1p-24;
+        const double bound = plain * (ramp_error + (6 + std::log(facts.base)) * 0x1p-24);
+        const double error = std::abs(f[i] - ((1 - ramp) * plain + ramp * plain / facts.factor));
+        if (!(error / bound <= worst)) worst = error / bound;
+      }
+      INFO(facts.base, " ", facts.context, " ", d);
+      CHECK(worst <= 1);
+    }
+  }
+}
+
+TEST_CASE("YaRN's factor multiplies cosines and sines, at every position and whatever the length") {
+  cpu::Context ctx(2);
+  const std::vector<std::int32_t> positions{0, 1, 77, 4095, 4096, 100000};
+  const std::vector<float> found = angles_of(ctx, gpt_oss, 64, positions, {1, 2, 5000, 4096, 70000, 131072});
+  float f[32];
+  cpu::detail::yarn_frequencies(gpt_oss, 64, f);
+  const float factor = float(gpt_oss.attention_factor);
+  double worst = 0;
+  for (std::size_t row = 0; row < positions.size(); ++row) {
+    for (int i = 0; i < 32; ++i) {
+      const volatile float angle = float(positions[row]) * f[i];
+      for (const auto& [value, exact] : {std::pair(found[row * 64 + std::size_t(i)], std::cos(double(angle))),
+                                         std::pair(found[row * 64 + 32 + std::size_t(i)], std::sin(double(angle)))}) {
+        // Half a unit of the cosine (2^-24 of it at most, and our double's error) and one rounding of the product.
+        const double bound = factor * std::abs(exact) * 2.01 * 0x1p-24 + 0x1p-49;
+        const double error = std::abs(double(value) - double(factor) * exact);
+        if (!(error / bound <= worst)) worst = error / bound;
+      }
+    }
+  }
+  CHECK(worst <= 1);
 }
 
 }  // namespace

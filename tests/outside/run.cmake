@@ -17,3 +17,6 @@ run(${CMAKE_COMMAND} -S ${CMAKE_CURRENT_LIST_DIR} -B ${WORK}/build -G ${GENERATO
 run(${CMAKE_COMMAND} --build ${WORK}/build)
 run(${WORK}/build/outside)
 run(${WORK}/build/outside_native)
+if(EXISTS ${WORK}/build/outside_cuda)
+  run(${WORK}/build/outside_cuda)
+endif()

@@ -10,7 +10,9 @@
 // that begin at multiples of `block_keys`, with the online softmax (Milakov and Gimelshein, arXiv 1805.02867); every
 // `chunk_keys` keys it starts anew, and the chunks are combined in order. So threads can share one long sequence by
 // chunks, and the bits are the same however rows, pages, chunks and threads are dealt out. Where the CPU multiplies
-// bf16, probabilities are rounded to it before they meet V; elsewhere they stay float.
+// bf16, probabilities are rounded to it before they meet V; elsewhere they stay float. Under a sliding window a tile
+// begins with the panel of the first key that one of its rows sees; keys that a row does not see have probability 0,
+// which changes no sum. A sink joins when the chunks are together.
 //
 // Few rows read the pages at the speed of memory: run by run, each fetching the next. A page pool in huge pages is
 // needed for that, since each run lies in another place.
@@ -98,6 +100,13 @@ void write_values(const Scalar* value, const Scalar* partner, int head_dim, int 
   }
 }
 
+/// The page that holds a sequence's position.
+inline std::int32_t page_of(const Batch& batch, const KvView& kv, int sequence, int position) {
+  const int page = position / kv.page_tokens;
+  return kv.ring_pages > 0 ? batch.slot_of[sequence] * kv.ring_pages + page % kv.ring_pages
+                           : batch.page_table[std::int64_t(sequence) * batch.pages_per_sequence + page];
+}
+
 /// Where row `row` of the batch stands in its sequence.
 inline int position_of(const Batch& batch, int row, int sequence) {
   return batch.kv_length[sequence] - (batch.row_begin[sequence + 1] - row);
@@ -108,12 +117,12 @@ template <class Scalar>
 void cache_row(const AttentionShape& shape, const Batch& batch, const KvView& kv, int row, const Scalar* keys,
                const Scalar* values, std::int64_t next_row) {
   const int sequence = batch.sequence_of[row], position = position_of(batch, row, sequence);
-  const std::int32_t* pages = batch.page_table + std::int64_t(sequence) * batch.pages_per_sequence;
+  const std::int32_t page_number = page_of(batch, kv, sequence, position);
   const int token = position % kv.page_tokens, head_dim = shape.head_dim;
   const bool partner_follows = row + 1 < batch.row_begin[sequence + 1];
   const bool with_partner = panel_unit<Scalar> == 2 && token % 2 == 1 && row > batch.row_begin[sequence];
   for (int head = 0; head < shape.kv_heads; ++head) {
-    const HeadPage<Scalar> page = head_page<Scalar>(shape, kv, pages[position / kv.page_tokens], head);
+    const HeadPage<Scalar> page = head_page<Scalar>(shape, kv, page_number, head);
     const Scalar* value = values + head * head_dim;
     write_key(keys + head * head_dim, head_dim, token, page.keys);
     if (!with_partner) {
@@ -146,6 +155,7 @@ void rotate_head(const Scalar* x, const float* gain, float eps, const float* ang
 }
 
 // ---- softmax -------------------------------------------------------------------------
+inline constexpr double log2_e = 1.4426950408889634;  ///< e^x = 2^(x log2_e): scores become powers of two
 /// Running softmax of a tile: out = sum of 2^(score - max) v, sum = sum of 2^(score - max); scores are in powers of
 /// two.
 struct Running {
@@ -187,29 +197,32 @@ void store_probability(Lanes p, Probability* to) {
   p.store(to);
 }
 
-/// Scores of a row become probabilities: the first `visible` of `number`, the others become zero. Both buffers have
-/// room for `number` rounded up to whole lanes. Returns 2^(old highest - new highest).
+/// Scores of a row become probabilities: those of keys [seen, limit), of `number`; the others become zero. Both buffers
+/// have room for `number` rounded up to whole lanes. Returns 2^(old highest - new highest).
 template <class Probability>
-float soften(const float* scores, int visible, int number, float scale, float& highest, Lanes& sums, Probability* p) {
+float soften(const float* scores, int first, int seen, int limit, int number, float scale, float& highest, Lanes& sums,
+             Probability* p) {
   const Lanes lowest = Lanes::of(-std::numeric_limits<float>::infinity());
-  const int whole = visible / lanes * lanes;
+  // What stands at i and is seen; all of it from `whole` to `whole_end`.
+  const auto only_seen = [=](Lanes some, int i, Lanes other) {
+    if (limit < i + lanes) some = take_first(std::max(0, limit - i), some, other);
+    return seen > i ? take_first(std::min(lanes, seen - i), other, some) : some;
+  };
+  const int begin = seen / lanes * lanes, whole = int(round_up(seen, lanes)), whole_end = limit / lanes * lanes;
   Lanes top = lowest;
-  for (int i = 0; i < whole; i += lanes) top = max(top, Lanes::load(scores + i));
-  if (whole < visible) top = max(top, take_first(visible - whole, Lanes::load(scores + whole), lowest));
+  for (int i = begin; i < limit; i += lanes) {
+    const Lanes some = Lanes::load(scores + i);
+    top = max(top, i >= whole && i < whole_end ? some : only_seen(some, i, lowest));
+  }
   const float old = highest;
   highest = std::max(old, largest(top) * scale);
   const Lanes factor = Lanes::of(scale), shift = Lanes::of(-highest);
   const Lanes fade = exp2(Lanes::of(old - highest));
   sums = sums * fade;
-  int i = 0;
-  for (; i < whole; i += lanes) {
-    const Lanes some = exp2(fma(Lanes::load(scores + i), factor, shift));
-    sums = sums + some;
-    store_probability(some, p + i);
-  }
-  for (; i < number; i += lanes) {
-    const int rest = std::max(0, visible - i);
-    const Lanes some = take_first(rest, exp2(fma(Lanes::load(scores + i), factor, shift)), Lanes::zero());
+  for (int i = first; i < begin; i += lanes) store_probability(Lanes::zero(), p + i);
+  for (int i = begin; i < number; i += lanes) {
+    Lanes some = exp2(fma(Lanes::load(scores + i), factor, shift));
+    if (i < whole || i >= whole_end) some = only_seen(some, i, Lanes::zero());
     sums = sums + some;
     store_probability(some, p + i);
   }
@@ -220,13 +233,14 @@ float soften(const float* scores, int visible, int number, float scale, float& h
 /// multiply_rows; unless `next` is null, in pieces, each of which first fetches as many bytes from `next` on as it
 /// reads itself: at the end of every run of keys the CPU's own prefetching would start anew.
 template <Format format, class Factor>
-void multiply_run(int rows, const Factor* x, std::int64_t x_stride, const void* run, std::int64_t panel_stride,
+void multiply_run(int number, const Factor* x, std::int64_t x_stride, const void* run, std::int64_t panel_stride,
                   std::int64_t panels, std::int64_t depth, float* tile, std::int64_t tile_stride, Start start,
                   const void* next) {
   constexpr std::int64_t piece_panels = 4, piece_depth = 16;
   const auto* from = static_cast<const std::byte*>(run);
-  if (!next)
-    return multiply_rows<format>(rows, x, x_stride, from, panel_stride, panels, depth, tile, tile_stride, start);
+  const Factor* room[tile_rows];
+  const Factor* const* rows = row_pointers(x, x_stride, number, room);
+  if (!next) return multiply_rows<format>(number, rows, 0, from, panel_stride, panels, depth, tile, tile_stride, start);
   const auto* ahead = static_cast<const std::byte*>(next);
   for (std::int64_t p = 0; p < panels; p += piece_panels) {
     const std::int64_t wide = std::min(piece_panels, panels - p);
@@ -234,8 +248,8 @@ void multiply_run(int rows, const Factor* x, std::int64_t x_stride, const void* 
       const std::int64_t deep = std::min(piece_depth, depth - k);
       const std::byte* const fetched = ahead + wide * panel_bytes(format, deep);
       for (; ahead < fetched; ahead += line_bytes) __builtin_prefetch(ahead, 0, 2);
-      multiply_rows<format>(rows, x + k, x_stride, from + p * panel_stride + panel_bytes(format, k), panel_stride, wide,
-                            deep, tile + p * panel_columns, tile_stride, k == 0 ? start : Start::tile);
+      multiply_rows<format>(number, rows, k, from + p * panel_stride + panel_bytes(format, k), panel_stride, wide, deep,
+                            tile + p * panel_columns, tile_stride, k == 0 ? start : Start::tile);
     }
   }
 }
@@ -251,15 +265,19 @@ struct Tile {
   const Batch& batch;
   const KvView& kv;
   Mask mask;
+  const float* sinks;
   int sequence, kv_head, first, rows;
 
   int row_of(int r) const { return batch.row_begin[sequence] + (first + r) / shape.group(); }
-  int column_of(int r) const { return (kv_head * shape.group() + (first + r) % shape.group()) * shape.head_dim; }
-  /// Keys that row r sees.
+  int head_of(int r) const { return kv_head * shape.group() + (first + r) % shape.group(); }
+  int column_of(int r) const { return head_of(r) * shape.head_dim; }
+  /// Row r sees keys [seen(r), limit(r)); neither falls from row to row.
   int limit(int r) const {
     return mask == Mask::full ? batch.kv_length[sequence] : position_of(batch, row_of(r), sequence) + 1;
   }
+  int seen(int r) const { return mask == Mask::causal && shape.window > 0 ? std::max(0, limit(r) - shape.window) : 0; }
   int longest() const { return limit(rows - 1); }
+  int first_chunk() const { return seen(0) / chunk_keys; }
 
   void load(Rows<const Scalar> queries, Query* q) const {
     for (int r = 0; r < rows; ++r) {
@@ -272,7 +290,7 @@ struct Tile {
     }
   }
 
-  /// The part of a block that lies in one page: keys [done, done + number) of the block.
+  /// A part of a block that lies in one page: keys [done, done + number) of the block.
   struct Run {
     int done, number;
     const Scalar* keys;    ///< panels of the first key and those behind it
@@ -280,13 +298,12 @@ struct Tile {
   };
   static constexpr int most_runs = block_keys / kv_page_unit + 1;
 
-  /// Cuts keys [begin, begin + number) at page ends; returns how many runs.
-  int cut(int begin, int number, Run* runs) const {
-    const std::int32_t* pages = batch.page_table + std::int64_t(sequence) * batch.pages_per_sequence;
+  /// Cuts keys [from, number) of the block that begins at `begin` at page ends; returns how many runs.
+  int cut(int begin, int from, int number, Run* runs) const {
     int count = 0;
-    for (int done = 0; done < number; ++count) {
+    for (int done = from; done < number; ++count) {
       const int token = (begin + done) % kv.page_tokens, length = std::min(number - done, kv.page_tokens - token);
-      const HeadPage<Scalar> page = head_page<Scalar>(shape, kv, pages[(begin + done) / kv.page_tokens], kv_head);
+      const HeadPage<Scalar> page = head_page<Scalar>(shape, kv, page_of(batch, kv, sequence, begin + done), kv_head);
       runs[count] = {done, length, page.keys + std::int64_t(token) * shape.head_dim,
                      page.values + token * panel_columns};
       done += length;
@@ -299,7 +316,7 @@ struct Tile {
     constexpr Format format = panel_format<Scalar>;
     const int head_dim = shape.head_dim, end = std::min((chunk + 1) * chunk_keys, longest());
     const std::int64_t key_panel = panel_bytes(format, head_dim), value_panel = panel_bytes(format, kv.page_tokens);
-    const float scale = float(1.4426950408889634 / std::sqrt(double(head_dim)));  // 1 / ln 2: powers of two
+    const float scale = float(log2_e / std::sqrt(double(head_dim)));
     alignas(line_bytes) float scores[block_rows * block_keys], product[tile_rows * max_head_dim], fade[block_rows];
     alignas(line_bytes) Query probabilities[block_rows * block_keys];
     Lanes sums[block_rows];
@@ -311,11 +328,13 @@ struct Tile {
 
     const bool from_memory = rows <= tile_rows;  // more rows find in the cache what the first of them fetched
     Run runs[most_runs], following[most_runs];
-    for (int begin = chunk * chunk_keys; begin < end; begin += block_keys) {
+    const int first_key = seen(0) / panel_columns * panel_columns;
+    for (int begin = std::max(chunk * chunk_keys, first_key / block_keys * block_keys); begin < end;
+         begin += block_keys) {
       const int number = std::min(block_keys, end - begin), after = begin + block_keys;
-      const int count = cut(begin, number, runs);
+      const int from = std::max(0, first_key - begin), count = cut(begin, from, number, runs);
       const bool more = after < longest();
-      if (more) cut(after, std::min(block_keys, longest() - after), following);
+      if (more) cut(after, 0, std::min(block_keys, longest() - after), following);
       for (int i = 0; i < count; ++i) {
         const void* next = !from_memory ? nullptr : i + 1 < count ? runs[i + 1].keys : runs[0].values;
         for (int r = 0; r < rows; r += tile_rows) {
@@ -325,13 +344,13 @@ struct Tile {
         }
       }
       for (int r = 0; r < rows; ++r) {
-        const int visible = std::clamp(limit(r) - begin, 0, number);
+        const int visible = std::min(limit(r) - begin, number), hidden = std::max(0, seen(r) - begin);
         Query* p = probabilities + r * block_keys;
-        if (visible > 0) {
-          fade[r] = soften(scores + r * block_keys, visible, number, scale, running.max[r], sums[r], p);
+        if (hidden < visible) {
+          fade[r] = soften(scores + r * block_keys, from, hidden, visible, number, scale, running.max[r], sums[r], p);
         } else {
           fade[r] = 1;
-          std::fill_n(p, round_up(number, lanes), Query{});
+          std::fill(p + from, p + round_up(number, lanes), Query{});
         }
       }
       for (int r = 0; r < rows; r += tile_rows) {
@@ -357,7 +376,8 @@ struct Tile {
     for (int r = 0; r < rows; ++r) running.sum[r] = sum(sums[r]);
   }
 
-  /// `part` is the running softmax of this chunk: it joins the chunks before it.
+  /// `part` is the running softmax of this chunk: it joins the chunks before it. Where a row's window saw none of
+  /// those, their sum is zero and leaves part's bits as they are.
   void join(Running total, Running part, int chunk) const {
     for (int r = 0; r < rows; ++r) {
       if (limit(r) > chunk * chunk_keys) combine(total, part, r, shape.head_dim);
@@ -367,7 +387,15 @@ struct Tile {
   void finish(Running total, Rows<Scalar> y) const {
     for (int r = 0; r < rows; ++r) {
       Scalar* to = y[row_of(r)] + column_of(r);
-      const Lanes factor = Lanes::of(1 / total.sum[r]);
+      float sum = total.sum[r], power = 1;
+      if (sinks) {
+        const float sink = sinks[head_of(r)] * float(log2_e), max = std::max(total.max[r], sink);
+        alignas(line_bytes) float powers[lanes] = {total.max[r] - max, sink - max};
+        exp2(Lanes::load(powers)).store(powers);
+        power = powers[0];
+        sum = sum * power + powers[1];
+      }
+      const Lanes factor = Lanes::of(power / sum);
       const float* from = total.out + r * shape.head_dim;
       for (int i = 0; i < shape.head_dim; i += lanes) (Lanes::load(from + i) * factor).store(to + i);
     }
@@ -424,13 +452,14 @@ void rotate_and_cache(Context& ctx, const AttentionShape& shape, const HeadNorm&
 }
 
 template <class Scalar>
-void attention(Context& ctx, const AttentionShape& shape, Mask mask, Rows<const Scalar> queries, const Batch& batch,
-               const KvView& kv, Rows<Scalar> y) {
+void attention(Context& ctx, const AttentionShape& shape, Mask mask, const float* sinks, Rows<const Scalar> queries,
+               const Batch& batch, const KvView& kv, Rows<Scalar> y) {
   using detail::block_rows, detail::chunk_keys, detail::max_head_dim, detail::Running;
   using Tile = detail::Tile<Scalar>;
   using Query = typename Tile::Query;
   const int head_dim = shape.head_dim;
   assert(head_dim % panel_columns == 0 && head_dim <= max_head_dim && kv.page_tokens % kv_page_unit == 0);
+  assert(kv.ring_pages == 0 || shape.window > 0);
 
   std::int64_t tasks = 0;
   int most_rows = 0, most_chunks = 0;
@@ -447,13 +476,15 @@ void attention(Context& ctx, const AttentionShape& shape, Mask mask, Rows<const 
       tiles = ceil_div(rows, block_rows);
       if (task < tiles * shape.kv_heads) {
         const int first = int(tiles - 1 - task % tiles) * block_rows;  // the longest first
-        return Tile{shape, batch, kv, mask, sequence, int(task / tiles), first, std::min(block_rows, rows - first)};
+        return Tile{
+            shape, batch, kv, mask, sinks, sequence, int(task / tiles), first, std::min(block_rows, rows - first)};
       }
       task -= tiles * shape.kv_heads;
     }
   };
 
-  const bool few = most_rows <= block_rows && tasks < detail::tasks_per_thread * ctx.threads();
+  // Keys of a window are too few to share.
+  const bool few = most_rows <= block_rows && tasks < detail::tasks_per_thread * ctx.threads() && shape.window == 0;
   const std::int64_t floats = round_up(Running::floats(most_rows, head_dim), lanes);
   // Room for as many chunks as the pages may come to hold, from the first step on: a conversation that grows into its
   // next chunk allocates nothing.
@@ -469,8 +500,8 @@ void attention(Context& ctx, const AttentionShape& shape, Mask mask, Rows<const 
       const Running total = Running::at(total_memory, block_rows, head_dim);
       const Running part = Running::at(part_memory, block_rows, head_dim);
       tile.load(queries, q);
-      tile.attend(q, 0, total);
-      for (int chunk = 1; chunk * chunk_keys < tile.longest(); ++chunk) {
+      tile.attend(q, tile.first_chunk(), total);
+      for (int chunk = tile.first_chunk() + 1; chunk * chunk_keys < tile.longest(); ++chunk) {
         tile.attend(q, chunk, part);
         tile.join(total, part, chunk);
       }

@@ -18,6 +18,7 @@ class Context {
 
   int threads() const { return pool.threads(); }
   static constexpr CpuLevel level() { return compiled_level; }
+  struct Recordings {};  // replay.hpp
 
   /// Room for `number` scalars that one op works in; the next call may hand out the same memory. Grows to the largest
   /// request and stays there, so a step of a size that was seen before allocates nothing.

@@ -6,28 +6,39 @@
 //
 //   bf16        [ceil(depth / 2)][16][2]    a pair of k for each column: 64 bytes, what vdpbf16ps takes
 //   f32, f16    [depth][16]
+//   mxfp4       see mxfp4_panels.hpp
 //
 // Columns that do not exist and the missing half of the last pair are zero. A sum runs over k in ascending order, a
 // step of `vdpbf16ps` or one fused multiply-add each, whatever the shape of the tile: one row gives the same bits as
-// many.
+// many. The rows of a tile may lie anywhere: each has its own pointer.
 #pragma once
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
 
+#include "ivl/core/buffer.hpp"
 #include "ivl/core/constant.hpp"
 #include "ivl/core/scalar.hpp"
 #include "ivl/core/simd.hpp"
 #include "ivl/cpu/lanes.hpp"
 #include "ivl/formats/format.hpp"
+#include "ivl/formats/mxfp4.hpp"
+#include "ivl/ops/place.hpp"
 
 namespace ivl::cpu {
 
 inline constexpr int panel_columns = 16;
 
 /// How many k lie together: a row of x that meets such panels is read up to the next multiple, and must be zero there.
-constexpr int depth_unit(Format format) { return format == Format::bf16 ? 2 : 1; }
+constexpr int depth_unit(Format format) {
+  return format == Format::bf16 ? 2 : format == Format::mxfp4 ? mxfp4_block : 1;
+}
+
+/// MXFP4: four blocks of sixteen columns and the line of their scales.
+inline constexpr int mxfp4_block_codes = mxfp4_block * panel_columns / 2;
+inline constexpr int mxfp4_group_blocks = int(line_bytes) / panel_columns;
+inline constexpr int mxfp4_group_bytes = mxfp4_group_blocks * mxfp4_block_codes + int(line_bytes);
 
 constexpr std::int64_t panel_bytes(Format format, std::int64_t depth) {
   switch (format) {
@@ -37,26 +48,38 @@ constexpr std::int64_t panel_bytes(Format format, std::int64_t depth) {
       return depth * panel_columns * 2;
     case Format::f32:
       return depth * panel_columns * 4;
+    case Format::mxfp4:
+      return depth / mxfp4_block * mxfp4_block_codes +
+             ceil_div(depth / mxfp4_block, mxfp4_group_blocks) * std::int64_t(line_bytes);
   }
   return 0;
+}
+
+/// How many panels a matrix has: gate and up begin a panel of their own each.
+constexpr std::int64_t panels_of(std::int64_t out, Fusion fusion) {
+  return fusion == Fusion::interleaved ? 2 * ceil_div(out / 2, panel_columns) : ceil_div(out, panel_columns);
 }
 
 inline namespace IVL_CPU_LEVEL {
 
 /// What activations must become to meet panels of a format: bf16 pairs go straight into `vdpbf16ps` (which takes
-/// subnormals as zero), all else is float.
+/// subnormals as zero), as do the values of e2m1; all else is float.
 template <Format format, class Scalar>
-using Factor = std::conditional_t<
-    compiled_level == CpuLevel::avx512_bf16 && format == Format::bf16 && std::is_same_v<Scalar, bf16>, bf16, float>;
+using Factor =
+    std::conditional_t<compiled_level == CpuLevel::avx512_bf16 && (format == Format::bf16 || format == Format::mxfp4) &&
+                           std::is_same_v<Scalar, bf16>,
+                       bf16, float>;
 
 /// The largest tile that fits the registers: rows x panels accumulators.
 inline constexpr int tile_rows = compiled_level >= CpuLevel::avx2 ? 6 : 2;
+/// The tallest tile, for rows whose weights come from memory: more rows of it meet fewer panels.
+inline constexpr int tall_tile_rows = compiled_level >= CpuLevel::avx512 ? 8 : tile_rows;
 /// Panels that a tile of so many rows computes at once.
 constexpr int tile_panels(int rows) {
   switch (compiled_level) {
     case CpuLevel::avx512_bf16:
     case CpuLevel::avx512:
-      return 4;
+      return rows <= tile_rows ? 4 : 2;
     case CpuLevel::avx2:
       return rows <= 1 ? 4 : rows <= 3 ? 2 : 1;
     case CpuLevel::portable:
@@ -90,15 +113,28 @@ enum class Start : std::uint8_t {
   tile,  ///< at what the tile holds: the sum goes on where it stopped
 };
 
-/// One tile, kept in registers: Rows rows of x against Panels panels.
-///   x       rows `x_stride` scalars apart, readable and zero up to a whole depth_unit
+/// The first rows of x, `stride` scalars apart, as the micro-kernel wants them; `room` is at least `number`.
+template <class Factor>
+const Factor* const* row_pointers(const Factor* x, std::int64_t stride, std::int64_t number, const Factor** room) {
+  for (std::int64_t r = 0; r < number; ++r) room[r] = x + r * stride;
+  return room;
+}
+
+/// One tile, kept in registers: Rows rows of x, from their scalar `first` on, against Panels panels.
+///   x       rows, readable and zero up to a whole depth_unit
 ///   panels  `panel_stride` bytes apart, 64-byte aligned
 ///   tile    [Rows][Panels * 16], rows `tile_stride` floats apart
+///   scales  null, or [Panels * 16]: the tile grows by the products, each column's times its scale
 template <Format format, int Rows, int Panels, class Factor>
-void multiply(const Factor* x, std::int64_t x_stride, const std::byte* panels, std::int64_t panel_stride,
-              std::int64_t depth, float* tile, std::int64_t tile_stride, Start start = Start::zero) {
+void multiply(const Factor* const* x, std::int64_t first, const std::byte* panels, std::int64_t panel_stride,
+              std::int64_t depth, float* tile, std::int64_t tile_stride, Start start = Start::zero,
+              const float* scales = nullptr) {
+  const Factor* row[Rows];
+#pragma GCC unroll 32
+  for (int r = 0; r < Rows; ++r) row[r] = x[r] + first;
   // Full tiles of floats meet blocks that lie in the first cache already.
-  constexpr bool from_memory = format != Format::f32 || Rows < tile_rows;
+  constexpr bool from_memory = format != Format::f32 || Rows != tile_rows;
+  constexpr std::int64_t ahead_bytes = prefetch_bytes * 4 / Panels;  // the same time ahead
   Lanes total[Rows][Panels];
   const bool resume = start == Start::tile;
 #pragma GCC unroll 32
@@ -118,11 +154,11 @@ void multiply(const Factor* x, std::int64_t x_stride, const std::byte* panels, s
       for (int p = 0; p < Panels; ++p) {
         const std::byte* pair = panels + p * panel_stride + k * 64;
         w[p] = (__m512bh)_mm512_load_si512(pair);
-        __builtin_prefetch(pair + prefetch_bytes);
+        __builtin_prefetch(pair + ahead_bytes);
       }
 #pragma GCC unroll 32
       for (int r = 0; r < Rows; ++r) {
-        const __m512bh xk = detail::broadcast_pair(x + r * x_stride + 2 * k);
+        const __m512bh xk = detail::broadcast_pair(row[r] + 2 * k);
 #pragma GCC unroll 8
         for (int p = 0; p < Panels; ++p) total[r][p].v = _mm512_dpbf16_ps(total[r][p].v, xk, w[p]);
       }
@@ -135,13 +171,13 @@ void multiply(const Factor* x, std::int64_t x_stride, const std::byte* panels, s
 #pragma GCC unroll 8
       for (int p = 0; p < Panels; ++p) {
         const auto* pair = reinterpret_cast<const bf16*>(panels + p * panel_stride + k * 64);
-        __builtin_prefetch(pair + prefetch_bytes / 2);
+        __builtin_prefetch(pair + ahead_bytes / 2);
         even[p] = Lanes::load_even(pair);
         odd[p] = Lanes::load_odd(pair);
       }
 #pragma GCC unroll 32
       for (int r = 0; r < Rows; ++r) {
-        const Lanes first = Lanes::of(x[r * x_stride + 2 * k]), second = Lanes::of(x[r * x_stride + 2 * k + 1]);
+        const Lanes first = Lanes::of(row[r][2 * k]), second = Lanes::of(row[r][2 * k + 1]);
 #pragma GCC unroll 8
         for (int p = 0; p < Panels; ++p) total[r][p] = fma(second, odd[p], fma(first, even[p], total[r][p]));
       }
@@ -153,12 +189,12 @@ void multiply(const Factor* x, std::int64_t x_stride, const std::byte* panels, s
 #pragma GCC unroll 8
       for (int p = 0; p < Panels; ++p) {
         const Stored* scalars = reinterpret_cast<const Stored*>(panels + p * panel_stride) + k * panel_columns;
-        if constexpr (from_memory) __builtin_prefetch(scalars + prefetch_bytes / std::int64_t(sizeof(Stored)));
+        if constexpr (from_memory) __builtin_prefetch(scalars + ahead_bytes / std::int64_t(sizeof(Stored)));
         w[p] = Lanes::load(scalars);
       }
 #pragma GCC unroll 32
       for (int r = 0; r < Rows; ++r) {
-        const Lanes xk = Lanes::of(x[r * x_stride + k]);
+        const Lanes xk = Lanes::of(row[r][k]);
 #pragma GCC unroll 8
         for (int p = 0; p < Panels; ++p) total[r][p] = fma(xk, w[p], total[r][p]);
       }
@@ -167,31 +203,33 @@ void multiply(const Factor* x, std::int64_t x_stride, const std::byte* panels, s
 #pragma GCC unroll 32
   for (int r = 0; r < Rows; ++r) {
 #pragma GCC unroll 8
-    for (int p = 0; p < Panels; ++p) total[r][p].store(tile + r * tile_stride + p * panel_columns);
+    for (int p = 0; p < Panels; ++p) {
+      float* to = tile + r * tile_stride + p * panel_columns;
+      if (scales) total[r][p] = fma(total[r][p], Lanes::load(scales + p * panel_columns), Lanes::load(to));
+      total[r][p].store(to);
+    }
   }
 }
 
-/// `number` <= tile_rows rows against any number of panels.
+/// `number` <= Rows rows against any number of panels.
 template <Format format, int Rows = tile_rows, class Factor>
-void multiply_rows(int number, const Factor* x, std::int64_t x_stride, const std::byte* panels,
+void multiply_rows(int number, const Factor* const* x, std::int64_t first, const std::byte* panels,
                    std::int64_t panel_stride, std::int64_t number_of_panels, std::int64_t depth, float* tile,
-                   std::int64_t tile_stride, Start start = Start::zero) {
+                   std::int64_t tile_stride, Start start = Start::zero, const float* scales = nullptr) {
   if constexpr (Rows > 1) {
     if (number < Rows) {
-      return multiply_rows<format, Rows - 1>(number, x, x_stride, panels, panel_stride, number_of_panels, depth, tile,
-                                             tile_stride, start);
+      return multiply_rows<format, Rows - 1>(number, x, first, panels, panel_stride, number_of_panels, depth, tile,
+                                             tile_stride, start, scales);
     }
   }
+  const auto some = [&]<int Panels>(Constant<Panels>, std::int64_t p) {
+    multiply<format, Rows, Panels>(x, first, panels + p * panel_stride, panel_stride, depth, tile + p * panel_columns,
+                                   tile_stride, start, scales ? scales + p * panel_columns : nullptr);
+  };
   constexpr int together = tile_panels(Rows);
   std::int64_t p = 0;
-  for (; p + together <= number_of_panels; p += together) {
-    multiply<format, Rows, together>(x, x_stride, panels + p * panel_stride, panel_stride, depth,
-                                     tile + p * panel_columns, tile_stride, start);
-  }
-  for (; p < number_of_panels; ++p) {
-    multiply<format, Rows, 1>(x, x_stride, panels + p * panel_stride, panel_stride, depth, tile + p * panel_columns,
-                              tile_stride, start);
-  }
+  for (; p + together <= number_of_panels; p += together) some(Constant<together>{}, p);
+  for (; p < number_of_panels; ++p) some(Constant<1>{}, p);
 }
 
 }  // namespace IVL_CPU_LEVEL

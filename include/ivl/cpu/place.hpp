@@ -31,7 +31,7 @@ inline ScalarKind placeable(const TensorView& view) {
 /// Sixteen rows of a file, `depth` scalars each and at any address (null: a column of zeros), become one panel.
 /// `Word` is what lies together of one column: a scalar, or a pair of them.
 template <class Word, class Scalar>
-void pack_panel(const std::byte* const (&rows)[panel_columns], std::int64_t depth, Word* panel) {
+void pack_rows(const std::byte* const (&rows)[panel_columns], std::int64_t depth, Word* panel) {
   constexpr std::int64_t together = sizeof(Word) / sizeof(Scalar);
   const std::int64_t words = depth / together;
   // A block of k at a time: its lines of the panel stay in the first cache while the sixteen rows write their columns.
@@ -55,14 +55,40 @@ void pack_panel(const std::byte* const (&rows)[panel_columns], std::int64_t dept
   }
 }
 
-}  // namespace detail
+/// Panel `panel` of the matrix [.., in] that the parts make together.
+inline void pack_panel(std::span<const TensorView> parts, Fusion fusion, std::int64_t in, std::int64_t panel,
+                       std::byte* to) {
+  const ScalarKind kind = placeable(parts[0]);
+  const std::int64_t row_bytes = in * bytes_of(kind);
+  const bool interleaved = fusion == Fusion::interleaved;
+  // Column c, as a row of the file; null behind the last.
+  const auto source = [&](int c) -> const std::byte* {
+    std::int64_t row = (interleaved ? panel / 2 : panel) * panel_columns + c;
+    if (interleaved)
+      return row < parts[0].shape[0] ? parts[std::size_t(panel % 2)].bytes.data() + row * row_bytes : nullptr;
+    for (const TensorView& part : parts) {
+      if (row < part.shape[0]) return part.bytes.data() + row * row_bytes;
+      row -= part.shape[0];
+    }
+    return nullptr;
+  };
+  const std::byte* rows[panel_columns];
+  for (int c = 0; c < panel_columns; ++c) rows[c] = source(c);
+  switch (kind) {
+    case ScalarKind::bf16:
+      return pack_rows<std::uint32_t, bf16>(rows, in, reinterpret_cast<std::uint32_t*>(to));
+    case ScalarKind::f16:
+      return pack_rows<std::uint16_t, half>(rows, in, reinterpret_cast<std::uint16_t*>(to));
+    case ScalarKind::f32:
+      return pack_rows<std::uint32_t, float>(rows, in, reinterpret_cast<std::uint32_t*>(to));
+  }
+}
 
-/// Reads the parts once, with all threads. Memory beside the parts: the panels.
-inline PlacedMatrix place_matrix(Context& ctx, std::span<const TensorView> parts, Fusion fusion) {
+/// What the parts of one matrix make, without its memory.
+inline PlacedMatrix outline(std::span<const TensorView> parts, Fusion fusion) {
   assert(!parts.empty());
-  const ScalarKind kind = detail::placeable(parts[0]);
   PlacedMatrix w;
-  w.format = format_of(kind);
+  w.format = format_of(placeable(parts[0]));
   w.fusion = fusion;
   w.in = parts[0].shape[1];
   for (const TensorView& part : parts) {
@@ -74,35 +100,18 @@ inline PlacedMatrix place_matrix(Context& ctx, std::span<const TensorView> parts
     w.out += part.shape[0];
   }
   assert(fusion == Fusion::stacked || (parts.size() == 2 && parts[0].shape[0] == parts[1].shape[0]));
+  return w;
+}
 
-  const std::int64_t row_bytes = w.in * bytes_of(kind), stride = panel_bytes(w.format, w.in);
-  const bool interleaved = fusion == Fusion::interleaved;
-  const std::int64_t panels =
-      interleaved ? 2 * ceil_div(parts[0].shape[0], panel_columns) : ceil_div(w.out, panel_columns);
+}  // namespace detail
+
+/// Reads the parts once, with all threads. Memory beside the parts: the panels.
+inline PlacedMatrix place_matrix(Context& ctx, std::span<const TensorView> parts, Fusion fusion) {
+  PlacedMatrix w = detail::outline(parts, fusion);
+  const std::int64_t panels = panels_of(w.out, fusion), stride = panel_bytes(w.format, w.in);
   w.memory = allocate(ctx, std::size_t(panels * stride));
-  // Column c of panel p, as a row of the file; null behind the last.
-  const auto source = [&](std::int64_t panel, int c) -> const std::byte* {
-    std::int64_t row = (interleaved ? panel / 2 : panel) * panel_columns + c;
-    if (interleaved)
-      return row < parts[0].shape[0] ? parts[std::size_t(panel % 2)].bytes.data() + row * row_bytes : nullptr;
-    for (const TensorView& part : parts) {
-      if (row < part.shape[0]) return part.bytes.data() + row * row_bytes;
-      row -= part.shape[0];
-    }
-    return nullptr;
-  };
   ctx.pool.run(panels, [&](std::int64_t panel) {
-    const std::byte* rows[panel_columns];
-    for (int c = 0; c < panel_columns; ++c) rows[c] = source(panel, c);
-    std::byte* to = w.memory.data + panel * stride;
-    switch (w.format) {
-      case Format::bf16:
-        return detail::pack_panel<std::uint32_t, bf16>(rows, w.in, reinterpret_cast<std::uint32_t*>(to));
-      case Format::f16:
-        return detail::pack_panel<std::uint16_t, half>(rows, w.in, reinterpret_cast<std::uint16_t*>(to));
-      case Format::f32:
-        return detail::pack_panel<std::uint32_t, float>(rows, w.in, reinterpret_cast<std::uint32_t*>(to));
-    }
+    detail::pack_panel(parts, fusion, w.in, panel, w.memory.data + panel * stride);
   });
   return w;
 }

@@ -19,7 +19,7 @@ inline constexpr int max_rope_dim = 256;
 
 /// The base for a row whose sequence has `length` tokens, in float as transformers computes it.
 inline float rope_base(const RopeFacts& facts, int head_dim, std::int32_t length) {
-  if (facts.kind == RopeKind::plain || length <= facts.context) return float(facts.base);
+  if (facts.kind != RopeKind::dynamic_ntk || length <= facts.context) return float(facts.base);
   const float growth = float(facts.factor) * float(length) / float(facts.context) - float(facts.factor - 1);
   return float(facts.base) * float(std::pow(double(growth), double(float(double(head_dim) / (head_dim - 2)))));
 }
@@ -28,6 +28,30 @@ inline float rope_base(const RopeFacts& facts, int head_dim, std::int32_t length
 inline void inverse_frequencies(float base, int head_dim, float* f) {
   for (int i = 0; i < head_dim / 2; ++i) {
     f[i] = 1 / float(std::pow(double(base), double(float(2 * i) / float(head_dim))));
+  }
+}
+
+/// The frequencies of YaRN, each step rounded to float as transformers does.
+inline void yarn_frequencies(const RopeFacts& facts, int head_dim, float* f) {
+  // The dimension whose frequency turns so often within the context.
+  const auto dimension = [&](double turns) {
+    constexpr double two_pi = 6.283185307179586;
+    return head_dim * std::log(facts.context / (turns * two_pi)) / (2 * std::log(facts.base));
+  };
+  double low = dimension(facts.beta_fast), high = dimension(facts.beta_slow);
+  if (facts.truncate) {
+    low = std::floor(low);
+    high = std::ceil(high);
+  }
+  low = std::max(low, 0.0);
+  high = std::min(high, head_dim - 1.0);
+  if (low == high) high += 0.001;
+  // Factors in double, so that no compiler fuses what should round twice.
+  const auto product = [](float a, float b) { return float(double(a) * double(b)); };
+  for (int i = 0; i < head_dim / 2; ++i) {
+    const float period = float(std::pow(double(float(facts.base)), double(float(2 * i) / float(head_dim))));
+    const float ramp = std::clamp((float(i) - float(low)) / float(high - low), 0.0f, 1.0f), kept = 1 - ramp;
+    f[i] = product(1 / product(float(facts.factor), period), 1 - kept) + product(1 / period, kept);
   }
 }
 
@@ -71,12 +95,19 @@ inline void rope_angles(Context& ctx, const RopeFacts& facts, const std::int32_t
     float base = 0;  // of `frequencies`; none yet
     for (std::int64_t row = task * rows_per_task; row < std::min(angles.count, (task + 1) * rows_per_task); ++row) {
       const float row_base = detail::rope_base(facts, head_dim, rope_lengths[row]);
-      if (row_base != base) detail::inverse_frequencies(base = row_base, head_dim, frequencies);
+      if (row_base != base) {
+        base = row_base;
+        facts.kind == RopeKind::yarn ? detail::yarn_frequencies(facts, head_dim, frequencies)
+                                     : detail::inverse_frequencies(base, head_dim, frequencies);
+      }
       const float position = float(positions[row]);
       float *cosines = angles[row], *sines = angles[row] + half_dim;
       for (int i = 0; i < half_dim; ++i) {
         const float angle = position * frequencies[i];
         detail::sine_cosine(angle, sines[i], cosines[i]);
+      }
+      if (facts.kind == RopeKind::yarn) {
+        for (int i = 0; i < head_dim; ++i) angles[row][i] *= float(facts.attention_factor);
       }
     }
   });

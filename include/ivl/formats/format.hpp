@@ -9,7 +9,12 @@
 namespace ivl {
 
 /// The closed list of formats that a placed matrix may have.
-enum class Format : std::uint8_t { f32, bf16, f16 };
+enum class Format : std::uint8_t {
+  f32,
+  bf16,
+  f16,
+  mxfp4,  ///< see mxfp4.hpp; of experts only
+};
 
 constexpr Format format_of(ScalarKind kind) {
   switch (kind) {
@@ -25,6 +30,7 @@ constexpr std::string_view name_of(Format format) {
     case Format::f32: return "f32";
     case Format::bf16: return "bf16";
     case Format::f16: return "f16";
+    case Format::mxfp4: return "mxfp4";
   }
   return "?";
 }

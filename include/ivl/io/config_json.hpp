@@ -1,5 +1,6 @@
 // config.json and its neighbours, in both published layouts, as a `VlmConfig` (structure) and `ModelFacts` (data).
 #pragma once
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <optional>
@@ -114,40 +115,130 @@ inline RopeFacts read_rope(const ConfigReader& language) {
   if (!language.has(scaling_key)) return rope;
   const ConfigReader scaling = language.inner(scaling_key);
   const auto kind = scaling.get_or<std::string>("rope_type", scaling.get_or<std::string>("type", "default"));
-  if (kind == "dynamic") {
-    rope.kind = RopeKind::dynamic_ntk;
-    rope.factor = scaling.get<double>("factor");
-    if (!(rope.factor >= 1)) scaling.refuse("factor", "at least 1", std::to_string(rope.factor));
-  } else if (kind != "default") {
-    scaling.refuse("rope_type", "default or dynamic", kind);
+  if (kind == "default") return rope;
+  if (kind != "dynamic" && kind != "yarn") scaling.refuse("rope_type", "default, dynamic or yarn", kind);
+  rope.kind = kind == "dynamic" ? RopeKind::dynamic_ntk : RopeKind::yarn;
+  rope.factor = scaling.get<double>("factor");
+  if (!(rope.factor >= 1)) scaling.refuse("factor", "at least 1", std::to_string(rope.factor));
+  scaling.expect("partial_rotary_factor", 1.0);
+  if (rope.kind == RopeKind::dynamic_ntk) return rope;
+  rope.context = scaling.size("original_max_position_embeddings");
+  rope.beta_fast = scaling.get_or("beta_fast", rope.beta_fast);
+  rope.beta_slow = scaling.get_or("beta_slow", rope.beta_slow);
+  if (!(rope.beta_slow > 0 && rope.beta_fast >= rope.beta_slow))
+    scaling.refuse("beta_fast", "at least beta_slow, and that more than 0",
+                   std::to_string(rope.beta_fast) + " and " + std::to_string(rope.beta_slow));
+  rope.truncate = scaling.get_or("truncate", rope.truncate);
+  for (const char* key : {"mscale", "mscale_all_dim"}) {
+    if (scaling.has(key)) scaling.refuse(key, "none", "a value");  // DeepSeek's way of saying attention_factor
   }
+  rope.attention_factor = scaling.get_or("attention_factor", 0.1 * std::log(rope.factor) + 1);
   return rope;
 }
 
+/// Whose decoder it is, by the class or, where a file leaves it out, the type of the language model's config.
+enum class LanguageFamily : std::uint8_t { qwen2, qwen3, qwen3_moe, gpt_oss, internlm3 };
+
+struct LanguageFamilyName {
+  LanguageFamily family;
+  std::string_view architecture, model_type;
+};
+
+inline constexpr LanguageFamilyName language_family_names[] = {
+    {LanguageFamily::qwen2, "Qwen2ForCausalLM", "qwen2"},
+    {LanguageFamily::qwen3, "Qwen3ForCausalLM", "qwen3"},
+    {LanguageFamily::qwen3_moe, "Qwen3MoeForCausalLM", "qwen3_moe"},
+    {LanguageFamily::gpt_oss, "GptOssForCausalLM", "gpt_oss"},
+    {LanguageFamily::internlm3, "InternLM3ForCausalLM", "internlm3"},
+    {LanguageFamily::internlm3, "LlamaForCausalLM", "llama"},  // what transformers' converter makes of InternVL3-9B
+};
+
+inline LanguageFamily read_language_family(const ConfigReader& language) {
+  const bool has_class = language.has("architectures");
+  const auto classes = language.get_or<std::vector<std::string>>("architectures", {});
+  const std::string type = has_class ? "" : language.get<std::string>("model_type");
+  std::string known;
+  for (const LanguageFamilyName& row : language_family_names) {
+    if (has_class ? classes.size() == 1 && classes[0] == row.architecture : type == row.model_type) return row.family;
+    known += (known.empty() ? "" : ", ") + std::string(has_class ? row.architecture : row.model_type);
+  }
+  language.refuse(has_class ? "architectures" : "model_type", "one of " + known,
+                  has_class ? Json(classes).dump() : type);
+}
+
+/// `layer_types`, where it is there, must say that windows lie where `AttentionConfig::window_of` has them.
+inline void check_layer_types(const ConfigReader& language, const DecoderConfig& decoder) {
+  if (!language.has("layer_types")) return;
+  const auto types = language.get<std::vector<std::string>>("layer_types");
+  if (int(types.size()) != decoder.layers)
+    language.refuse("layer_types", "one for each layer", std::to_string(types.size()));
+  for (int layer = 0; layer < decoder.layers; ++layer) {
+    const std::string_view expected = decoder.attention.window_of(layer) > 0 ? "sliding_attention" : "full_attention";
+    if (types[std::size_t(layer)] != expected)
+      language.refuse("layer_types", std::string(expected) + " in layer " + std::to_string(layer),
+                      types[std::size_t(layer)]);
+  }
+}
+
 inline DecoderConfig read_decoder(const ConfigReader& language, ModelFacts& facts) {
-  const auto architecture = language.get<std::vector<std::string>>("architectures");
-  const bool qwen2 = architecture == std::vector<std::string>{"Qwen2ForCausalLM"};
-  const bool qwen3 = architecture == std::vector<std::string>{"Qwen3ForCausalLM"};
-  if (!qwen2 && !qwen3)
-    language.refuse("architectures", "[\"Qwen2ForCausalLM\"] or [\"Qwen3ForCausalLM\"]", Json(architecture).dump());
+  const LanguageFamily family = read_language_family(language);
   DecoderConfig decoder;
+  AttentionConfig& attention = decoder.attention;
+  MoeConfig& moe = decoder.moe;
   decoder.layers = language.size("num_hidden_layers");
   decoder.hidden = language.size("hidden_size");
-  decoder.mlp_hidden = language.size("intermediate_size");
-  decoder.attention.heads = language.size("num_attention_heads");
-  decoder.attention.kv_heads = language.size("num_key_value_heads");
-  decoder.attention.head_dim = language.size_or("head_dim", std::max(1, decoder.hidden / decoder.attention.heads));
-  decoder.attention.qkv_bias = qwen2;
-  decoder.attention.head_norm = qwen3;
+  attention.heads = language.size("num_attention_heads");
+  attention.kv_heads = language.size("num_key_value_heads");
+  attention.head_dim = language.size_or("head_dim", std::max(1, decoder.hidden / attention.heads));
   language.expect<std::string>("hidden_act", "silu");
   language.expect("use_sliding_window", false);
-  if (qwen3) language.expect("attention_bias", false);
+  switch (family) {
+    case LanguageFamily::qwen2:
+      attention.qkv_bias = true;
+      break;
+    case LanguageFamily::qwen3:
+      attention.head_norm = true;
+      language.expect("attention_bias", false);
+      break;
+    case LanguageFamily::qwen3_moe:
+      attention.head_norm = true;
+      language.expect("attention_bias", false);
+      moe.experts = language.size(language.has("num_experts") ? "num_experts" : "num_local_experts");
+      moe.active = language.size("num_experts_per_tok");
+      moe.mlp_hidden = language.size("moe_intermediate_size");
+      if (!language.get_or("norm_topk_prob", false)) language.refuse("norm_topk_prob", "true", "false, its default");
+      language.expect("decoder_sparse_step", 1);
+      language.expect("mlp_only_layers", Json::array());
+      break;
+    case LanguageFamily::gpt_oss:
+      attention.qkv_bias = attention.out_bias = attention.sinks = true;
+      attention.window = language.size("sliding_window");
+      language.expect("attention_bias", true);
+      moe.experts = language.size(language.has("num_local_experts") ? "num_local_experts" : "num_experts");
+      moe.active = language.size(language.has("num_experts_per_tok") ? "num_experts_per_tok" : "experts_per_token");
+      moe.mlp_hidden = language.size("intermediate_size");
+      moe.activation = ExpertActivation::clamped_swi_glu;
+      moe.bias = true;
+      language.expect("swiglu_limit", 7.0);
+      language.expect("swiglu_alpha", 1.702);
+      if (!language.has("rope_parameters") && !language.has("rope_scaling"))
+        language.refuse("rope_scaling", "an object, since transformers puts YaRN where there is none", "none");
+      break;
+    case LanguageFamily::internlm3:
+      for (const char* key : {"qkv_bias", "bias", "attention_bias", "mlp_bias"}) language.expect(key, false);
+      break;
+  }
+  if (moe.experts > 0 && moe.active > moe.experts)
+    language.refuse("num_experts_per_tok", "at most the " + std::to_string(moe.experts) + " experts",
+                    std::to_string(moe.active));
+  if (!decoder.sparse()) decoder.mlp_hidden = language.size("intermediate_size");
+  check_layer_types(language, decoder);
   facts.language_norm_eps = language.get<float>("rms_norm_eps");
   facts.vocab_rows = language.size("vocab_size");
   facts.rope = read_rope(language);
-  // Dynamic NTK is there to stretch the context by its factor.
+  // Dynamic NTK is there to stretch the context by its factor; YaRN's files say the stretched one.
   const double stretch = facts.rope.kind == RopeKind::dynamic_ntk ? facts.rope.factor : 1;
-  facts.context_length = int(std::min(facts.rope.context * stretch, double(1 << 30)));
+  facts.context_length = int(std::min(language.size("max_position_embeddings") * stretch, double(1 << 30)));
   return decoder;
 }
 

@@ -9,8 +9,9 @@
 
 namespace ivl {
 
-/// `#` stands for the layer's number. A weight that a format stores in pieces lists them in the order in which they
-/// are joined: q, k, v, or gate, up.
+/// `#` stands for the layer's number, `*` for the expert's. A weight that a format stores in pieces lists them in the
+/// order in which they are joined: q, k, v, or gate, up. Canonical names end in `.mxfp4` where a weight of that name in
+/// `.weight` is stored as blocks and scales.
 struct TensorName {
   std::string_view canonical;
   std::array<std::string_view, 3> github;
@@ -53,10 +54,25 @@ inline constexpr TensorName tensor_names[] = {
     {"language.blocks.#.qkv.bias", {"language_model.model.layers.#.self_attn.q_proj.bias", "language_model.model.layers.#.self_attn.k_proj.bias", "language_model.model.layers.#.self_attn.v_proj.bias"}, {}},
     {"language.blocks.#.q_norm.weight", {"language_model.model.layers.#.self_attn.q_norm.weight"}, {}},
     {"language.blocks.#.k_norm.weight", {"language_model.model.layers.#.self_attn.k_norm.weight"}, {}},
+    {"language.blocks.#.sinks", {"language_model.model.layers.#.self_attn.sinks"}, {}},
     {"language.blocks.#.out.weight", {"language_model.model.layers.#.self_attn.o_proj.weight"}, {}},
+    {"language.blocks.#.out.bias", {"language_model.model.layers.#.self_attn.o_proj.bias"}, {}},
     {"language.blocks.#.norm2.weight", {"language_model.model.layers.#.post_attention_layernorm.weight"}, {}},
     {"language.blocks.#.gate_up.weight", {"language_model.model.layers.#.mlp.gate_proj.weight", "language_model.model.layers.#.mlp.up_proj.weight"}, {}},
     {"language.blocks.#.down.weight", {"language_model.model.layers.#.mlp.down_proj.weight"}, {}},
+    // Qwen3-MoE: a matrix for each expert.
+    {"language.blocks.#.gate.weight", {"language_model.model.layers.#.mlp.gate.weight"}, {}},
+    {"language.blocks.#.experts.*.gate_up.weight", {"language_model.model.layers.#.mlp.experts.*.gate_proj.weight", "language_model.model.layers.#.mlp.experts.*.up_proj.weight"}, {}},
+    {"language.blocks.#.experts.*.down.weight", {"language_model.model.layers.#.mlp.experts.*.down_proj.weight"}, {}},
+    // GPT-OSS: all experts as one tensor, or as MXFP4 blocks and scales.
+    {"language.blocks.#.router.weight", {"language_model.model.layers.#.mlp.router.weight"}, {}},
+    {"language.blocks.#.router.bias", {"language_model.model.layers.#.mlp.router.bias"}, {}},
+    {"language.blocks.#.experts.gate_up.weight", {"language_model.model.layers.#.mlp.experts.gate_up_proj"}, {}},
+    {"language.blocks.#.experts.gate_up.mxfp4", {"language_model.model.layers.#.mlp.experts.gate_up_proj_blocks", "language_model.model.layers.#.mlp.experts.gate_up_proj_scales"}, {}},
+    {"language.blocks.#.experts.gate_up.bias", {"language_model.model.layers.#.mlp.experts.gate_up_proj_bias"}, {}},
+    {"language.blocks.#.experts.down.weight", {"language_model.model.layers.#.mlp.experts.down_proj"}, {}},
+    {"language.blocks.#.experts.down.mxfp4", {"language_model.model.layers.#.mlp.experts.down_proj_blocks", "language_model.model.layers.#.mlp.experts.down_proj_scales"}, {}},
+    {"language.blocks.#.experts.down.bias", {"language_model.model.layers.#.mlp.experts.down_proj_bias"}, {}},
     {"language.norm.weight", {"language_model.model.norm.weight"}, {}},
     {"language.head.weight", {"language_model.lm_head.weight"}, {}},
 };
@@ -75,12 +91,17 @@ constexpr const std::array<std::string_view, 3>& file_names(const TensorName& ro
   return format == FolderFormat::github || row.hf[0].empty() ? row.github : row.hf;
 }
 
-/// `pattern` with the layer's number in place of `#`.
-inline std::string with_layer(std::string_view pattern, int layer) {
-  const std::size_t mark = pattern.find('#');
-  if (mark == pattern.npos) return std::string(pattern);
-  return std::string(pattern.substr(0, mark)) + std::to_string(layer) + std::string(pattern.substr(mark + 1));
+/// `pattern` with `number` in place of `mark`.
+inline std::string with_number(std::string_view pattern, char mark, int number) {
+  const std::size_t at = pattern.find(mark);
+  if (at == pattern.npos) return std::string(pattern);
+  return std::string(pattern.substr(0, at)) + std::to_string(number) + std::string(pattern.substr(at + 1));
 }
+
+/// `pattern` with the layer's number in place of `#`.
+inline std::string with_layer(std::string_view pattern, int layer) { return with_number(pattern, '#', layer); }
+/// `pattern` with the expert's number in place of `*`.
+inline std::string with_expert(std::string_view pattern, int expert) { return with_number(pattern, '*', expert); }
 
 /// The on-disk spelling of a tensor's name. Some transformers versions save the in-memory one: `model.` in front.
 inline std::string published_name(std::string_view name) {

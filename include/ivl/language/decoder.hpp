@@ -55,7 +55,7 @@ struct Decoder {
     const auto angles = scratch.angles.slice(0, batch.rows);
     rope_angles(ctx, rope, batch.positions, rope_lengths, Rows<float>(angles));
     for (std::size_t layer = 0; layer < blocks.size(); ++layer)
-      blocks[layer].forward(ctx, batch, kv[layer], angles, eps, scratch.block, x);
+      blocks[layer].forward(ctx, batch, kv[layer], C.attention.window_of(int(layer)), angles, eps, scratch.block, x);
   }
 
   /// Logits of chosen rows of scratch.x: logits [count, vocabulary rows].

@@ -48,6 +48,8 @@ class Chat {
     statistics.vision_s = watch.lap_s();
 
     if (generation.stop_ids.empty()) generation.stop_ids = processor_.stop_ids();
+    // gpt-oss's channels are special tokens. The reference's chat() keeps them, and its next prompts hold them.
+    if (processor_.style() == PromptStyle::internvl3_5_gpt_oss) generation.special_tokens = SpecialTokens::keep;
     // An answer may fill the room that is left; a prompt without room for one token is refused by `start`.
     generation.max_new_tokens = std::min(generation.max_new_tokens, std::max(1, options_.kv_tokens - statistics.prompt_tokens));
     ImageRows images = prompt.images;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "ivl/model/sampler.hpp"
+#include "ivl/text/tokenizer.hpp"
 
 namespace ivl {
 
@@ -15,6 +16,7 @@ struct GenerationOptions {
   SamplingOptions sampling = {};
   std::vector<int> stop_ids = {};              ///< tokens that end the answer
   std::vector<std::string> stop_strings = {};  ///< texts that end the answer; not part of it
+  SpecialTokens special_tokens = SpecialTokens::skip;  ///< in the answer's text
 };
 
 /// Receives text as soon as it is certain: whole characters, no part of a stop string.

@@ -2,6 +2,7 @@
 #pragma once
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cassert>
 #include <cstdint>
 #include <exception>
@@ -19,18 +20,22 @@
 #include "ivl/model/sequence.hpp"
 #include "ivl/model/vlm.hpp"
 #include "ivl/ops/memory.hpp"
+#include "ivl/ops/replay.hpp"
+#include "ivl/ops/sample.hpp"
 
 namespace ivl {
 
 /// What an engine makes room for. Nothing is allocated later but by `encode` and `start`.
 struct EngineOptions {
-  int kv_tokens = 4096;   ///< tokens of all sequences together; memory is touched only as they come
+  int kv_tokens = 4096;   ///< tokens of all sequences together; memory is touched only as they come. Layers with a window
+                          ///< hold window + max_rows tokens of each sequence instead
   int max_sequences = 1;  ///< running together
   int max_rows = 512;     ///< of one step: the prefill chunk
 };
 
 template <VlmConfig C, class Context, class Scalar = bf16>
 class Engine {
+  static_assert(SampleOps<Context> && ReplayOp<Context>, "Engine: include the backend's header (such as ivl/cpu/cpu.hpp) before use");
   static constexpr int hidden = C.decoder.hidden;
   static constexpr int pixels_per_tile = 3 * C.vit.tile_px * C.vit.tile_px;
   static constexpr int page_tokens = 64;
@@ -50,9 +55,18 @@ class Engine {
     const int pages = int(ceil_div(options.kv_tokens, page_tokens)) + options.max_sequences - 1;
     pages_ = std::make_shared<KvPages>(pages, page_tokens);
     kv_page_bytes_ = kv_page_bytes(ctx, DecoderBlock<C.decoder>::attention_shape, kind_of<Scalar>, page_tokens);
-    kv_memory_ = allocate(ctx, std::size_t(kv_page_bytes_) * std::size_t(pages) * std::size_t(C.decoder.layers));
-    for (int layer = 0; layer < C.decoder.layers; ++layer)
-      kv_[std::size_t(layer)] = {kv_memory_.data + kv_page_bytes_ * pages * layer, kv_page_bytes_, page_tokens};
+    ring_ = KvRing::of(C.decoder.attention.window, options.max_rows, page_tokens, pages);
+    const auto ring_pages = [&](int layer) { return C.decoder.attention.window_of(layer) > 0 ? ring_.pages : 0; };
+    const auto layer_pages = [&](int layer) { return ring_pages(layer) > 0 ? ring_pages(layer) * options.max_sequences : pages; };
+    std::int64_t all_pages = 0;
+    for (int layer = 0; layer < C.decoder.layers; ++layer) all_pages += layer_pages(layer);
+    kv_memory_ = allocate(ctx, std::size_t(kv_page_bytes_ * all_pages));
+    std::byte* next = kv_memory_.data;
+    for (int layer = 0; layer < C.decoder.layers; ++layer) {
+      kv_[std::size_t(layer)] = {next, kv_page_bytes_, page_tokens, ring_pages(layer)};
+      next += kv_page_bytes_ * layer_pages(layer);
+    }
+    turn_of_slot_.resize(std::size_t(options.max_sequences));
 
     Carver measure;
     lay_out(measure);
@@ -61,6 +75,7 @@ class Engine {
     lay_out(place);
     host_step_.resize(std::size_t(step_ints()));
     host_logits_.resize(std::size_t(vlm.facts.vocab_rows));
+    host_ids_.resize(std::size_t(options.max_sequences));
     running_.reserve(std::size_t(options.max_sequences));
     sampled_.reserve(std::size_t(options.max_sequences));
   }
@@ -114,6 +129,7 @@ class Engine {
     reserve_pages(*sequence, total);
     if (running_.size() == std::size_t(options_.max_sequences))
       fail<RequestError>("engine: expected at most ", options_.max_sequences, " sequences, found one more");
+    if (sequence->turn == 0) take_slot(*sequence);
     running_.push_back(sequence.get());
     return sequence;
   }
@@ -128,12 +144,17 @@ class Engine {
     const Step step = plan();
     upload(ctx_, step_memory_, host_step_.data(), host_step_.size() * sizeof(std::int32_t));
     run(step);
-    for (const Planned& planned : step.parts()) planned.sequence->cached += planned.rows;
+    if (step.greedy_ids > 0) download(ctx_, host_ids_.data(), ids_, sampled_.size() * sizeof(std::int32_t));
+    for (const Planned& planned : step.parts()) {
+      Sequence& sequence = *planned.sequence;
+      sequence.cached += planned.rows;
+      sequence.written = std::max(sequence.written, sequence.cached);
+    }
     int row = 0;
     std::exception_ptr thrown;
     for (Sequence* sequence : sampled_) {
       try {
-        take_token(*sequence, row++);
+        take_token(*sequence, choose(step, *sequence, row++));
       } catch (...) {
         thrown = std::current_exception();
       }
@@ -156,12 +177,13 @@ class Engine {
     const std::int32_t* sources;
     const std::int32_t* last_rows;
     bool images = false;
+    int greedy_ids = 0;  ///< how many ids are usable where all sampled sequences take the largest logit of as many; else 0
     std::span<const Planned> parts() const { return planned; }
   };
 
   int pages_per_sequence() const { return pages_->count(); }
   std::int64_t step_ints() const {
-    return 5LL * options_.max_rows + 3LL * options_.max_sequences + 1 + std::int64_t(options_.max_sequences) * pages_per_sequence();
+    return 5LL * options_.max_rows + 4LL * options_.max_sequences + 1 + std::int64_t(options_.max_sequences) * pages_per_sequence();
   }
 
   /// Decides who runs how many rows, and writes the batch's arrays: on the host, and where they will lie in the context.
@@ -171,6 +193,7 @@ class Engine {
     const auto in_context = [&](const std::int32_t* array) { return step_memory_ + (array - host_step_.data()); };
     std::int32_t* row_begin = take(options_.max_sequences + 1);
     std::int32_t* kv_length = take(options_.max_sequences);
+    std::int32_t* slot_of = take(options_.max_sequences);
     std::int32_t* last_rows = take(options_.max_sequences);
     std::int32_t* sequence_of = take(options_.max_rows);
     std::int32_t* positions = take(options_.max_rows);
@@ -192,6 +215,7 @@ class Engine {
       plan_.push_back({sequence, rows, count});
       row_begin[index] = rows;
       kv_length[index] = sequence->cached + count;
+      slot_of[index] = sequence->slot;
       for (int i = 0; i < count; ++i, ++rows) {
         const int position = sequence->cached + i;
         sequence_of[rows] = index;
@@ -218,13 +242,37 @@ class Engine {
     step.batch.positions = in_context(positions);
     step.batch.page_table = in_context(page_table);
     step.batch.pages_per_sequence = pages_per_sequence();
+    step.batch.slot_of = in_context(slot_of);
     step.rope_lengths = in_context(rope_lengths);
     step.sources = in_context(sources);
     step.last_rows = in_context(last_rows);
+    step.greedy_ids = common_greedy_ids();
+    if (is_decoding(step)) step.batch.longest = int(std::bit_ceil(unsigned(std::max(step.batch.longest, 4 * page_tokens))));
     return step;
   }
 
+  int common_greedy_ids() const {
+    const int ids = sampled_.empty() ? 0 : sampled_.front()->sampler.usable_ids();
+    const auto agrees = [ids](const Sequence* sequence) {
+      return sequence->sampler.is_greedy() && sequence->sampler.usable_ids() == ids;
+    };
+    return std::all_of(sampled_.begin(), sampled_.end(), agrees) ? ids : 0;
+  }
+
+  /// Nothing but one token of each sequence: a step that comes again, and is told apart from others by little.
+  bool is_decoding(const Step& step) const {
+    return !step.images && step.batch.rows == step.batch.sequences && sampled_.size() == std::size_t(step.batch.sequences);
+  }
+
   void run(const Step& step) {
+    if (!is_decoding(step)) return run_now(step);
+    // `longest` is rounded up, so that thousands of steps share a key. Tokenizers have one size, mostly.
+    const std::uint64_t key = std::uint64_t(step.batch.rows) << 48 ^ std::uint64_t(std::bit_width(unsigned(step.batch.longest))) << 32 ^
+                              std::uint64_t(step.greedy_ids);
+    replay(ctx_, recordings_, key, [&] { run_now(step); });
+  }
+
+  void run_now(const Step& step) {
     const Language& language = vlm_.language;
     const auto x = language_.x.slice(0, step.batch.rows);
     if (!step.images) {
@@ -238,14 +286,20 @@ class Engine {
       }
     }
     language.forward(ctx_, step.batch, kv_, vlm_.facts.rope, step.rope_lengths, vlm_.facts.language_norm_eps, language_);
-    if (!sampled_.empty())
-      language.head_logits(ctx_, step.last_rows, vlm_.facts.language_norm_eps, language_, logits_.slice(0, std::int64_t(sampled_.size())));
+    if (sampled_.empty()) return;
+    const auto logits = logits_.slice(0, std::int64_t(sampled_.size()));
+    language.head_logits(ctx_, step.last_rows, vlm_.facts.language_norm_eps, language_, logits);
+    if (step.greedy_ids > 0) argmax(ctx_, Rows<const float>(logits.data, logits.count, step.greedy_ids, logits.stride), ids_);
+  }
+
+  int choose(const Step& step, Sequence& sequence, int row) {
+    if (step.greedy_ids > 0) return host_ids_[std::size_t(row)];
+    download(ctx_, host_logits_.data(), logits_[row], host_logits_.size() * sizeof(float));
+    return sequence.sampler.draw(host_logits_);
   }
 
   /// The sequence has its token, and knows whether it is done, before its callback may throw.
-  void take_token(Sequence& sequence, int row) {
-    download(ctx_, host_logits_.data(), logits_[row], host_logits_.size() * sizeof(float));
-    const int id = sequence.sampler.draw(host_logits_);
+  void take_token(Sequence& sequence, int id) {
     const auto give = [&](std::string_view text) {
       sequence.text += text;
       if (sequence.on_text && !text.empty()) sequence.on_text(text);
@@ -289,10 +343,30 @@ class Engine {
     // Beyond the context, dynamic NTK rotates a prompt's keys by the prompt's whole length.
     const int longest_prompt = std::max(earlier.prompt_length, sequence.prompt_length);
     if (vlm_.facts.rope.kind == RopeKind::dynamic_ntk && longest_prompt > vlm_.facts.rope.context) common = 0;
+    const bool rings_are_its = turn_of_slot_[std::size_t(earlier.slot)] == earlier.turn;
+    if (ring_.pages > 0 && !(rings_are_its && ring_.holds(common, earlier.written))) common = 0;
+    if (ring_.pages > 0 && common > 0) {
+      sequence.slot = earlier.slot;
+      sequence.turn = earlier.turn;
+      sequence.written = earlier.written;
+    }
     sequence.cached = common;
     const std::size_t kept = std::size_t(ceil_div(common, page_tokens));
     sequence.pages.assign(earlier.pages.begin(), earlier.pages.begin() + std::ptrdiff_t(kept));
     earlier.pages.erase(earlier.pages.begin(), earlier.pages.begin() + std::ptrdiff_t(kept));
+  }
+
+  /// Of the slots that no running sequence has, the one that was taken longest ago: rings of sequences that ended last are
+  /// the likeliest to be taken over.
+  void take_slot(Sequence& sequence) {
+    int oldest = -1;
+    for (int slot = 0; slot < options_.max_sequences; ++slot) {
+      const auto has_it = [slot](const Sequence* running) { return running->slot == slot; };
+      if (std::any_of(running_.begin(), running_.end(), has_it)) continue;
+      if (oldest < 0 || turn_of_slot_[std::size_t(slot)] < turn_of_slot_[std::size_t(oldest)]) oldest = slot;
+    }
+    sequence.slot = oldest;
+    sequence.turn = turn_of_slot_[std::size_t(oldest)] = ++turns_;
   }
 
   void reserve_pages(Sequence& sequence, int total) {
@@ -308,6 +382,7 @@ class Engine {
     language_ = Language::template Scratch<Scalar>::carve(carver, options_.max_rows);
     logits_ = Rows<float>(carver.take<float>(std::int64_t(options_.max_sequences) * vlm_.facts.vocab_rows), options_.max_sequences,
                           vlm_.facts.vocab_rows);
+    ids_ = carver.take<std::int32_t>(options_.max_sequences);
     step_memory_ = carver.take<std::int32_t>(step_ints());
   }
 
@@ -377,17 +452,22 @@ class Engine {
   const Vlm<C>& vlm_;
   EngineOptions options_;
   std::shared_ptr<KvPages> pages_;
+  KvRing ring_;
+  std::vector<std::int64_t> turn_of_slot_;  ///< when each slot was taken last, counted in `turns_`
+  std::int64_t turns_ = 0;
   std::int64_t kv_page_bytes_ = 0;
   Memory kv_memory_, memory_;
   std::array<KvView, std::size_t(C.decoder.layers)> kv_;
   typename Language::template Scratch<Scalar> language_;
   Rows<float> logits_;
-  std::int32_t* step_memory_ = nullptr;
+  std::int32_t *ids_ = nullptr, *step_memory_ = nullptr;
   Vision vision_;
   std::vector<std::int32_t> host_step_;
   std::vector<float> host_logits_;
+  std::vector<std::int32_t> host_ids_;
   std::vector<Sequence*> running_, sampled_;
   std::vector<Planned> plan_;
+  typename Context::Recordings recordings_;
 };
 
 }  // namespace ivl

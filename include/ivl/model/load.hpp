@@ -1,5 +1,6 @@
 // A checkpoint folder into a `Vlm`: every difference between the files and the type is found before anything is placed.
 #pragma once
+#include <algorithm>
 #include <filesystem>
 #include <map>
 #include <optional>
@@ -16,6 +17,7 @@
 #include "ivl/io/progress.hpp"
 #include "ivl/io/safetensors.hpp"
 #include "ivl/model/vlm.hpp"
+#include "ivl/ops/moe.hpp"
 #include "ivl/ops/place.hpp"
 
 namespace ivl {
@@ -55,9 +57,19 @@ struct WeightSlot {
   int in = 0;                ///< 0: a vector
   std::optional<Shape> shape = {};  ///< in files, where it is not [height, in] or [height]
   Fusion fusion = Fusion::stacked;
-  PlacedMatrix* matrix = nullptr;  // one of these three
+  int experts = 0;           ///< 0: one matrix, vector or table
+  ExpertLayout layout = ExpertLayout::separate;  ///< of experts in files: see `find_layouts`
+  PlacedMatrix* matrix = nullptr;  // one of these four
   PlacedVector* vector = nullptr;
   PlacedTable* table = nullptr;
+  PlacedExperts* mixture = nullptr;
+};
+
+/// One tensor that the type wants from the files.
+struct ExpectedTensor {
+  std::string name;
+  Shape shape;
+  bool packed = false;  ///< U8, several numbers or a part of one; else a scalar of its own
 };
 
 struct SlotCollector {
@@ -79,6 +91,14 @@ struct SlotCollector {
   void operator()(const char* module, int layer, const char* part, Table<Width>& weight) const {
     add(module, layer, part, dynamic, Width).table = &weight.placed;
   }
+  template <int Experts, int Out, int In, class... Shapes>
+  void operator()(const char* module, int layer, const char* part, ExpertWeight<Experts, Out, In>& weight, const Shapes&... shape) const {
+    WeightSlot& slot = add(module, layer, part, Out, In);
+    slot.experts = Experts;
+    slot.layout = slot.canonical.find('*') == std::string::npos ? ExpertLayout::fused : ExpertLayout::separate;
+    slot.mixture = &weight.placed;
+    (apply(slot, shape), ...);
+  }
 
  private:
   WeightSlot& add(const char* module, int layer, const char* part, int height, int in) const {
@@ -91,6 +111,7 @@ struct SlotCollector {
   static void apply(WeightSlot& slot, const Shape& shape) { slot.shape = shape; }
 };
 
+/// All weights, experts as files of full precision store them.
 template <VlmConfig C>
 std::vector<WeightSlot> weight_slots(Vlm<C>& vlm) {
   std::vector<WeightSlot> slots;
@@ -98,31 +119,53 @@ std::vector<WeightSlot> weight_slots(Vlm<C>& vlm) {
   return slots;
 }
 
-/// One tensor that the type wants from the files.
-struct ExpectedTensor {
-  std::string name;
-  Shape shape;
-};
+/// The row of io/names.hpp for a weight as files store it.
+inline const TensorName& names_of(const WeightSlot& slot) {
+  std::string canonical = slot.canonical;
+  if (slot.layout == ExpertLayout::mxfp4) canonical.replace(canonical.rfind(".weight"), std::string::npos, ".mxfp4");
+  const TensorName* row = find_tensor_name(canonical);
+  if (row == nullptr) fail<Error>("io/names.hpp has no row for ", canonical);
+  return *row;
+}
 
 /// The file tensors of one weight. Files with fewer pieces hold them joined.
 inline std::vector<ExpectedTensor> expected_tensors(const WeightSlot& slot, const ModelFacts& facts) {
-  const TensorName* row = find_tensor_name(slot.canonical);
-  if (row == nullptr) fail<Error>("io/names.hpp has no row for ", slot.canonical);
-  const auto& pieces = file_names(*row, facts.format);
+  const auto& pieces = file_names(names_of(slot), facts.format);
+  if (slot.mixture != nullptr && slot.layout != ExpertLayout::separate) {
+    const std::int64_t experts = slot.experts, out = slot.heights[0], in = slot.in;
+    if (slot.layout == ExpertLayout::fused) return {{with_layer(pieces[0], slot.layer), {experts, in, out}}};
+    return {{with_layer(pieces[0], slot.layer), {experts, out, in / 32, 16}, true},
+            {with_layer(pieces[1], slot.layer), {experts, out, in / 32}, true}};
+  }
   const bool joined = pieces[1].empty();
   std::vector<ExpectedTensor> expected;
-  std::size_t next = 0;
-  for (const std::string_view piece : pieces) {
-    if (piece.empty()) break;
-    std::int64_t height = 0;
-    do {
-      const int part = slot.heights[next++];
-      height += part == dynamic ? facts.vocab_rows : part;
-    } while (joined && next < slot.heights.size());
-    const Shape shape = slot.in > 0 ? Shape{height, slot.in} : Shape{height};
-    expected.push_back({with_layer(piece, slot.layer), slot.shape.value_or(shape)});
+  for (int expert = 0; expert < std::max(1, slot.experts); ++expert) {
+    std::size_t next = 0;
+    for (const std::string_view piece : pieces) {
+      if (piece.empty()) break;
+      std::int64_t height = 0;
+      do {
+        const int part = slot.heights[next++];
+        height += part == dynamic ? facts.vocab_rows : part;
+      } while (joined && next < slot.heights.size());
+      const Shape shape = slot.in > 0 ? Shape{height, slot.in} : Shape{height};
+      expected.push_back({with_expert(with_layer(piece, slot.layer), expert), slot.shape.value_or(shape)});
+    }
   }
   return expected;
+}
+
+/// Experts that files may hold as one tensor or as MXFP4 are what `source`, anything with find(name), has of them.
+template <class Source>
+void find_layouts(std::vector<WeightSlot>& slots, const ModelFacts& facts, const Source& source) {
+  for (WeightSlot& slot : slots) {
+    if (slot.mixture == nullptr || slot.layout == ExpertLayout::separate) continue;
+    slot.layout = ExpertLayout::mxfp4;
+    const std::vector<ExpectedTensor> blocks_and_scales = expected_tensors(slot, facts);
+    const bool found = std::any_of(blocks_and_scales.begin(), blocks_and_scales.end(),
+                                   [&](const ExpectedTensor& tensor) { return source.find(tensor.name) != nullptr; });
+    if (!found) slot.layout = ExpertLayout::fused;
+  }
 }
 
 /// The one weight that may be missing: a tied head is the embedding once more.
@@ -144,9 +187,10 @@ inline std::string tensor_differences(const std::vector<WeightSlot>& slots, cons
         if (!is_tied_head(slot, facts)) differences += "\n  " + expected.name + ": expected " + shape_text(expected.shape) + ", found none";
       } else if (found->shape != expected.shape) {
         differences += "\n  " + expected.name + ": expected " + shape_text(expected.shape) + ", found " + shape_text(found->shape);
-      } else if (!scalar_kind(found->dtype)) {
-        differences += "\n  " + expected.name + ": expected F32, BF16 or F16, found " + std::string(name_of(found->dtype));
-      } else if (slot.matrix != nullptr && first != nullptr && scalar_kind(first->dtype) && found->dtype != first->dtype) {
+      } else if (expected.packed ? found->dtype != Dtype::u8 : !scalar_kind(found->dtype)) {
+        differences += "\n  " + expected.name + ": expected " + (expected.packed ? "U8" : "F32, BF16 or F16") + ", found " +
+                       std::string(name_of(found->dtype));
+      } else if (!expected.packed && slot.vector == nullptr && first != nullptr && scalar_kind(first->dtype) && found->dtype != first->dtype) {
         differences += "\n  " + expected.name + ": expected " + std::string(name_of(first->dtype)) + " like " + pieces[0].name + ", found " +
                        std::string(name_of(found->dtype));
       }
@@ -161,6 +205,10 @@ inline std::string tensor_differences(const std::vector<WeightSlot>& slots, cons
 /// Places one weight from the views of its pieces, whatever their file shapes.
 template <PlaceOps Context>
 void place(Context& ctx, const WeightSlot& slot, std::vector<TensorView> views) {
+  if (slot.mixture != nullptr) {
+    *slot.mixture = place_experts(ctx, slot.layout, slot.experts, slot.fusion, std::span<const TensorView>(views));
+    return;
+  }
   for (TensorView& view : views) {
     const std::int64_t elements = *elements_of(view.shape);
     view.shape = slot.in > 0 ? Shape{elements / slot.in, slot.in} : Shape{elements};
@@ -198,10 +246,16 @@ void place_all(Context& ctx, const std::vector<WeightSlot>& slots, const ModelFa
 /// Places every weight of `vlm`, whose facts are set, from `source`: anything with find(name) and release(view).
 template <VlmConfig C, PlaceOps Context, class Source>
 void place_weights(Context& ctx, const Source& source, std::int64_t bytes_total, Vlm<C>& vlm, const ProgressCallback& progress = {}) {
-  detail::place_all(ctx, detail::weight_slots(vlm), vlm.facts, source, bytes_total, progress);
+  auto slots = detail::weight_slots(vlm);
+  detail::find_layouts(slots, vlm.facts, source);
+  detail::place_all(ctx, slots, vlm.facts, source, bytes_total, progress);
 }
 
 namespace detail {
+
+constexpr std::string_view text_of(ExpertActivation activation) {
+  return activation == ExpertActivation::clamped_swi_glu ? "clamped_swi_glu" : "swi_glu";
+}
 
 /// Fields of a config, for the list of differences and for text to paste.
 template <class Visit>
@@ -224,7 +278,15 @@ void each_field(const VlmConfig& c, const Visit& visit) {
   visit("decoder.attention.head_dim", c.decoder.attention.head_dim);
   visit("decoder.attention.qkv_bias", c.decoder.attention.qkv_bias);
   visit("decoder.attention.head_norm", c.decoder.attention.head_norm);
+  visit("decoder.attention.out_bias", c.decoder.attention.out_bias);
+  visit("decoder.attention.sinks", c.decoder.attention.sinks);
+  visit("decoder.attention.window", c.decoder.attention.window);
   visit("decoder.mlp_hidden", c.decoder.mlp_hidden);
+  visit("decoder.moe.experts", c.decoder.moe.experts);
+  visit("decoder.moe.active", c.decoder.moe.active);
+  visit("decoder.moe.mlp_hidden", c.decoder.moe.mlp_hidden);
+  visit("decoder.moe.activation", std::string(text_of(c.decoder.moe.activation)));
+  visit("decoder.moe.bias", c.decoder.moe.bias);
 }
 
 inline std::string field_text(int value) { return std::to_string(value); }
@@ -263,13 +325,23 @@ inline std::string config_text(const VlmConfig& c) {
        << "    .decoder = {.layers = " << c.decoder.layers << ", .hidden = " << c.decoder.hidden
        << ",\n                .attention = {.heads = " << c.decoder.attention.heads << ", .kv_heads = " << c.decoder.attention.kv_heads
        << ", .head_dim = " << c.decoder.attention.head_dim << ", .qkv_bias = " << flag(c.decoder.attention.qkv_bias)
-       << ", .head_norm = " << flag(c.decoder.attention.head_norm) << "},\n                .mlp_hidden = " << c.decoder.mlp_hidden << "}};\n";
+       << ", .head_norm = " << flag(c.decoder.attention.head_norm) << ",\n                              .out_bias = "
+       << flag(c.decoder.attention.out_bias) << ", .sinks = " << flag(c.decoder.attention.sinks)
+       << ", .window = " << c.decoder.attention.window << "},\n                ";
+  if (c.decoder.sparse()) {
+    const MoeConfig& moe = c.decoder.moe;
+    text << ".moe = {.experts = " << moe.experts << ", .active = " << moe.active << ", .mlp_hidden = " << moe.mlp_hidden
+         << ",\n                        .activation = ivl::ExpertActivation::" << detail::text_of(moe.activation)
+         << ", .bias = " << flag(moe.bias) << "}}};\n";
+  } else {
+    text << ".mlp_hidden = " << c.decoder.mlp_hidden << "}};\n";
+  }
   return text.str();
 }
 
 /// The weights of a folder as type `C`. Throws ConfigError, listing every difference of config.json and of the tensors
 /// from the type, and FileError for broken files; nothing is placed before all are known.
-/// Peak memory: the placed weights and the largest tensor.
+/// Peak memory: the placed weights and the tensors of the largest one, such as all experts of a layer.
 template <VlmConfig C, PlaceOps Context>
 Vlm<C> load_weights(Context& ctx, const std::filesystem::path& folder, const CheckpointConfig& config, const ProgressCallback& progress = {}) {
   if (config.vlm != C)
@@ -277,11 +349,13 @@ Vlm<C> load_weights(Context& ctx, const std::filesystem::path& folder, const Che
   Vlm<C> vlm;
   vlm.facts = config.facts;
   const FolderWeights files(folder);
-  if (const std::string differences = detail::tensor_differences(detail::weight_slots(vlm), vlm.facts, files); !differences.empty())
+  auto slots = detail::weight_slots(vlm);
+  detail::find_layouts(slots, vlm.facts, files);
+  if (const std::string differences = detail::tensor_differences(slots, vlm.facts, files); !differences.empty())
     fail<ConfigError>(folder.string(), ": tensors differ from the type:", differences);
   std::int64_t bytes = 0;
   for (const auto& [name, view] : files.views()) bytes += std::int64_t(view->bytes.size());
-  place_weights(ctx, files, bytes, vlm, progress);
+  detail::place_all(ctx, slots, vlm.facts, files, bytes, progress);
   return vlm;
 }
 

@@ -30,6 +30,8 @@ class Processor {
   const Tokenizer& tokenizer() const { return tokenizer_; }
   PromptStyle style() const { return style_; }
   const std::vector<int>& stop_ids() const { return stop_ids_; }
+  int image_token() const { return image_token_; }  ///< <IMG_CONTEXT>
+  int end_token() const { return end_token_; }      ///< that ends an answer in this style
 
   /// The checkpoint's own tile rules, or the same with another limit.
   TileRules tile_rules(std::optional<int> max_tiles = {}) const {
@@ -49,12 +51,18 @@ class Processor {
     return render_with_images(style_, system, history, question, tokens_per_picture);
   }
 
-  /// Ids of a prompt; each <IMG_CONTEXT> becomes -1 - i for the i-th picture row, as `Prompt::sources` wants it.
-  /// Throws RequestError unless exactly `rows` of them stand there.
-  std::vector<std::int32_t> sources(std::string_view prompt, int rows) const {
+  /// Ids of a prompt, with the token before it that some tokenizers want.
+  std::vector<int> ids_of(std::string_view prompt) const {
     std::vector<int> ids;
     if (const auto bos = tokenizer_.bos()) ids.push_back(*bos);
     tokenizer_.encode(prompt, ids);
+    return ids;
+  }
+
+  /// Ids of a prompt; each <IMG_CONTEXT> becomes -1 - i for the i-th picture row, as `Prompt::sources` wants it.
+  /// Throws RequestError unless exactly `rows` of them stand there.
+  std::vector<std::int32_t> sources(std::string_view prompt, int rows) const {
+    std::vector<int> ids = ids_of(prompt);
     int row = 0;
     for (int& id : ids) {
       if (id == image_token_ && rows > 0) id = -1 - row++;
@@ -68,15 +76,18 @@ class Processor {
 
  private:
   Processor(CheckpointConfig config, Tokenizer tokenizer, const std::string& folder)
-      : config_(std::move(config)), tokenizer_(std::move(tokenizer)), style_(style_of(config_.facts, folder)) {
+      : config_(std::move(config)), tokenizer_(std::move(tokenizer)), style_(style_of(config_.facts, tokenizer_, folder)) {
     image_token_ = id_of(image_context_token, folder);
+    end_token_ = id_of(ivl::end_token(style_), folder);
     stop_ids_ = config_.facts.stop_ids;
     // The reference's chat() stops at its template's separator alone, whatever the config says.
-    if (config_.facts.format == FolderFormat::github || stop_ids_.empty()) stop_ids_ = {id_of(end_token(style_), folder)};
+    if (config_.facts.format == FolderFormat::github || stop_ids_.empty()) stop_ids_ = {end_token_};
   }
 
-  static PromptStyle style_of(const ModelFacts& facts, const std::string& folder) {
-    if (facts.format == FolderFormat::hf) return PromptStyle::hf;
+  /// The HF format names no template; a tokenizer with gpt-oss's tokens has no others to write prompts with.
+  static PromptStyle style_of(const ModelFacts& facts, const Tokenizer& tokenizer, const std::string& folder) {
+    const bool harmony = tokenizer.id_of(ivl::end_token(PromptStyle::internvl3_5_gpt_oss)).has_value();
+    if (facts.format == FolderFormat::hf) return harmony ? PromptStyle::internvl3_5_gpt_oss : PromptStyle::hf;
     if (facts.prompt_template == "internvl2_5") return PromptStyle::internvl2_5;
     if (facts.prompt_template == "internvl3_5_gpt_oss") return PromptStyle::internvl3_5_gpt_oss;
     fail<ConfigError>(folder, "/config.json: template: expected internvl2_5 or internvl3_5_gpt_oss, found ", facts.prompt_template);
@@ -90,7 +101,7 @@ class Processor {
   CheckpointConfig config_;
   Tokenizer tokenizer_;
   PromptStyle style_;
-  int image_token_ = 0;
+  int image_token_ = 0, end_token_ = 0;
   std::vector<int> stop_ids_;
 };
 

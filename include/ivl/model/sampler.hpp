@@ -48,6 +48,10 @@ class Sampler {
     if (!seen_.empty() && id < usable_ids_) seen_[std::size_t(id)] = 1;
   }
 
+  /// Whether the next token is the first of the largest logits of these ids, as SampleOps finds it.
+  bool is_greedy() const { return options_.temperature == 0 && seen_.empty(); }
+  int usable_ids() const { return usable_ids_; }
+
   /// The next token; `logits` is worked in and left changed.
   int draw(std::span<float> logits) {
     logits = logits.first(std::min(logits.size(), std::size_t(usable_ids_)));
@@ -76,8 +80,9 @@ class Sampler {
     double total = 0;
     for (std::size_t i = 0; i < kept; ++i) total += weight(order_[i]);
 
-    // The most probable come first, as far as top-p and min-p need them in order.
-    if (options_.top_p < 1 || options_.min_p > 0) {
+    // The most probable come first, as far as top-p and min-p need them in order; and so do the top k, whose order
+    // nth_element leaves to the library.
+    if (kept < order_.size() || options_.top_p < 1 || options_.min_p > 0) {
       double sum = 0, wanted = options_.top_p < 1 ? options_.top_p * total : std::numeric_limits<double>::infinity();
       std::size_t sorted = 0, use = 0;
       for (; use < kept; ++use) {

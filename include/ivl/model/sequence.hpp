@@ -43,7 +43,7 @@ class Sequence {
         max_new_tokens(options.max_new_tokens),
         stop_ids(std::move(options.stop_ids)),
         sampler(options.sampling, usable_ids),
-        decoder(tokenizer, std::move(options.stop_strings)),
+        decoder(tokenizer, std::move(options.stop_strings), options.special_tokens),
         on_text(std::move(on_text)),
         pool(std::move(pages)) {
     for (const std::int32_t source : sources) {
@@ -68,6 +68,9 @@ class Sequence {
   int max_new_tokens;
   std::vector<int> stop_ids;
   int cached = 0;  ///< tokens whose keys and values lie in the pages
+  int slot = 0;           ///< its place among those running: whose ring is whose
+  std::int64_t turn = 0;  ///< when it took the slot, which is its own until the engine gives it to a later one; 0: has none
+  int written = 0;        ///< positions that the slot's rings have seen, those of sequences that it took over among them
   Finish finish = Finish::running;
   std::string text;  ///< the answer so far
   Sampler sampler;

@@ -42,7 +42,10 @@ struct Gelu {
 };
 template <int Out>
 struct Add {
-  Epilogue untyped() const { return {EpilogueKind::add, nullptr, nullptr}; }
+  const float* bias = nullptr;
+  Add() = default;
+  explicit Add(const Vector<Out>& bias) : bias(bias.data()) {}
+  Epilogue untyped() const { return {EpilogueKind::add, bias, nullptr}; }
 };
 /// y += scale * (x W^T + bias): InternViT's layer scale.
 template <int Out>

@@ -10,6 +10,11 @@
 
 namespace ivl::cuda {
 
+/// There is no GPU that can run this, or it has too little memory.
+struct DeviceError : Error {
+  using Error::Error;
+};
+
 /// A CUDA call failed. `code` is kept so that a caller can tell out-of-memory from the rest.
 struct CudaError : Error {
   CudaError(cudaError_t code, const std::string& what) : Error(what), code(code) {}

@@ -19,6 +19,7 @@
 #include "ivl/core/constant.hpp"
 #include "ivl/cuda/context.cuh"
 #include "ivl/cuda/launch.cuh"
+#include "ivl/cuda/pack.cuh"
 #include "ivl/cuda/prim/convert.cuh"
 #include "ivl/cuda/reduce.cuh"
 #include "ivl/cuda/shared_memory.cuh"
@@ -35,12 +36,6 @@ struct NormPolicy {
 namespace detail {
 
 enum class Norm { rms, layer };
-
-/// `Number` scalars that are loaded and stored at once.
-template <class Scalar, int Number>
-struct alignas(Number * sizeof(Scalar)) Pack {
-  Scalar values[Number];
-};
 
 template <Norm Kind, class Scalar, int PackScalars, class Policy>
 __global__ void __launch_bounds__(1024)

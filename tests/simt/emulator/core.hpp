@@ -58,6 +58,7 @@ struct Error : std::runtime_error {
 /// Counted since the process started.
 struct Stats {
   std::int64_t launches = 0, blocks = 0, switches = 0;
+  std::int64_t device_allocations = 0, waits = 0, graph_launches = 0;  // what host code asked for
   std::int64_t ldmatrix_calls = 0, bank_conflicts = 0;  // extra passes over the banks that ldmatrix needs
 };
 Stats& stats();

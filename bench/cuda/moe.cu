@@ -1,0 +1,84 @@
+// bench_cuda_moe: routing, and the experts of one layer, for decoding rows and for prefill.
+#include "ivl/cuda/moe.cuh"
+
+#include <vector>
+
+#include "bench/cuda/ceilings.cuh"
+
+namespace {
+
+using namespace ivl;
+
+struct Layer {
+  const char* name;
+  int experts, active, hidden, mlp_hidden;
+  Format format;
+  ExpertActivation activation;
+};
+
+constexpr Layer layers[] = {
+    {"Qwen3 30B-A3B, bf16", 128, 8, 2048, 768, Format::bf16, ExpertActivation::swi_glu},
+    {"GPT-OSS 20B, bf16", 32, 4, 2880, 2880, Format::bf16, ExpertActivation::clamped_swi_glu},
+    {"GPT-OSS 20B, MXFP4", 32, 4, 2880, 2880, Format::mxfp4, ExpertActivation::clamped_swi_glu},
+};
+
+Memory filled(cuda::Context& ctx, std::size_t bytes) {
+  const Memory memory = allocate(ctx, bytes);
+  cuda::check(cudaMemsetAsync(memory.data, 0x3c, bytes, ctx.stream));  // small numbers in bf16, float and MXFP4
+  return memory;
+}
+
+PlacedExperts some_experts(cuda::Context& ctx, const Layer& layer, Fusion fusion, int out, int in) {
+  PlacedExperts w;
+  w.experts = layer.experts;
+  const std::int64_t numbers = std::int64_t(out) * in;
+  w.expert_bytes = round_up(layer.format == Format::mxfp4 ? numbers / 2 + numbers / 32 : 2 * numbers, 256);
+  w.all = {layer.format, fusion, out, in, filled(ctx, std::size_t(layer.experts * w.expert_bytes))};
+  return w;
+}
+
+void run(cuda::Context& ctx, bench::Stopwatch& stopwatch, const bench::Ceilings& ceilings) {
+  const bench::Table table(ctx, ceilings, "moe");
+  for (const Layer& layer : layers) {
+    const PlacedExperts gate_up = some_experts(ctx, layer, Fusion::interleaved, 2 * layer.mlp_hidden, layer.hidden),
+                        down = some_experts(ctx, layer, Fusion::stacked, layer.hidden, layer.mlp_hidden);
+    const ExpertMlp mlp{&gate_up, &down, nullptr, nullptr, layer.activation};
+    for (const int rows : {1, 4, 16, 512, 2048}) {
+      const int pairs = rows * layer.active;
+      const Memory x = filled(ctx, 2 * std::size_t(rows) * std::size_t(layer.hidden)),
+                   y = filled(ctx, 2 * std::size_t(rows) * std::size_t(layer.hidden)),
+                   inner = filled(ctx, 2 * std::size_t(pairs) * std::size_t(layer.mlp_hidden)),
+                   chosen = allocate(ctx, 4 * std::size_t(pairs)), weights = filled(ctx, 4 * std::size_t(pairs)),
+                   logits = filled(ctx, 4 * std::size_t(rows) * std::size_t(layer.experts));
+      // Rows take turns over the experts, so that as many as can be are chosen.
+      std::vector<std::int32_t> experts;
+      for (int pair = 0; pair < pairs; ++pair) experts.push_back(pair % layer.experts);
+      upload(ctx, chosen.data, experts.data(), chosen.bytes);
+      const Routes routes{layer.active, reinterpret_cast<std::int32_t*>(chosen.data),
+                          reinterpret_cast<float*>(weights.data)};
+      const auto rows_of = [&](const Memory& memory, int count, int width) {
+        return Rows<bf16>(reinterpret_cast<bf16*>(memory.data), count, width);
+      };
+      const double hit = std::min(pairs, layer.experts);
+      const double moved = hit * double(gate_up.expert_bytes + down.expert_bytes) + 6.0 * rows * layer.hidden;
+      const std::string name = std::string(layer.name) + ", " + std::to_string(rows);
+      table.row(name, {.bytes = moved, .flops = 6.0 * pairs * layer.hidden * layer.mlp_hidden}, stopwatch.measure([&] {
+        expert_mlp(ctx, mlp, Rows<const bf16>(rows_of(x, rows, layer.hidden)), routes,
+                   rows_of(inner, pairs, layer.mlp_hidden), rows_of(y, rows, layer.hidden));
+      }));
+      const Routes routed{layer.active, reinterpret_cast<std::int32_t*>(inner.data),
+                          reinterpret_cast<float*>(weights.data)};
+      table.row("  its routes", {.bytes = 4.0 * rows * layer.experts + 8.0 * pairs, .flops = 0},
+                stopwatch.measure(
+                    [&] {
+                      route(ctx, Rows<const float>(reinterpret_cast<const float*>(logits.data), rows, layer.experts),
+                            routed);
+                    },
+                    bench::Cache::warm));
+    }
+  }
+}
+
+}  // namespace
+
+int main() { return ivl::bench::run("bench_cuda_moe", run); }

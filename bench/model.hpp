@@ -1,0 +1,343 @@
+// A whole model with random weights on any backend: what an answer costs, part by part, through the engine as a user
+// runs it, beside what the machine allows: reading memory once for decoding, arithmetic alone for prefill and vision.
+#pragma once
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "bench/timing.hpp"
+#include "ivl/config/checkpoints.hpp"
+#include "ivl/core/thread_pool.hpp"
+#include "ivl/model/engine.hpp"
+#include "ivl/model/load.hpp"
+
+namespace ivl::bench {
+
+// ---- random contents -------------------------------------------------------------------------------------------
+
+/// Uniform in +-1/32, so that rows stay finite whatever the width.
+inline void fill_random(ThreadPool& pool, std::byte* memory, std::size_t bytes) {
+  constexpr std::int64_t part = 1 << 16;
+  auto* values = reinterpret_cast<bf16*>(memory);
+  const auto number = std::int64_t(bytes / sizeof(bf16));
+  pool.run(ceil_div(number, part), [&](std::int64_t task) {
+    auto state = std::uint32_t(task);
+    for (std::int64_t i = task * part; i < std::min(number, (task + 1) * part); ++i) {
+      state = state * 1664525 + 1013904223;
+      values[i] = round_to<bf16>(float(std::int32_t(state)) * 0x1p-36f);
+    }
+  });
+}
+
+/// A backend's context whose memory is written before the engine uses it. Keys and values that nobody has computed then
+/// cost what real ones do; on the CPU untouched pages would all be the one page of zeros, read out of the first cache.
+template <class Context>
+struct Filled : Context {
+  using Context::Context;
+};
+
+template <class Context>
+Memory allocate(Filled<Context>& ctx, std::size_t bytes) {
+  const std::size_t block = std::min(bytes, std::size_t(64) << 20);
+  const Buffer random(block);
+  fill_random(host_pool(ctx), random.data(), block);
+  const Memory memory = allocate(static_cast<Context&>(ctx), bytes);
+  for (std::size_t done = 0; done < bytes; done += block)
+    upload(ctx, memory.data + done, random.data(), std::min(block, bytes - done));
+  return memory;
+}
+
+/// Every tensor is the beginning of one block: once placed, each has memory of its own.
+class RandomWeights {
+ public:
+  RandomWeights(ThreadPool& pool, const std::vector<ivl::detail::WeightSlot>& slots, const ModelFacts& facts) {
+    std::size_t largest = 0;
+    for (const ivl::detail::WeightSlot& slot : slots) {
+      for (const ivl::detail::ExpectedTensor& expected : ivl::detail::expected_tensors(slot, facts)) {
+        const auto bytes = std::size_t(*bytes_of(Dtype::bf16, expected.shape));
+        views_[expected.name] = {Dtype::bf16, expected.shape, {static_cast<const std::byte*>(nullptr), bytes}};
+        largest = std::max(largest, bytes);
+        bytes_ += std::int64_t(bytes);
+      }
+    }
+    block_ = Buffer(largest);
+    fill_random(pool, block_.data(), largest);
+    for (auto& [name, view] : views_) view.bytes = {block_.data(), view.bytes.size()};
+  }
+  std::int64_t bytes() const { return bytes_; }
+  const TensorView* find(const std::string& name) const { return &views_.at(name); }
+  void release(const TensorView&) const {}
+
+ private:
+  std::map<std::string, TensorView> views_;
+  Buffer block_;
+  std::int64_t bytes_ = 0;
+};
+
+/// As published: InternVL3 has Qwen2.5's numbers, InternVL3.5 Qwen3's.
+inline ModelFacts facts_of(const VlmConfig& config) {
+  ModelFacts facts;
+  if (config == drawn_scenes) {
+    facts.vocab_rows = 512;
+    facts.context_length = 2048;
+  } else if (config.decoder.attention.head_norm) {
+    facts.vocab_rows = 151936;
+    facts.context_length = 40960;
+    facts.rope = {.kind = RopeKind::plain, .base = 1e6, .factor = 1, .context = 40960};
+  } else {
+    facts.vocab_rows = 151674;
+    facts.context_length = 65536;
+    facts.rope = {.kind = RopeKind::dynamic_ntk, .base = 1e6, .factor = 2, .context = 32768};
+  }
+  return facts;
+}
+
+/// As many tokens as the model has rows: the 256 bytes that every vocabulary has, and names.
+inline Tokenizer random_tokenizer(int size) {
+  nlohmann::json vocabulary;
+  int id = 0;
+  std::string byte;
+  for (int c = 0; c < 0x144; ++c) {
+    const std::string letter =
+        c < 0x80 ? std::string{char(c)} : std::string{char(0xC0 | c >> 6), char(0x80 | (c & 0x3F))};
+    if (bytes_of_letters(letter, byte)) vocabulary[letter] = id++;
+  }
+  for (; id < size; ++id) vocabulary["t" + std::to_string(id)] = id;
+  const nlohmann::json byte_level{{"type", "ByteLevel"}, {"add_prefix_space", false}};
+  return Tokenizer::from_json(nlohmann::json{
+      {"model", {{"type", "BPE"}, {"vocab", vocabulary}, {"merges", nlohmann::json::array()}}},
+      {"pre_tokenizer", byte_level},
+      {"decoder", byte_level}}.dump());
+}
+
+// ---- what there is to do -----------------------------------------------------------------------------------------
+
+constexpr double matrix_elements(const DecoderConfig& c) {
+  return double(c.layers) * c.hidden * (c.attention.qkv_width() + c.attention.query_width() + 3.0 * c.mlp_hidden);
+}
+
+/// Floating-point operations of `rows` tokens behind `before` others, of which the last one gets logits.
+inline double prefill_flops(const DecoderConfig& c, double vocab_rows, double rows, double before) {
+  const double pairs = rows * (before + (rows + 1) / 2);
+  return 2 * rows * matrix_elements(c) + 4 * pairs * c.layers * c.attention.query_width() + 2 * c.hidden * vocab_rows;
+}
+
+/// Floating-point operations of tower and projector for one tile.
+inline double vision_flops(const VlmConfig& config) {
+  const VitConfig& c = config.vit;
+  const double rows = c.tokens(), d = c.hidden, hidden = config.decoder.hidden;
+  const double block = 2 * rows * d * (4 * d + 2.0 * c.mlp_hidden) + 4 * rows * rows * d;
+  const double projector = 2.0 * config.tokens_per_tile() * hidden * (config.projector.input(c) + hidden);
+  return 2.0 * c.patches() * c.patch_width() * d + c.layers * block + projector;
+}
+
+/// Bytes that one decoding step reads: weights once, and the keys and values of all sequences.
+inline double decode_bytes(const DecoderConfig& c, double vocab_rows, double kv_tokens) {
+  return sizeof(bf16) * (matrix_elements(c) + vocab_rows * c.hidden) + kv_tokens * double(kv_bytes_per_token(c));
+}
+
+// ---- measuring ---------------------------------------------------------------------------------------------------
+
+struct Options {
+  int threads = usable_cpus();
+  std::string only;
+  bool json = false;
+};
+
+struct Figure {
+  double median = 0, ceiling = 0;
+  double noise = 0;  ///< half the distance of the quartiles, as a share of the median
+};
+
+/// sample() and ceiling() in turns, both in the figure's unit.
+template <class Sample, class Ceiling>
+Figure measure(Sample&& sample, Ceiling&& ceiling) {
+  constexpr std::size_t least = 5, most = 15;
+  constexpr double enough_s = 8;
+  std::vector<double> samples, ceilings;
+  sample();
+  double total_s = 0;
+  while (samples.size() < least || (samples.size() < most && total_s < enough_s)) {
+    ceilings.push_back(ceiling());
+    total_s += seconds_of([&] { samples.push_back(sample()); });
+  }
+  std::sort(samples.begin(), samples.end());
+  const auto quantile = [&](double q) { return samples[std::size_t(q * double(samples.size() - 1))]; };
+  return {quantile(0.5), median(ceilings), (quantile(0.75) - quantile(0.25)) / 2 / quantile(0.5)};
+}
+
+/// `share` is of the ceiling's speed, so a time's share is the inverse.
+inline void report(const Options& options, const std::string& name, const char* unit, const Figure& figure) {
+  const bool is_time = std::string_view(unit) == "ms";
+  const double share = is_time ? figure.ceiling / figure.median : figure.median / figure.ceiling;
+  if (options.json) {
+    std::printf(
+        "{\"name\": \"%s\", \"median\": %.2f, \"unit\": \"%s\", \"ceiling\": %.2f, \"share\": %.3f, \"noise\": %.3f}\n",
+        name.c_str(), figure.median, unit, figure.ceiling, share, figure.noise);
+  } else {
+    std::printf("%-22s %10.2f %-6s %10.2f %6.0f %% %6.1f %%\n", name.c_str(), figure.median, unit, figure.ceiling,
+                100 * share, 100 * figure.noise);
+  }
+  std::fflush(stdout);
+}
+
+/// Machine: a Context, its ceilings, and what it has to say of itself.
+template <VlmConfig C, class Machine>
+class ModelBench {
+  using Context = Filled<typename Machine::Context>;
+  static constexpr int rows = 512, text_tokens = 32, many_sequences = 8;
+  static constexpr int most_context = 16384;
+  static constexpr int steps = 8;  ///< of one sample of decoding
+  static constexpr int most_steps = 16 * steps;
+
+ public:
+  explicit ModelBench(const Options& options)
+      : options_(options),
+        ctx_(Machine::open(options)),
+        vlm_(random_model(*ctx_)),
+        tokenizer_(random_tokenizer(facts().vocab_rows)),
+        engine_(*ctx_, vlm_, {.kv_tokens = kv_tokens, .max_sequences = many_sequences, .max_rows = rows}) {
+    first_token_ms();  // everything has its memory now, and the ceilings' memory does not count yet
+    const double weights_mib = 2 * double(parameters(C, facts().vocab_rows)) / (1 << 20);
+    const double kv_mib =
+        double(kv_tokens + (many_sequences - 1) * 64) * double(kv_bytes_per_token(C.decoder)) / (1 << 20);
+    memory_ = {Machine::peak_mib(*ctx_), weights_mib + kv_mib, 0};
+    machine_.emplace(*ctx_);
+  }
+
+  void run() {
+    if (!options_.json) {
+      std::printf("%s\n%-22s %10s %-6s %10s %8s %8s\n", machine_->description().c_str(), "name", "median", "unit",
+                  "ceiling", "share", "noise");
+    }
+    if (wanted("peak_memory")) report(options_, "peak_memory", "MiB", memory_);
+    for (const int context : {1, 512, 4096, most_context}) {
+      const std::string name = context == 1 ? "decode" : "decode_at_" + std::to_string(context);
+      if (wanted(name) && fits(context)) report(options_, name, "tok/s", decode(1, context));
+    }
+    if (wanted("decode_8_sequences")) report(options_, "decode_8_sequences", "tok/s", decode(many_sequences, 512));
+    for (const int context : {0, 512, 4096, most_context}) {
+      const std::string name = context == 0 ? "prefill_512" : "prefill_512_at_" + std::to_string(context);
+      if (wanted(name) && fits(context)) report(options_, name, "tok/s", prefill(context));
+    }
+    if (wanted("vision_1_tile")) report(options_, "vision_1_tile", "ms", vision());
+    if (wanted("first_token")) report(options_, "first_token", "ms", first_token());
+  }
+
+ private:
+  static constexpr int kv_tokens = most_context + std::max(rows, most_steps) + 64;
+
+  static Vlm<C> random_model(typename Machine::Context& ctx) {
+    Vlm<C> vlm;
+    vlm.facts = facts_of(C);
+    const RandomWeights weights(host_pool(ctx), ivl::detail::weight_slots(vlm), vlm.facts);
+    place_weights(ctx, weights, weights.bytes(), vlm);
+    return vlm;
+  }
+
+  const ModelFacts& facts() const { return vlm_.facts; }
+  bool fits(int context) const { return context + rows <= facts().context_length; }
+  bool wanted(std::string_view name) const { return name.find(options_.only) != name.npos; }
+
+  /// A sequence whose first `cached` tokens count as run already: their keys and values are what the memory holds.
+  std::unique_ptr<Sequence> start(int length, int cached, int new_tokens, ImageRows images = {}) {
+    Prompt prompt{{}, std::move(images)};
+    for (int i = 0; i < length; ++i) prompt.sources.push_back(i < prompt.images.rows ? -1 - i : i % facts().vocab_rows);
+    auto sequence = engine_.start(tokenizer_, std::move(prompt), {.max_new_tokens = new_tokens});
+    sequence->cached = cached;
+    return sequence;
+  }
+
+  /// Tokens a second of all sequences together.
+  Figure decode(int sequences, int context) {
+    std::vector<std::unique_ptr<Sequence>> running;
+    for (int i = 0; i < sequences; ++i) running.push_back(start(context, context - 1, most_steps));
+    const Figure figure = measure(
+        [&] {
+          const double seconds = seconds_of([&] {
+            for (int i = 0; i < steps; ++i) engine_.step();
+          });
+          return steps * sequences / seconds;
+        },
+        [&] {
+          const double mean_length = running[0]->length() + (steps - 1) / 2.0;
+          return sequences * machine_->read_bytes_per_s() /
+                 decode_bytes(C.decoder, facts().vocab_rows, sequences * mean_length);
+        });
+    for (const auto& sequence : running) engine_.stop(*sequence);
+    return figure;
+  }
+
+  Figure prefill(int context) {
+    return measure(
+        [&] {
+          const auto sequence = start(context + rows, context, 1);
+          return rows / seconds_of([&] { engine_.step(); });
+        },
+        [&] { return rows * machine_->flops_per_s() / prefill_flops(C.decoder, facts().vocab_rows, rows, context); });
+  }
+
+  Figure vision() {
+    return measure(
+        [&] {
+          return 1e3 * seconds_of([&] {
+                   engine_.encode({&picture_, 1}, rules_);
+                   Machine::wait(*ctx_);
+                 });
+        },
+        [&] { return 1e3 * vision_flops(C) / machine_->flops_per_s(); });
+  }
+
+  /// From a decoded picture of one tile to the first token: preprocessing, vision, prefill.
+  double first_token_ms() {
+    return 1e3 * seconds_of([&] {
+             ImageRows images = engine_.encode({&picture_, 1}, rules_);
+             const auto sequence = start(images.rows + text_tokens, 0, 1, std::move(images));
+             engine_.step();
+           });
+  }
+  Figure first_token() {
+    const double flops =
+        vision_flops(C) + prefill_flops(C.decoder, facts().vocab_rows, C.tokens_per_tile() + text_tokens, 0);
+    return measure([&] { return first_token_ms(); }, [&] { return 1e3 * flops / machine_->flops_per_s(); });
+  }
+
+  Options options_;
+  std::unique_ptr<Context> ctx_;
+  Vlm<C> vlm_;
+  Tokenizer tokenizer_;
+  Engine<C, Context> engine_;
+  TileRules rules_{.tile_px = C.vit.tile_px};
+  Image picture_{C.vit.tile_px, C.vit.tile_px, std::vector<std::uint8_t>(3u * C.vit.tile_px * C.vit.tile_px, 100)};
+  std::optional<Machine> machine_;
+  Figure memory_;
+};
+
+template <VlmConfig C, class Machine>
+void run_model(const Options& options) {
+  std::make_unique<ModelBench<C, Machine>>(options)->run();
+}
+
+/// What a backend was compiled for, by name.
+using CheckpointTypes = std::map<std::string, void (*)(const Options&)>;
+
+inline void run_type(const CheckpointTypes& types, const std::string& name, const Options& options) {
+  const auto type = types.find(name);
+  if (type != types.end()) return type->second(options);
+  std::string names;
+  for (const auto& [known, run] : types) names += (names.empty() ? "" : ", ") + known;
+  fail<Error>("--checkpoint-type: expected one of ", names, ", found ", name);
+}
+
+void run_on_cuda(const std::string& checkpoint_type,
+                 const Options& options);  // model_cuda.cu or model_without_cuda.cpp
+
+}  // namespace ivl::bench

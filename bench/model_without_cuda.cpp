@@ -1,0 +1,14 @@
+// In place of model_cuda.cu where there is no nvcc.
+#include <string>
+
+#include "ivl/core/error.hpp"
+
+namespace ivl::bench {
+
+struct Options;
+
+void run_on_cuda(const std::string&, const Options&) {
+  fail<Error>("--device cuda: this program was built without CUDA, since there was no nvcc when CMake configured it");
+}
+
+}  // namespace ivl::bench

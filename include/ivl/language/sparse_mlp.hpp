@@ -1,0 +1,68 @@
+// x += the weighted sum of what the chosen experts make of h: the feed-forward of a decoder layer with a mixture of
+// experts.
+#pragma once
+#include "ivl/config/moe.hpp"
+#include "ivl/core/buffer.hpp"
+#include "ivl/ops/linear.hpp"
+#include "ivl/ops/moe.hpp"
+
+namespace ivl {
+
+template <int Hidden, MoeConfig C>
+struct SparseMlp {
+  static_assert(checked<C>());
+
+  Weight<C.experts, Hidden> router;
+  Vector<C.experts> router_bias;
+  ExpertWeight<C.experts, 2 * C.mlp_hidden, Hidden> gate_up;
+  Vector<C.experts * 2 * C.mlp_hidden> gate_up_bias;
+  ExpertWeight<C.experts, Hidden, C.mlp_hidden> down;
+  Vector<C.experts * Hidden> down_bias;
+
+  template <class Scalar>
+  struct Scratch {
+    Rows<float, C.experts> logits;
+    Routes routes;
+    Rows<Scalar, C.mlp_hidden> inner;  ///< a row for each expert of each row
+
+    static Scratch carve(Carver& carver, std::int64_t rows) {
+      Scratch s;
+      s.logits = {carver.take<float>(rows * C.experts), rows};
+      s.routes = {C.active, carver.take<std::int32_t>(rows * C.active), carver.take<float>(rows * C.active)};
+      s.inner = {carver.take<Scalar>(rows * C.active * C.mlp_hidden), rows * C.active};
+      return s;
+    }
+  };
+
+  template <class Context, class Scalar>
+  void forward(Context& ctx, Rows<Scalar, Hidden> h, const Scratch<Scalar>& scratch, Rows<Scalar, Hidden> x) const {
+    static_assert(MoeOps<Context, Scalar> && LinearOp<Context, Scalar, float>,
+                  "SparseMlp: include the backend's header (such as ivl/cpu/cpu.hpp) before use");
+    const auto logits = scratch.logits.slice(0, x.count);
+    linear(ctx, h, router, Store{router_bias}, logits);
+    route(ctx, Rows<const float>(logits), scratch.routes);
+    const ExpertMlp experts{&gate_up.placed, &down.placed, gate_up_bias.data(), down_bias.data(), C.activation};
+    expert_mlp(ctx, experts, Rows<const Scalar>(h), scratch.routes,
+               Rows<Scalar>(scratch.inner.slice(0, x.count * C.active)), Rows<Scalar>(x));
+  }
+
+  /// Checkpoints with biases (GPT-OSS) store a layer's experts as one tensor, the others (Qwen3-MoE) one by one.
+  template <class Self, class Visit>
+  static void each_weight(Self& self, const Visit& visit) {
+    constexpr int m = C.mlp_hidden;
+    if constexpr (C.bias) {
+      visit("router.weight", self.router, FileParts{C.experts});
+      visit("router.bias", self.router_bias);
+      visit("experts.gate_up.weight", self.gate_up, Fusion::interleaved);
+      visit("experts.gate_up.bias", self.gate_up_bias, Shape{C.experts, 2 * m});
+      visit("experts.down.weight", self.down);
+      visit("experts.down.bias", self.down_bias, Shape{C.experts, Hidden});
+    } else {
+      visit("gate.weight", self.router, FileParts{C.experts});
+      visit("experts.*.gate_up.weight", self.gate_up, FileParts{m, m}, Fusion::interleaved);
+      visit("experts.*.down.weight", self.down, FileParts{Hidden});
+    }
+  }
+};
+
+}  // namespace ivl

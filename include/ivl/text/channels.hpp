@@ -1,0 +1,72 @@
+// The channels of a gpt-oss answer: "<|channel|>analysis<|message|>...<|end|><|start|>assistant<|channel|>final<|message|>...".
+#pragma once
+#include <algorithm>
+#include <array>
+#include <string>
+#include <string_view>
+
+namespace ivl {
+
+/// Takes an answer apart while it streams. What stands outside a channel belongs to the channel "".
+class ChannelReader {
+ public:
+  /// Calls give(channel, text) for what is certain by now; both views are good during the call.
+  template <class Give>
+  void push(std::string_view text, const Give& give) {
+    held_ += text;
+    std::string_view left = held_;
+    for (;;) {
+      std::size_t at = left.npos;
+      std::string_view marker;
+      for (const std::string_view candidate : markers) {
+        if (const std::size_t found = left.find(candidate); found < at) at = found, marker = candidate;
+      }
+      if (marker.empty()) break;
+      take(left.substr(0, at), give);
+      enter(marker);
+      left.remove_prefix(at + marker.size());
+    }
+    const std::size_t open = left.size() - open_marker(left);
+    take(left.substr(0, open), give);
+    held_.erase(0, held_.size() - (left.size() - open));
+  }
+
+  /// The end of the answer: what looked like the start of a marker was none.
+  template <class Give>
+  void finish(const Give& give) {
+    take(held_, give);
+    held_.clear();
+  }
+
+ private:
+  static constexpr std::string_view channel_marker = "<|channel|>", message_marker = "<|message|>", start_marker = "<|start|>";
+  static constexpr std::array markers{channel_marker, message_marker, start_marker, std::string_view("<|end|>"), std::string_view("<|return|>")};
+  enum class Inside { text, name, role };
+
+  template <class Give>
+  void take(std::string_view text, const Give& give) {
+    if (text.empty()) return;
+    if (inside_ == Inside::name) channel_ += text;
+    if (inside_ == Inside::text) give(std::string_view(channel_), text);
+  }
+  void enter(std::string_view marker) {
+    inside_ = marker == channel_marker ? Inside::name : marker == start_marker ? Inside::role : Inside::text;
+    if (marker != message_marker) channel_.clear();
+  }
+  /// How many bytes at the end may begin a marker.
+  static std::size_t open_marker(std::string_view text) {
+    std::size_t most = 0;
+    for (const std::string_view marker : markers) {
+      for (std::size_t length = std::min(marker.size() - 1, text.size()); length > most; --length) {
+        if (text.ends_with(marker.substr(0, length))) most = length;
+      }
+    }
+    return most;
+  }
+
+  Inside inside_ = Inside::text;
+  std::string channel_;
+  std::string held_;
+};
+
+}  // namespace ivl

@@ -1,0 +1,15 @@
+// The CUDA backend: everything a model needs from it.
+#pragma once
+#include "ivl/cuda/attention.cuh"
+#include "ivl/cuda/context.cuh"
+#include "ivl/cuda/graph.cuh"
+#include "ivl/cuda/kv_write.cuh"
+#include "ivl/cuda/linear.cuh"
+#include "ivl/cuda/memory.cuh"
+#include "ivl/cuda/moe.cuh"
+#include "ivl/cuda/move.cuh"
+#include "ivl/cuda/norm.cuh"
+#include "ivl/cuda/place.cuh"
+#include "ivl/cuda/resize.cuh"
+#include "ivl/cuda/rope.cuh"
+#include "ivl/cuda/sample.cuh"

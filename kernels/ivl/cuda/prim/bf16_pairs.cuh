@@ -1,0 +1,17 @@
+// Arithmetic on two bf16 in a register, the first in the low half.
+#pragma once
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+namespace ivl::cuda::prim {
+
+/// Both products, rounded to nearest even; subnormal numbers are kept, whatever the compiler's flags.
+__device__ inline std::uint32_t multiply_bf16_pairs(std::uint32_t a, std::uint32_t b) {
+  // sm_80 has no product of its own; to add -0 changes nothing, not even the sign of a zero.
+  std::uint32_t product;
+  asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(product) : "r"(a), "r"(b), "r"(0x80008000u));
+  return product;
+}
+
+}  // namespace ivl::cuda::prim

@@ -1,0 +1,89 @@
+// The tiny golden checkpoints on CUDA, by the code and the bounds of tests/model/golden_test.cpp: all of them on a GPU;
+// in the emulator, which needs seconds for each, the smallest of each kind, and less of them.
+#include <cuda_runtime.h>
+#include <doctest/doctest.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "ivl/cuda/cuda.cuh"
+#include "tests/support/golden.hpp"
+#include "tests/support/tiny_models.hpp"
+
+namespace {
+
+using namespace ivl;
+using namespace ivl_test;
+
+#if defined(__CUDACC__)
+const Effort effort;
+#else
+const Effort effort{.step_rows = {512}, .bfloat16_prompts = 1};
+#endif
+
+template <VlmConfig C>
+void check_case(const std::string& name, const char* format = "hf") {
+  ivl::cuda::Context ctx;
+  const Checkpoint<C> checkpoint = load<C>(ctx, tiny_folder(name, format));
+  check_golden(ctx, checkpoint, Golden(tiny_folder(name, "golden.safetensors")), effort);
+}
+
+}  // namespace
+
+TEST_CASE("on CUDA Qwen3 behind the 300M kind of tower is the reference") { check_case<qwen3_tiny>("qwen3_tiny"); }
+TEST_CASE("on CUDA Qwen2.5 with seven query heads a key head is the reference") {
+  check_case<qwen2_gqa7>("qwen2_gqa7");
+}
+TEST_CASE("on CUDA Qwen3-MoE is the reference") { check_case<qwen3_moe_tiny>("qwen3_moe_tiny"); }
+TEST_CASE("on CUDA GPT-OSS in MXFP4 is the reference") { check_case<gpt_oss_tiny>("gpt_oss_tiny", "mxfp4"); }
+TEST_CASE("on CUDA the 6B kind of tower is the reference") { check_case<vit6b_qwen3>("vit6b_qwen3"); }
+
+TEST_CASE("on CUDA sequences that share an engine, drawn ones among them, say what each says alone") {
+  ivl::cuda::Context ctx;
+  const auto checkpoint = load<qwen3_tiny>(ctx, tiny_folder("qwen3_tiny", "hf"));
+  using SharedEngine = Engine<qwen3_tiny, ivl::cuda::Context, float>;
+  const std::vector<std::vector<std::int32_t>> prompts = {{1, 2, 3}, {4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14}, {15}};
+  const auto begin = [&](SharedEngine& engine, std::size_t n) {
+    const SamplingOptions sampling{.temperature = n == 2 ? 0.8f : 0.0f, .seed = 5};
+    const int longest = 4 + 2 * int(n);  // so that the batch shrinks
+    return engine.start(checkpoint.processor.tokenizer(), {prompts[n], {}},
+                        {.max_new_tokens = longest, .sampling = sampling});
+  };
+  const auto ids = [](const Sequence& sequence) {
+    return std::vector<std::int32_t>(sequence.generated().begin(), sequence.generated().end());
+  };
+  SharedEngine together(ctx, checkpoint.vlm, {.kv_tokens = 256, .max_sequences = 3, .max_rows = 8});
+  std::vector<std::unique_ptr<Sequence>> sequences;
+  for (std::size_t n = 0; n < prompts.size(); ++n) sequences.push_back(begin(together, n));
+  while (together.step()) {
+  }
+  for (std::size_t n = 0; n < prompts.size(); ++n) {
+    SharedEngine engine(ctx, checkpoint.vlm, {.kv_tokens = 64});
+    const auto alone = begin(engine, n);
+    while (engine.step()) {
+    }
+    CAPTURE(n);
+    CHECK(ids(*alone).size() > 0);
+    CHECK(ids(*sequences[n]) == ids(*alone));
+  }
+}
+
+#if !defined(__CUDACC__)
+TEST_CASE("on CUDA a decoding step is one graph, allocates nothing and waits once, for its token") {
+  ivl::cuda::Context ctx;
+  const auto checkpoint = load<qwen3_tiny>(ctx, tiny_folder("qwen3_tiny", "hf"));
+  Engine<qwen3_tiny, ivl::cuda::Context, float> engine(ctx, checkpoint.vlm, {.kv_tokens = 64});
+  const auto sequence = engine.start(checkpoint.processor.tokenizer(), {{1, 2, 3}, {}}, {.max_new_tokens = 12});
+  // The prompt's step; then one that lets scratch grow, and one that is captured.
+  for (int i = 0; i < 3; ++i) REQUIRE(engine.step());
+  for (int i = 0; i < 4; ++i) {
+    const simt::Stats before = simt::stats();
+    REQUIRE(engine.step());
+    CHECK(simt::stats().graph_launches == before.graph_launches + 1);
+    CHECK(simt::stats().device_allocations == before.device_allocations);
+    CHECK(simt::stats().waits == before.waits + 1);
+  }
+}
+#endif

@@ -1,0 +1,86 @@
+#include "ivl/cuda/linear.cuh"
+
+#include <cstring>
+
+#include "tests/simt/support/product.hpp"
+
+namespace {
+
+using namespace ivl;
+
+/// As layers call it.
+template <class Scalar, class Weight, class Result>
+void check(const Product<Scalar, Weight, Result>& product) {
+  cuda::Context ctx;
+  product.check([&](Rows<const Scalar> x, const PlacedMatrix& w, const Epilogue& epilogue, Rows<Result> y) {
+    linear(ctx, x, w, epilogue, y);
+  });
+}
+
+}  // namespace
+
+TEST_CASE("on CUDA linear is right for few rows and for many") {
+  check(Product<bf16, bf16, bf16>(1, 200, 336, EpilogueKind::add, Terms::bias_and_scale));
+  check(Product<bf16, bf16, bf16>(16, 136, 192, EpilogueKind::swi_glu, Terms::none));
+  check(Product<bf16, bf16, bf16>(17, 136, 192, EpilogueKind::swi_glu, Terms::none));
+  check(Product<bf16, bf16, bf16>(129, 48, 16, EpilogueKind::gelu, Terms::bias_and_scale));
+  // Patches of 2 x 2 pixels: a width that gemv does not take.
+  check(Product<bf16, bf16, bf16>(4, 48, 12, EpilogueKind::store, Terms::bias_and_scale));
+}
+
+TEST_CASE("on CUDA linear makes float logits, of an odd number too") {
+  check(Product<bf16, bf16, float>(2, 137, 48, EpilogueKind::store, Terms::none));
+  check(Product<bf16, bf16, float>(17, 137, 48, EpilogueKind::store, Terms::none));
+}
+
+TEST_CASE("on CUDA linear takes weights of every format") {
+  check(Product<bf16, half, bf16>(17, 48, 192, EpilogueKind::store, Terms::none));
+  check(Product<bf16, float, bf16>(17, 48, 16, EpilogueKind::store, Terms::bias_and_scale));
+  check(Product<float, bf16, float>(1, 48, 16, EpilogueKind::store, Terms::none));
+  check(Product<float, half, float>(1, 48, 16, EpilogueKind::store, Terms::none));
+}
+
+TEST_CASE("on CUDA linear on floats is right at ragged edges, with every epilogue") {
+  check(Product<float, float, float>(129, 136, 48, EpilogueKind::add, Terms::bias_and_scale));
+  check(Product<float, float, float>(17, 200, 336, EpilogueKind::swi_glu, Terms::none));
+  check(Product<float, float, float>(1, 48, 17, EpilogueKind::gelu, Terms::bias_and_scale));
+  check(Product<float, float, float>(65, 67, 33, EpilogueKind::store, Terms::none));
+}
+
+TEST_CASE("on CUDA no rows are no work, and in invariant order a row alone has the bits that it has among others") {
+  constexpr int rows = 20, out = 136, in = 592, row = 7;
+  const std::vector<bf16> x_values = normal_values<bf16>(rows * in, 1), w_values = normal_values<bf16>(out * in, 2);
+  cuda::Context ctx;
+  ctx.order = cuda::Order::invariant;
+  DeviceArray<bf16> x(x_values), w(w_values), all(rows * out), alone(out);
+  const Rows<const bf16> x_rows(x.data(), rows, in);
+  const PlacedMatrix placed = view_of(w, out, in);
+  linear(ctx, x_rows.slice(0, 0), placed, Epilogue{}, Rows<bf16>(nullptr, 0, out));
+  linear(ctx, x_rows, placed, Epilogue{}, Rows<bf16>(all.data(), rows, out));
+  linear(ctx, x_rows.slice(row, 1), placed, Epilogue{}, Rows<bf16>(alone.data(), 1, out));
+  const std::vector<bf16> all_bits = all.download(), alone_bits = alone.download();
+  CHECK(std::memcmp(&all_bits[row * out], alone_bits.data(), out * sizeof(bf16)) == 0);
+}
+
+TEST_CASE("on CUDA linear refuses shapes that do not fit together, and rows that copies cannot take") {
+  cuda::Context ctx;
+  alignas(16) bf16 scalars[1] = {};
+  PlacedMatrix w{Format::bf16, Fusion::stacked, 48, 16, {nullptr, reinterpret_cast<std::byte*>(scalars), 0}};
+  const Rows<bf16> y(scalars, 3, 48);
+  const auto call = [&](Rows<const bf16> x, Rows<bf16> to, EpilogueKind kind) {
+    linear(ctx, x, w, Epilogue{kind, nullptr, nullptr}, to);
+  };
+  const auto store = EpilogueKind::store;
+  CHECK_THROWS_WITH_AS(call({scalars, 3, 20}, y, store),
+                       "linear on CUDA: with a matrix [48, 16] expected x [3, 16] and y [3, 48], found x [3, 20] and y "
+                       "[3, 48]",
+                       RequestError);
+  CHECK_THROWS_AS(call({scalars, 2, 16}, y, store), RequestError);
+  CHECK_THROWS_AS(call({scalars, 3, 16}, {scalars, 3, 24}, store), RequestError);
+  CHECK_THROWS_WITH_AS(call({scalars, 3, 16}, {scalars, 3, 24}, EpilogueKind::swi_glu),
+                       "linear on CUDA: swi_glu goes with interleaved rows of gate and up, and with nothing else",
+                       RequestError);
+  CHECK_THROWS_AS(call({scalars, 3, 16, 18}, y, store), RequestError);  // 36 bytes from row to row
+  w.in = 18;
+  CHECK_THROWS_AS(call({scalars, 3, 18, 20}, y, store), RequestError);
+}

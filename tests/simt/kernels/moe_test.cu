@@ -1,0 +1,479 @@
+#include "ivl/cuda/moe.cuh"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <numeric>
+#include <random>
+#include <type_traits>
+#include <vector>
+
+#include "tests/simt/support/device_test.hpp"
+
+namespace {
+
+using namespace ivl;
+
+constexpr double float_unit = 0x1p-24;  // largest relative error of one rounding to float
+template <class Scalar>
+constexpr double rounding_unit = std::is_same_v<Scalar, bf16> ? 0x1p-8 : float_unit;
+
+struct Codes {};  // of MXFP4
+
+template <class Scalar>
+std::span<const std::byte> bytes_of(const std::vector<Scalar>& values) {
+  return std::as_bytes(std::span(values));
+}
+
+/// The matrices [experts, out, in] of a layer, as a file holds them and as numbers.
+template <class Stored>
+struct FileExperts {
+  int experts, out, in;
+  std::vector<double> numbers;               // [experts, out, in]
+  std::vector<Stored> fused;                 // [experts, in, out]
+  std::vector<std::uint8_t> blocks, scales;  // [experts, out, in / 2], [experts, out, in / 32]
+
+  template <class Random>
+  FileExperts(int experts, int out, int in, Random& random) : experts(experts), out(out), in(in) {
+    numbers.resize(std::size_t(experts * out * in));
+    if constexpr (std::is_same_v<Stored, Codes>) {
+      for (std::size_t i = 0; i < numbers.size() / 2; ++i) blocks.push_back(std::uint8_t(random()));
+      for (std::size_t i = 0; i < numbers.size() / 32; ++i) scales.push_back(std::uint8_t(122 + random() % 4));
+      std::vector<float> floats(numbers.size());
+      dequantise_mxfp4(bytes_of(blocks), bytes_of(scales), floats);
+      std::copy(floats.begin(), floats.end(), numbers.begin());
+    } else {
+      std::normal_distribution<float> normal(0, 2 / std::sqrt(float(in)));
+      fused.resize(numbers.size());
+      for (std::size_t i = 0; i < numbers.size(); ++i) {
+        const std::size_t expert = i / std::size_t(out * in), row = i / std::size_t(in) % std::size_t(out);
+        const Stored number = round_to<Stored>(normal(random));
+        fused[(expert * std::size_t(in) + i % std::size_t(in)) * std::size_t(out) + row] = number;
+        numbers[i] = double(to_float(number));
+      }
+    }
+  }
+  double at(int expert, int row, int k) const { return numbers[std::size_t((expert * out + row) * in + k)]; }
+
+  PlacedExperts place(cuda::Context& ctx, Fusion fusion) const {
+    if constexpr (std::is_same_v<Stored, Codes>) {
+      const TensorView parts[] = {{Dtype::u8, {experts, out, in / 32, 16}, bytes_of(blocks)},
+                                  {Dtype::u8, {experts, out, in / 32}, bytes_of(scales)}};
+      return place_experts(ctx, ExpertLayout::mxfp4, experts, fusion, parts);
+    } else {
+      const TensorView part{dtype_of(kind_of<Stored>), {experts, in, out}, bytes_of(fused)};
+      return place_experts(ctx, ExpertLayout::fused, experts, fusion, {&part, 1});
+    }
+  }
+};
+
+/// A value that a kernel computes, and how far it may be from this one.
+struct Estimate {
+  double value = 0, error = 0;
+};
+
+double silu(double x) { return x / (1 + std::exp(-x)); }
+
+/// A layer, rows for it and where they go. Expert 0 gets no row, 1 one, 2 all.
+template <class Stored, class Scalar>
+struct World {
+  int rows, experts = 7, active = 3, hidden, mlp_hidden;
+  ExpertActivation activation;
+  bool biased;
+  std::mt19937 random;
+  FileExperts<Stored> gate_up, down;
+  std::vector<float> gate_up_bias, down_bias, weights;
+  std::vector<std::int32_t> chosen;
+  std::vector<Scalar> x, before;
+  int stride;
+
+  World(int rows, int hidden, int mlp_hidden, ExpertActivation activation, bool biased)
+      : rows(rows),
+        hidden(hidden),
+        mlp_hidden(mlp_hidden),
+        activation(activation),
+        biased(biased),
+        random(unsigned(hidden)),
+        gate_up(experts, 2 * mlp_hidden, hidden, random),
+        down(experts, hidden, mlp_hidden, random),
+        stride(hidden + 8) {
+    std::normal_distribution<float> normal;
+    for (int i = 0; i < experts * 2 * mlp_hidden; ++i) gate_up_bias.push_back(4 * normal(random));  // beyond the limits
+    for (int i = 0; i < experts * hidden; ++i) down_bias.push_back(normal(random));
+    x.assign(std::size_t(rows * stride), round_to<Scalar>(std::numeric_limits<float>::quiet_NaN()));
+    before = x;
+    for (int r = 0; r < rows; ++r) {
+      for (int k = 0; k < hidden; ++k) {
+        x[std::size_t(r * stride + k)] = round_to<Scalar>(normal(random));
+        before[std::size_t(r * stride + k)] = round_to<Scalar>(normal(random));
+      }
+      const int first = 3 + r % 4, second = r == rows / 2 ? 1 : 3 + (r + 1) % 4;
+      for (const int expert : {first, 2, second}) chosen.push_back(expert);
+      for (const float weight : {0.5f, 0.3125f, 0.1875f}) weights.push_back(weight);
+    }
+  }
+
+  /// The sum of terms of the sizes given, through `mma`s one after the other (17 terms each, that tensor cores may
+  /// truncate by 2^-22 of their sizes, see prim/matrix_test.cu) or, where the product is of floats, fused
+  /// multiply-adds in 32 lanes.
+  Estimate product(int in, double sum, double size) const {
+    const bool mma = std::is_same_v<Scalar, bf16> && !std::is_same_v<Stored, half>;
+    const double error = mma ? 17 * 0x1p-22 * std::ceil(in / 16.0) : float_unit * (in / 32 + 6);
+    return {sum, size * (error + 9 * float_unit)};
+  }
+  Estimate gate_up_of(int row, int expert, int column) const {
+    double sum = 0, size = 0;
+    for (int k = 0; k < hidden; ++k) {
+      const double term = double(to_float(x[std::size_t(row * stride + k)])) * gate_up.at(expert, column, k);
+      sum += term;
+      size += std::abs(term);
+    }
+    const double bias = biased ? double(gate_up_bias[std::size_t(expert * 2 * mlp_hidden + column)]) : 0;
+    const Estimate u = product(hidden, sum, size);
+    return {u.value + bias, u.error + float_unit * (std::abs(u.value + bias) + u.error)};
+  }
+  /// As `inner` holds it.
+  Estimate inner_of(int row, int expert, int j) const {
+    Estimate gate = gate_up_of(row, expert, 2 * j), up = gate_up_of(row, expert, 2 * j + 1);
+    if (activation == ExpertActivation::clamped_swi_glu) {
+      gate.value = std::min(gate.value, 7.0);
+      up.value = std::clamp(up.value, -7.0, 7.0) + 1;
+    }
+    const double g = gate.value;
+    const double activated = activation == ExpertActivation::swi_glu ? silu(g) : g / (1 + std::exp(-1.702 * g));
+    const double value = activated * up.value;
+    // Both activations are at most 1.13 steep; exponential, quotient and products are within 2^-20.
+    const double error = 1.13 * gate.error * (std::abs(up.value) + up.error) + std::abs(activated) * up.error +
+                         0x1p-20 * std::abs(value);
+    return {value, error + rounding_unit<Scalar> * (std::abs(value) + error)};
+  }
+  /// y of one row.
+  std::vector<Estimate> wanted(int row) const {
+    std::vector<Estimate> y(static_cast<std::size_t>(hidden));
+    for (int i = 0; i < hidden; ++i) y[std::size_t(i)].value = double(to_float(before[std::size_t(row * stride + i)]));
+    for (int a = 0; a < active; ++a) {
+      const int expert = chosen[std::size_t(row * active + a)];
+      const double weight = double(weights[std::size_t(row * active + a)]);
+      std::vector<Estimate> inner;
+      for (int j = 0; j < mlp_hidden; ++j) inner.push_back(inner_of(row, expert, j));
+      for (int i = 0; i < hidden; ++i) {
+        double sum = 0, size = 0, error = 0;
+        for (int j = 0; j < mlp_hidden; ++j) {
+          const auto [value, off] = inner[std::size_t(j)];
+          sum += value * down.at(expert, i, j);
+          size += (std::abs(value) + off) * std::abs(down.at(expert, i, j));
+          error += off * std::abs(down.at(expert, i, j));
+        }
+        const double bias = biased ? double(down_bias[std::size_t(expert * hidden + i)]) : 0;
+        Estimate& total = y[std::size_t(i)];
+        total.value += weight * (sum + bias);
+        total.error += weight * (error + product(mlp_hidden, sum, size).error) +
+                       4 * float_unit * (std::abs(total.value) + weight * (size + std::abs(bias)));
+      }
+    }
+    return y;
+  }
+};
+
+/// A world's experts on the device.
+template <class Stored, class Scalar>
+struct PlacedWorld {
+  explicit PlacedWorld(const World<Stored, Scalar>& world) : world(world) {}
+
+  const World<Stored, Scalar>& world;
+  cuda::Context ctx{0, 1};
+  PlacedExperts gate_up = world.gate_up.place(ctx, Fusion::interleaved), down = world.down.place(ctx, Fusion::stacked);
+
+  /// What they make of rows [first, first + rows).
+  std::vector<Scalar> run(int first, int rows) {
+    const auto part = [&](const auto& values, int width) {
+      return std::vector(values.begin() + first * width, values.begin() + (first + rows) * width);
+    };
+    DeviceArray<Scalar> x(part(world.x, world.stride)), y(part(world.before, world.stride)),
+        inner(std::size_t(rows * world.active * world.mlp_hidden));
+    DeviceArray<std::int32_t> chosen(part(world.chosen, world.active));
+    DeviceArray<float> weights(part(world.weights, world.active)), gate_up_bias(world.gate_up_bias),
+        down_bias(world.down_bias);
+    const ExpertMlp mlp{&gate_up, &down, world.biased ? gate_up_bias.data() : nullptr,
+                        world.biased ? down_bias.data() : nullptr, world.activation};
+    expert_mlp(ctx, mlp, Rows<const Scalar>(x.data(), rows, world.hidden, world.stride),
+               Routes{world.active, chosen.data(), weights.data()},
+               Rows<Scalar>(inner.data(), rows * world.active, world.mlp_hidden),
+               Rows<Scalar>(y.data(), rows, world.hidden, world.stride));
+    inner.download();  // nobody wrote beside it
+    return y.download();
+  }
+};
+
+template <class Stored, class Scalar>
+void compare(int rows, int hidden, int mlp_hidden, ExpertActivation activation, bool biased) {
+  CAPTURE(rows);
+  CAPTURE(hidden);
+  CAPTURE(mlp_hidden);
+  const World<Stored, Scalar> world(rows, hidden, mlp_hidden, activation, biased);
+  std::vector<std::vector<Estimate>> wanted;
+  for (int r = 0; r < rows; ++r) wanted.push_back(world.wanted(r));
+  PlacedWorld<Stored, Scalar> placed(world);
+  for_each_order([&] {
+    const std::vector<Scalar> y = placed.run(0, rows);
+    for (int r = 0; r < rows; ++r) {
+      for (int i = 0; i < world.stride; ++i) {
+        const double found = double(to_float(y[std::size_t(r * world.stride + i)]));
+        if (i >= hidden) {
+          REQUIRE(std::isnan(found));
+          continue;
+        }
+        const auto [value, error] = wanted[std::size_t(r)][std::size_t(i)];
+        if (!(std::abs(found - value) <= error + rounding_unit<Scalar> * (std::abs(value) + error)))
+          REQUIRE(found == value);
+      }
+    }
+  });
+}
+
+constexpr auto swi_glu = ExpertActivation::swi_glu, clamped = ExpertActivation::clamped_swi_glu;
+
+/// numbers [512] of blocks of 32.
+__global__ void dequantise_kernel(const cuda::detail::Mxfp4* words, const std::uint8_t* scales, float* numbers) {
+  numbers[threadIdx.x] = cuda::detail::mxfp4_number(words, scales, int(threadIdx.x));
+}
+
+__global__ void activate_kernel(ExpertActivation activation, const float* gate, const float* up, float* y) {
+  y[threadIdx.x] = cuda::detail::activate(activation, gate[threadIdx.x], up[threadIdx.x]);
+}
+
+/// What route must give for one row: by sorting, in double precision.
+void check_route(const float* logits, int experts, int active, const std::int32_t* chosen, const float* weights) {
+  std::vector<int> order(static_cast<std::size_t>(experts));
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return logits[a] > logits[b]; });
+  double total = 0;
+  for (int i = 0; i < active; ++i) total += std::exp(double(logits[order[std::size_t(i)]]) - double(logits[order[0]]));
+  for (int i = 0; i < active; ++i) {
+    const int expert = order[std::size_t(i)];
+    REQUIRE(chosen[i] == expert);
+    const double want = std::exp(double(logits[expert]) - double(logits[order[0]])) / total;
+    // Difference, exponential (2 ulp), the sum's five levels and its terms, quotient.
+    REQUIRE(std::abs(double(weights[i]) - want) <= want * (std::abs(double(logits[expert])) + 12) * 2 * float_unit);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("on CUDA route takes the largest logits, the lower number among equals, and their softmax") {
+  cuda::Context ctx;
+  struct Case {
+    int rows, experts, active;
+  };
+  for (const auto [rows, experts, active] : {Case{5, 128, 8}, Case{1, 32, 4}, Case{6, 7, 7}, Case{3, 40, 1}}) {
+    CAPTURE(experts);
+    std::mt19937 random{unsigned(experts)};
+    std::normal_distribution<float> normal;
+    const int stride = experts + 1;
+    std::vector<float> values(std::size_t(rows * stride), std::numeric_limits<float>::quiet_NaN());
+    for (int r = 0; r < rows; ++r) {
+      // In odd rows many are equal, and a zero may be negative.
+      for (int e = 0; e < experts; ++e) {
+        const float value = 2 * normal(random);
+        values[std::size_t(r * stride + e)] =
+            r % 2 == 0 ? value : std::copysign(std::floor(std::abs(value) / 2), value);
+      }
+    }
+    for_each_order([&] {
+      DeviceArray<float> logits(values), weights(std::size_t(rows * active));
+      DeviceArray<std::int32_t> chosen(std::size_t(rows * active));
+      route(ctx, Rows<const float>(logits.data(), rows, experts, stride),
+            Routes{active, chosen.data(), weights.data()});
+      const std::vector<std::int32_t> found = chosen.download();
+      const std::vector<float> found_weights = weights.download();
+      for (int r = 0; r < rows; ++r)
+        check_route(&values[std::size_t(r * stride)], experts, active, &found[std::size_t(r * active)],
+                    &found_weights[std::size_t(r * active)]);
+    });
+  }
+}
+
+TEST_CASE("on CUDA route gives distinct experts even for logits that are no numbers") {
+  cuda::Context ctx;
+  DeviceArray<float> logits(40), weights(4);  // NaN
+  DeviceArray<std::int32_t> chosen(4);
+  route(ctx, Rows<const float>(logits.data(), 1, 40), Routes{4, chosen.data(), weights.data()});
+  std::vector<std::int32_t> found = chosen.download();
+  std::sort(found.begin(), found.end());
+  for (int i = 0; i < 4; ++i) {
+    CHECK((found[std::size_t(i)] >= 0 && found[std::size_t(i)] < 40));
+    if (i > 0) CHECK(found[std::size_t(i)] != found[std::size_t(i - 1)]);
+  }
+  CHECK_THROWS_WITH_AS(route(ctx, Rows<const float>(logits.data(), 1, 40), Routes{33, chosen.data(), weights.data()}),
+                       "route on CUDA: expected at most 32 experts a row, found 33", RequestError);
+}
+
+TEST_CASE("on CUDA every code of MXFP4 becomes its number in every place of a word, under every scale") {
+  // Blocks of 32: code 0, 3, 6, ... from the first place on; then from the next code on, ...
+  std::vector<std::uint32_t> words;
+  for (unsigned block = 0; block < 16; ++block) {
+    for (unsigned word = 0; word < 4; ++word) {
+      std::uint32_t codes = 0;
+      for (unsigned i = 0; i < 8; ++i) codes |= (block + 3 * (8 * word + i)) % 16 << 4 * i;
+      words.push_back(codes);
+    }
+  }
+  for (const std::uint8_t scale : {0, 1, 2, 100, 127, 128, 129, 130, 253, 254}) {
+    CAPTURE(int(scale));
+    std::vector<std::uint8_t> scale_values(16, scale);
+    std::vector<float> wanted(512);
+    dequantise_mxfp4(bytes_of(words), bytes_of(scale_values), wanted);
+    std::vector<std::uint32_t> placed;
+    for (const std::uint32_t word : words) placed.push_back(cuda::detail::mxfp4_word(word));
+    for_each_order([&] {
+      DeviceArray<std::uint32_t> codes(placed);
+      DeviceArray<std::uint8_t> scales(scale_values);
+      DeviceArray<float> numbers(512);
+      cuda::launch(dequantise_kernel, {.grid = 1, .block = 512},
+                   reinterpret_cast<const cuda::detail::Mxfp4*>(codes.data()), scales.data(), numbers.data());
+      const std::vector<float> found = numbers.download();
+      // A bf16 holds them all, but for what is too large for a float, too.
+      for (std::size_t i = 0; i < found.size(); ++i) REQUIRE(found[i] == wanted[i]);
+    });
+  }
+}
+
+TEST_CASE("on CUDA the activations of experts agree with double precision, far out too, and keep what is no number") {
+  constexpr float nan = std::numeric_limits<float>::quiet_NaN();
+  std::vector<float> gates, ups;
+  for (const float gate : {-60.0f, -9.0f, -7.5f, -1.0f, -0.0f, 0.25f, 6.5f, 7.0f, 8.0f, 50.0f, nan}) {
+    for (const float up : {-30.0f, -7.25f, -1.0f, 0.0f, 3.0f, 7.5f, nan}) {
+      gates.push_back(gate);
+      ups.push_back(up);
+    }
+  }
+  for (const auto activation : {swi_glu, clamped}) {
+    for_each_order([&] {
+      DeviceArray<float> gate(gates), up(ups), y(gates.size());
+      cuda::launch(activate_kernel, {.grid = 1, .block = unsigned(gates.size())}, activation, gate.data(), up.data(),
+                   y.data());
+      const std::vector<float> result = y.download();
+      for (std::size_t i = 0; i < result.size(); ++i) {
+        const double found = double(result[i]);
+        if (std::isnan(gates[i]) || std::isnan(ups[i])) {
+          REQUIRE(std::isnan(found));
+          continue;
+        }
+        double g = double(gates[i]), u = double(ups[i]), steepness = 1;
+        if (activation == clamped) {
+          g = std::min(g, 7.0);
+          u = std::clamp(u, -7.0, 7.0) + 1;
+          steepness = 1.702;
+        }
+        const double want = g / (1 + std::exp(-steepness * g)) * u;
+        // Rounding the exponent moves the power by its size; the rest is a few roundings. At -60 the power is infinite.
+        const double error = std::abs(want) * (0x1p-20 + 2 * float_unit * std::abs(steepness * g)) + 1e-20;
+        CAPTURE(gates[i]);
+        CAPTURE(ups[i]);
+        REQUIRE(std::abs(found - want) <= error);
+      }
+    });
+  }
+}
+
+// Rows: one, some, as many as `few` takes. Depths: less than a turn of the warps, and more.
+
+TEST_CASE("on CUDA expert_mlp in bf16 agrees with double precision for few rows") {
+  compare<bf16, bf16>(1, 304, 16, swi_glu, false);
+  compare<bf16, bf16>(5, 16, 272, clamped, true);
+  compare<bf16, bf16>(16, 48, 16, swi_glu, true);
+}
+
+TEST_CASE("on CUDA expert_mlp in MXFP4 agrees with double precision for few rows") {
+  compare<Codes, bf16>(1, 1056, 32, clamped, true);
+  compare<Codes, bf16>(3, 32, 160, swi_glu, false);
+  compare<Codes, bf16>(16, 64, 32, clamped, true);
+}
+
+// An expert with no row, one, all rows; jobs and tiles of columns that are full and that are not; half a stage of
+// depth.
+
+TEST_CASE("on CUDA expert_mlp in bf16 agrees with double precision for many rows") {
+  compare<bf16, bf16>(135, 80, 80, swi_glu, true);
+}
+
+TEST_CASE("on CUDA expert_mlp in MXFP4 agrees with double precision for many rows") {
+  compare<Codes, bf16>(70, 160, 96, clamped, true);
+}
+
+TEST_CASE("on CUDA expert_mlp with floats agrees with double precision") {
+  compare<float, float>(3, 24, 40, swi_glu, false);
+  compare<bf16, float>(2, 16, 36, clamped, true);
+  compare<Codes, float>(2, 64, 32, clamped, true);
+  compare<half, bf16>(2, 16, 40, clamped, false);
+}
+
+TEST_CASE("on CUDA the bits of a row of expert_mlp depend neither on the rows beside it nor on its place") {
+  const auto check = [](auto placed, cuda::Order order, std::initializer_list<std::pair<int, int>> parts) {
+    placed->ctx.order = order;
+    for_each_order([&] {
+      const int rows = placed->world.rows, stride = placed->world.stride;
+      const std::vector<bf16> together = placed->run(0, rows);
+      for (const auto& [first, number] : parts) {
+        const std::vector<bf16> some = placed->run(first, number);
+        REQUIRE(std::memcmp(some.data(), &together[std::size_t(first * stride)], some.size() * sizeof(bf16)) == 0);
+      }
+    });
+  };
+  const World<bf16, bf16> few(16, 272, 16, swi_glu, true), many(70, 48, 48, swi_glu, true);
+  const World<Codes, bf16> few_coded(16, 64, 32, clamped, true);
+  using Placed = PlacedWorld<bf16, bf16>;
+  check(std::make_unique<Placed>(few), cuda::Order::fastest, {{0, 1}, {8, 1}, {3, 9}});
+  check(std::make_unique<PlacedWorld<Codes, bf16>>(few_coded), cuda::Order::fastest, {{8, 1}, {3, 9}});
+  check(std::make_unique<Placed>(many), cuda::Order::invariant, {{0, 1}, {35, 1}, {3, 20}});
+}
+
+TEST_CASE("on CUDA place_experts puts every layout of a file into rows of outputs") {
+  cuda::Context ctx(0, 2);
+  std::mt19937 random{3};
+  const FileExperts<bf16> file(3, 70, 48, random);
+  const auto check = [&](const PlacedExperts& placed, int halves) {
+    REQUIRE(placed.experts == 3);
+    REQUIRE(placed.all.out == 70);
+    REQUIRE(placed.all.in == 48);
+    REQUIRE(placed.expert_bytes % 256 == 0);
+    std::vector<bf16> found(70 * 48);
+    for (int e = 0; e < 3; ++e) {
+      download(ctx, found.data(), placed.expert(e), found.size() * sizeof(bf16));
+      for (int row = 0; row < 70; ++row) {
+        // Where the parts were gate and up apart, row 2j + i is row j of part i.
+        const int of_file = halves == 2 ? row / 2 + row % 2 * 35 : row;
+        for (int k = 0; k < 48; ++k)
+          REQUIRE(double(to_float(found[std::size_t(row * 48 + k)])) == file.at(e, of_file, k));
+      }
+    }
+  };
+  check(file.place(ctx, Fusion::interleaved), 1);
+
+  std::vector<bf16> rows;  // [experts, out, in]
+  for (const double number : file.numbers) rows.push_back(round_to<bf16>(float(number)));
+  const auto part = [&](int expert, int first, int number) {
+    const auto all = bytes_of(rows);
+    return TensorView{
+        Dtype::bf16, {number, 48}, all.subspan(std::size_t((expert * 70 + first) * 96), std::size_t(number * 96))};
+  };
+  std::vector<TensorView> whole, halves;
+  for (int e = 0; e < 3; ++e) {
+    whole.push_back(part(e, 0, 70));
+    halves.push_back(part(e, 0, 35));
+    halves.push_back(part(e, 35, 35));
+  }
+  check(place_experts(ctx, ExpertLayout::separate, 3, Fusion::stacked, whole), 1);
+  check(place_experts(ctx, ExpertLayout::separate, 3, Fusion::interleaved, halves), 2);
+
+  whole[1].dtype = Dtype::f16;
+  CHECK_THROWS_WITH_AS(place_experts(ctx, ExpertLayout::separate, 3, Fusion::stacked, whole),
+                       "the experts of one layer differ in type: expected BF16, found F16", FileError);
+  FileExperts<Codes> codes(2, 6, 64, random);
+  codes.scales[5] = 255;
+  CHECK_THROWS_WITH_AS(codes.place(ctx, Fusion::stacked), "a scale of MXFP4 is 255, which is not a number", FileError);
+}

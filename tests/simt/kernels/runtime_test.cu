@@ -1,0 +1,240 @@
+#include <cuda_runtime.h>
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "ivl/cuda/context.cuh"
+#include "ivl/cuda/graph.cuh"
+#include "ivl/cuda/launch.cuh"
+#include "ivl/cuda/memory.cuh"
+#include "ivl/cuda/place.cuh"
+
+namespace {
+
+using namespace ivl;
+
+__global__ void add_kernel(int* values, int count, const int* term) {
+  const int i = int(blockIdx.x * blockDim.x + threadIdx.x);
+  if (i < count) values[i] += *term;
+}
+
+void add(cuda::Context& ctx, int* values, int count, const int* term) {
+  cuda::launch(add_kernel, {.grid = unsigned(ceil_div(count, 32)), .block = 32, .stream = ctx.stream}, values, count,
+               term);
+}
+
+/// Several slots of pinned memory, and no whole number of them.
+constexpr std::size_t many_bytes = 9 * cuda::detail::Staging::slot_bytes + 12345;
+
+std::vector<std::byte> numbered_bytes(std::size_t count) {
+  std::vector<std::byte> bytes(count);
+  for (std::size_t i = 0; i < count; ++i) bytes[i] = std::byte((i * 2654435761u) >> 13);
+  return bytes;
+}
+
+std::vector<std::byte> downloaded(cuda::Context& ctx, const Memory& memory) {
+  std::vector<std::byte> bytes(memory.bytes);
+  download(ctx, bytes.data(), memory.data, bytes.size());
+  return bytes;
+}
+
+std::string what_of(const auto& action) {
+  try {
+    action();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TensorView view_of(const Shape& shape, Dtype dtype, const std::vector<std::byte>& bytes) {
+  return {dtype, shape, bytes};
+}
+
+}  // namespace
+
+TEST_CASE("on CUDA what is uploaded is what was there at the call, whatever the host does with it then") {
+  cuda::Context ctx;
+  const Memory memory = allocate(ctx, many_bytes), twin = allocate(ctx, many_bytes);
+  const std::vector<std::byte> wanted = numbered_bytes(many_bytes);
+  std::vector<std::byte> source = wanted;
+  upload(ctx, memory.data, source.data(), source.size());
+  std::fill(source.begin(), source.end(), std::byte{1});
+  copy(ctx, twin.data, memory.data, many_bytes);
+  CHECK(downloaded(ctx, twin) == wanted);
+}
+
+TEST_CASE("on CUDA many small uploads arrive in order") {
+  cuda::Context ctx;
+  const Memory memory = allocate(ctx, 100 * sizeof(int));
+  for (int i = 0; i < 100; ++i) upload(ctx, memory.data + std::size_t(i) * sizeof(int), &i, sizeof i);
+  std::vector<int> found(100), wanted(100);
+  std::iota(wanted.begin(), wanted.end(), 0);
+  download(ctx, found.data(), memory.data, memory.bytes);
+  CHECK(found == wanted);
+}
+
+TEST_CASE("on CUDA no bytes are no memory, and copying them is nothing") {
+  cuda::Context ctx;
+  const Memory nothing = allocate(ctx, 0);
+  CHECK(nothing.data == nullptr);
+  copy(ctx, nothing.data, nothing.data, 0);
+  upload(ctx, nothing.data, nullptr, 0);
+  download(ctx, nullptr, nothing.data, 0);
+}
+
+TEST_CASE("on CUDA too much memory is refused with what was wanted and what is free") {
+  cuda::Context ctx;
+  const std::size_t too_much = std::size_t(1) << 50;
+  const std::string message = what_of([&] { (void)allocate(ctx, too_much); });
+  CHECK(message.starts_with(ctx.device.name + ": buffers need 1073741824 MiB of device memory, and of "));
+  CHECK(message.ends_with(" MiB are free"));
+  CHECK(what_of([&] { require_memory(ctx, "weights", too_much); }).starts_with(ctx.device.name + ": weights need "));
+  require_memory(ctx, "weights", 1);
+  (void)allocate(ctx, 1);  // the error left nothing behind
+}
+
+TEST_CASE("without a device that can run it a context says what is wrong in one sentence") {
+  using cuda::detail::require_compute_capability;
+  using cuda::detail::require_device;
+  const auto says = [](int number, int devices, cudaError_t code, int driver) {
+    return what_of([&] { require_device(number, devices, code, driver, 13000); });
+  };
+  CHECK(says(0, 0, cudaErrorNoDevice, 13000) == "no CUDA device: the driver found none");
+  CHECK(says(0, 0, cudaErrorInsufficientDriver, 0) == "no CUDA device: no NVIDIA driver is installed");
+  CHECK(says(0, 0, cudaErrorInsufficientDriver, 12080) ==
+        "the NVIDIA driver is too old: expected one for CUDA 13.0 or newer, found one for CUDA 12.8");
+  CHECK(says(2, 2, cudaSuccess, 13000) == "no CUDA device 2: the driver found 2, counted from 0");
+  CHECK(says(-1, 2, cudaSuccess, 13000) == "no CUDA device -1: the driver found 2, counted from 0");
+  CHECK(says(1, 2, cudaSuccess, 13000) == "");
+  CHECK(what_of([] { require_compute_capability("Tesla T4", 75); }) ==
+        "Tesla T4: expected compute capability 8.0 (Ampere) or newer, found 7.5");
+  CHECK(what_of([] { require_compute_capability("A100", 80); }) == "");
+}
+
+TEST_CASE("on CUDA scratch is one block that grows, and counters are zero") {
+  cuda::Context ctx;
+  const float* small = ctx.scratch<float>(100);
+  const int generation = ctx.scratch_generation();
+  CHECK(ctx.scratch<char>(400) == static_cast<const void*>(small));
+  CHECK(ctx.scratch_generation() == generation);
+  CHECK(ctx.scratch<float>(1000) != nullptr);
+  CHECK(ctx.scratch_generation() == generation + 1);
+  for (const int number : {10, 7, 50}) {
+    std::vector<unsigned> found(std::size_t(number), 1u);
+    download(ctx, found.data(), ctx.counters(number), found.size() * sizeof(unsigned));
+    CHECK(found == std::vector<unsigned>(std::size_t(number)));
+  }
+}
+
+TEST_CASE("on CUDA what is replayed reads what is in memory then") {
+  cuda::Context ctx;
+  cuda::Context::Recordings recordings;
+  constexpr int count = 70;
+  const Memory values = allocate(ctx, count * sizeof(int)), term = allocate(ctx, sizeof(int));
+  const std::vector<int> zeros(count);
+  upload(ctx, values.data, zeros.data(), values.bytes);
+  int asked = 0, sum = 0;
+  const auto step = [&](std::uint64_t key) {
+    const int now = ++sum;  // 1, 2, 3, ...
+    upload(ctx, term.data, &now, sizeof now);
+    replay(ctx, recordings, key, [&] {
+      ++asked;
+      // Twice, through working memory of the op.
+      int* twice = ctx.scratch<int>(count);
+      cuda::check(cudaMemcpyAsync(twice, values.data, values.bytes, cudaMemcpyDeviceToDevice, ctx.stream));
+      add(ctx, twice, count, reinterpret_cast<const int*>(term.data));
+      cuda::check(cudaMemcpyAsync(values.data, twice, values.bytes, cudaMemcpyDeviceToDevice, ctx.stream));
+    });
+  };
+  const auto check_sum = [&] {
+    std::vector<int> found(count);
+    download(ctx, found.data(), values.data, values.bytes);
+    CHECK(found == std::vector<int>(count, sum * (sum + 1) / 2));
+  };
+  for (int i = 0; i < 5; ++i) step(1);
+  CHECK(asked == 2);  // once to do it, once to capture it
+  check_sum();
+  step(2);
+  CHECK(asked == 3);
+  (void)ctx.scratch<int>(100 * count);  // it moves: what was captured must not run again
+  step(1);
+  CHECK(asked == 4);
+  step(1);
+  CHECK(asked == 4);
+  check_sum();
+}
+
+TEST_CASE("on CUDA what throws while it is captured leaves the context usable") {
+  cuda::Context ctx;
+  cuda::Context::Recordings recordings;
+  const Memory values = allocate(ctx, sizeof(int));
+  replay(ctx, recordings, 1, [&] { cuda::check(cudaMemsetAsync(values.data, 0, sizeof(int), ctx.stream)); });
+  CHECK_THROWS_AS(replay(ctx, recordings, 1, [&] { fail<RequestError>("no"); }), RequestError);
+  CHECK_FALSE(ctx.capturing());
+  replay(ctx, recordings, 1, [&] { cuda::check(cudaMemsetAsync(values.data, 1, sizeof(int), ctx.stream)); });
+  int found = 0;
+  download(ctx, &found, values.data, sizeof found);
+  CHECK(found == 0x01010101);
+}
+
+TEST_CASE("on CUDA parts of a matrix lie row by row, stacked or gate and up in turns") {
+  cuda::Context ctx;
+  const auto a = numbered_bytes(3 * 16 * 2), b = numbered_bytes(5 * 16 * 2);
+  const TensorView stacked[] = {view_of({3, 16}, Dtype::bf16, a), view_of({5, 16}, Dtype::bf16, b)};
+  const PlacedMatrix w = place_matrix(ctx, stacked, Fusion::stacked);
+  CHECK(w.format == Format::bf16);
+  CHECK(w.out == 8);
+  CHECK(w.in == 16);
+  auto wanted = a;
+  wanted.insert(wanted.end(), b.begin(), b.end());
+  CHECK(downloaded(ctx, w.memory) == wanted);
+
+  // So many rows that no whole number of slots holds them.
+  const std::size_t row = 48 * 4, rows = cuda::detail::Staging::slot_bytes / row + 5;
+  const auto gate = numbered_bytes(rows * row);
+  auto up = gate;
+  std::reverse(up.begin(), up.end());
+  const Shape shape{std::int64_t(rows), 48};
+  const TensorView both[] = {view_of(shape, Dtype::f32, gate), view_of(shape, Dtype::f32, up)};
+  const PlacedMatrix fused = place_matrix(ctx, both, Fusion::interleaved);
+  CHECK(fused.out == 2 * std::int64_t(rows));
+  const auto found = downloaded(ctx, fused.memory);
+  REQUIRE(found.size() == 2 * rows * row);
+  for (std::size_t r = 0; r < rows; ++r) {
+    REQUIRE(std::memcmp(&found[2 * r * row], &gate[r * row], row) == 0);
+    REQUIRE(std::memcmp(&found[(2 * r + 1) * row], &up[r * row], row) == 0);
+  }
+}
+
+TEST_CASE("on CUDA vectors are floats, tables as they are, and other dtypes are refused") {
+  cuda::Context ctx;
+  const std::vector<std::byte> one_bf16{std::byte{0x80}, std::byte{0x3f}, std::byte{0}, std::byte{0xc0}};  // 1, -2
+  const std::vector<std::byte> one_f16{std::byte{0}, std::byte{0x38}};                                     // 0.5
+  const TensorView parts[] = {view_of({2}, Dtype::bf16, one_bf16), view_of({1, 1}, Dtype::f16, one_f16)};
+  const PlacedVector vector = place_vector(ctx, parts);
+  std::vector<float> found(3);
+  REQUIRE(vector.width == 3);
+  download(ctx, found.data(), vector.data(), sizeof(float) * 3);
+  CHECK(found == std::vector<float>{1, -2, 0.5f});
+
+  const auto bytes = numbered_bytes(3 * 4 * 2);
+  const PlacedTable table = place_table(ctx, view_of({3, 4}, Dtype::f16, bytes));
+  CHECK(table.scalar == ScalarKind::f16);
+  CHECK(table.rows == 3);
+  CHECK(table.width == 4);
+  CHECK(downloaded(ctx, table.memory) == bytes);
+
+  const auto eight = numbered_bytes(8);
+  const TensorView ints[] = {view_of({2, 1}, Dtype::i32, eight)};
+  CHECK(what_of([&] { (void)place_matrix(ctx, ints, Fusion::stacked); }) ==
+        "cannot place a tensor of type I32: expected F32, BF16 or F16");
+  const TensorView mixed[] = {view_of({1, 2}, Dtype::bf16, one_bf16), view_of({1, 1}, Dtype::f16, one_f16)};
+  CHECK(what_of([&] {
+          (void)place_matrix(ctx, mixed, Fusion::stacked);
+        }).starts_with("parts of one matrix differ in type"));
+}
