@@ -1,4 +1,4 @@
-// In place of model_cuda.cu where there is no nvcc.
+// In place of model_cuda.cu where there is no nvcc or no GPU.
 #include <string>
 
 #include "ivl/core/error.hpp"
@@ -8,7 +8,7 @@ namespace ivl::bench {
 struct Options;
 
 void run_on_cuda(const std::string&, const Options&) {
-  fail<Error>("--device cuda: this program was built without CUDA, since there was no nvcc when CMake configured it");
+  fail<Error>("--device cuda: this program was built without CUDA, since there was no nvcc, or no GPU, when CMake configured it");
 }
 
 }  // namespace ivl::bench

@@ -30,13 +30,11 @@ inline constexpr std::int64_t task_x_bytes = 1 << 20;
 
 /// Of many rows' product, so much of the weights is worked with at a time: it stays in the first cache.
 inline constexpr int block_bytes = 32 << 10;
-/// From so many rows on, a block of the weights meets all rows before the next one.
-inline constexpr int rows_worth_blocks = 3 * tile_rows;
-/// From so many rows on, weights that are not stored as the multiply-add wants them are converted once a block.
-/// Sapphire Rapids, 32 rows of 2048 in float against bf16: 172 GFLOP/s with tall tiles of bf16, 147 with converted
-/// blocks.
+/// From so many rows on, a block of the weights meets all rows before the next one, and where weights are not stored as
+/// the multiply-add wants them they are converted once a block. Below, tall tiles take bf16 as it is: Sapphire Rapids,
+/// 32 rows of 2048 in float against bf16: 172 GFLOP/s, where converted blocks give 147.
 template <Format format>
-inline constexpr int rows_worth_widening = format == Format::bf16&& tall_tile_rows > tile_rows ? 64 : rows_worth_blocks;
+inline constexpr int rows_worth_blocks = format == Format::bf16 && (tall_tile_rows > tile_rows) ? 64 : 3 * tile_rows;
 
 /// Rows that the micro-kernel can read: x itself, or a copy as `Factor` with zeros up to a whole depth_unit.
 template <Format format, class Scalar>
@@ -116,10 +114,10 @@ inline void prefetch_share(const std::byte* panels, std::int64_t panel_stride, s
 /// Many rows against the panels of a group: sums [rows, group_columns]. Blocks of k are the outer loop, so that a
 /// block of the weights meets all rows out of the first cache, while the next block comes from memory; the sums wait
 /// meanwhile, which changes no bit. `ahead`: the panels that are likely next after these, or null.
-template <Format format, bool widen, class Factor>
+template <Format format, class Factor>
 void multiply_many(const Factor* const* x, std::int64_t rows, std::int64_t all_depth, const std::byte* panels,
                    std::int64_t panel_stride, std::int64_t number, const std::byte* ahead, float* sums) {
-  constexpr int height = format == Format::bf16 && std::is_same_v<Factor, float> && !widen ? tall_tile_rows : tile_rows;
+  constexpr bool widen = format != Format::f32 && std::is_same_v<Factor, float>;
   constexpr Format used = widen ? Format::f32 : format;
   constexpr int block = block_bytes / int(panel_bytes(used, 1) / depth_unit(used) * group_panels);
   alignas(64) float wide[widen ? block_bytes / 4 : 1];
@@ -135,10 +133,10 @@ void multiply_many(const Factor* const* x, std::int64_t rows, std::int64_t all_d
       from = reinterpret_cast<const std::byte*>(wide);
       stride = panel_bytes(used, depth);
     }
-    for (std::int64_t row = 0; row < rows; row += height) {
-      prefetch_share(next, panel_stride, number, next_bytes, row / height, ceil_div(rows, height));
-      multiply_rows<used, height>(int(std::min<std::int64_t>(height, rows - row)), x + row, k, from, stride, number,
-                                  depth, sums + row * group_columns, group_columns, k == 0 ? Start::zero : Start::tile);
+    for (std::int64_t row = 0; row < rows; row += tile_rows) {
+      prefetch_share(next, panel_stride, number, next_bytes, row / tile_rows, ceil_div(rows, tile_rows));
+      multiply_rows<used>(int(std::min<std::int64_t>(tile_rows, rows - row)), x + row, k, from, stride, number, depth,
+                          sums + row * group_columns, group_columns, k == 0 ? Start::zero : Start::tile);
     }
   }
 }
@@ -204,17 +202,13 @@ void multiply_many_codes(const Factor* const* x, std::int64_t rows, std::int64_t
 template <Format format, class Factor>
 void multiply_group(const Factor* const* x, std::int64_t rows, std::int64_t depth, const std::byte* panels,
                     std::int64_t panel_stride, std::int64_t number, const std::byte* ahead, float* sums) {
+  const bool few = rows < rows_worth_blocks<format>;
   if constexpr (format == Format::mxfp4) {
-    rows < rows_worth_blocks ? multiply_few_codes(x, rows, depth, panels, panel_stride, number, ahead, sums)
-                             : multiply_many_codes(x, rows, depth, panels, panel_stride, number, ahead, sums);
+    few ? multiply_few_codes(x, rows, depth, panels, panel_stride, number, ahead, sums)
+        : multiply_many_codes(x, rows, depth, panels, panel_stride, number, ahead, sums);
   } else {
-    constexpr bool widen = format != Format::f32 && std::is_same_v<Factor, float>;
-    if (rows < rows_worth_blocks)
-      multiply_few<format>(x, rows, depth, panels, panel_stride, number, ahead, sums);
-    else if (!widen || rows < rows_worth_widening<format>)
-      multiply_many<format, false>(x, rows, depth, panels, panel_stride, number, ahead, sums);
-    else
-      multiply_many<format, widen>(x, rows, depth, panels, panel_stride, number, ahead, sums);
+    few ? multiply_few<format>(x, rows, depth, panels, panel_stride, number, ahead, sums)
+        : multiply_many<format>(x, rows, depth, panels, panel_stride, number, ahead, sums);
   }
 }
 

@@ -72,7 +72,9 @@ using Factor =
 
 /// The largest tile that fits the registers: rows x panels accumulators.
 inline constexpr int tile_rows = compiled_level >= CpuLevel::avx2 ? 6 : 2;
-/// The tallest tile, for rows whose weights come from memory: more rows of it meet fewer panels.
+/// The tallest tile, for rows whose weights come from memory: its rows meet fewer panels, but read them once. Eight
+/// rows of 1024 x 6144 bf16, one Sapphire Rapids core that reads 16.7 GB/s: 13.5 GB/s, where two tiles of four rows
+/// give 10.4.
 inline constexpr int tall_tile_rows = compiled_level >= CpuLevel::avx512 ? 8 : tile_rows;
 /// Panels that a tile of so many rows computes at once.
 constexpr int tile_panels(int rows) {

@@ -33,24 +33,12 @@ inline void inverse_frequencies(float base, int head_dim, float* f) {
 
 /// The frequencies of YaRN, each step rounded to float as transformers does.
 inline void yarn_frequencies(const RopeFacts& facts, int head_dim, float* f) {
-  // The dimension whose frequency turns so often within the context.
-  const auto dimension = [&](double turns) {
-    constexpr double two_pi = 6.283185307179586;
-    return head_dim * std::log(facts.context / (turns * two_pi)) / (2 * std::log(facts.base));
-  };
-  double low = dimension(facts.beta_fast), high = dimension(facts.beta_slow);
-  if (facts.truncate) {
-    low = std::floor(low);
-    high = std::ceil(high);
-  }
-  low = std::max(low, 0.0);
-  high = std::min(high, head_dim - 1.0);
-  if (low == high) high += 0.001;
+  const YarnRamp ramp = yarn_ramp(facts, head_dim);
   // Factors in double, so that no compiler fuses what should round twice.
   const auto product = [](float a, float b) { return float(double(a) * double(b)); };
   for (int i = 0; i < head_dim / 2; ++i) {
     const float period = float(std::pow(double(float(facts.base)), double(float(2 * i) / float(head_dim))));
-    const float ramp = std::clamp((float(i) - float(low)) / float(high - low), 0.0f, 1.0f), kept = 1 - ramp;
+    const float share = std::clamp((float(i) - ramp.begin) / ramp.length, 0.0f, 1.0f), kept = 1 - share;
     f[i] = product(1 / product(float(facts.factor), period), 1 - kept) + product(1 / period, kept);
   }
 }

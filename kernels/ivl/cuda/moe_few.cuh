@@ -162,10 +162,10 @@ __global__ void __launch_bounds__(32 * gemv_warps, Policy::value.blocks_per_sm)
   const int lane = int(threadIdx.x) % 32, warp = int(threadIdx.x) / 32, group = lane / 4, place = lane % 4;
   const int row = int(blockIdx.y), first_column = int(blockIdx.x) * columns;
   const std::int64_t first_pair = std::int64_t(row) * active;
-  const int parts = max(gemv_warps / active, 1), experts_at_once = gemv_warps / parts;
+  const int parts = max(gemv_warps / active, 1);
 
   float2 totals[P.tiles] = {};
-  for (int e = warp / parts; e < active; e += experts_at_once) {
+  for (int e = warp / parts; e < active; e += gemv_warps) {
     const std::int64_t pair = first_pair + e;
     const bf16* const x_rows[2] = {group == 0 ? inner + pair * inner_stride : nullptr, nullptr};
     TileSums sums[P.tiles];

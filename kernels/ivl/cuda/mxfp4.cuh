@@ -126,9 +126,8 @@ __device__ inline float mxfp4_number(const Mxfp4* row, const std::uint8_t* row_s
   std::uint32_t pairs[4];
   const Mxfp4Scale scale{row_scales[column / mxfp4_block]};
   dequantise_word(word, scale.factor(), pairs);
-  std::uint32_t pair = pairs[0];
-#pragma unroll
-  for (int i = 1; i < 4; ++i) pair = column % 8 / 2 == i ? pairs[i] : pair;
+  const int which = column % 8 / 2;
+  std::uint32_t pair = which == 0 ? pairs[0] : which == 1 ? pairs[1] : which == 2 ? pairs[2] : pairs[3];
   if (scale.large()) pair = prim::multiply_bf16_pairs(pair, scale.rest());
   const float2 numbers = prim::widen_pair<bf16>(pair);
   return column % 2 == 0 ? numbers.x : numbers.y;

@@ -13,9 +13,7 @@
 #pragma once
 #include <cuda_runtime.h>
 
-#include <algorithm>
 #include <cassert>
-#include <cmath>
 #include <cstdint>
 
 #include "ivl/core/constant.hpp"
@@ -32,29 +30,6 @@ struct RopePolicy {
 
 // ---- device code ------------------------------------------------------------------------------------
 namespace detail {
-
-/// YaRN's ramp, in dimensions; the host knows it.
-struct YarnRamp {
-  float begin = 0, length = 1;
-
-  YarnRamp(const RopeFacts& facts, int head_dim) {
-    if (facts.kind != RopeKind::yarn) return;
-    // The dimension whose frequency turns so often within the context.
-    const auto dimension = [&](double turns) {
-      constexpr double two_pi = 6.283185307179586;
-      return head_dim * std::log(facts.context / (turns * two_pi)) / (2 * std::log(facts.base));
-    };
-    double low = dimension(facts.beta_fast), high = dimension(facts.beta_slow);
-    if (facts.truncate) {
-      low = std::floor(low);
-      high = std::ceil(high);
-    }
-    low = std::max(low, 0.0);
-    high = std::min(high, head_dim - 1.0);
-    begin = float(low);
-    length = float(low == high ? 0.001 : high - low);
-  }
-};
 
 /// The base for a row whose sequence has `length` tokens, each step rounded to float as transformers does.
 __device__ inline float rope_base(const RopeFacts& facts, int head_dim, std::int32_t length) {
@@ -107,7 +82,7 @@ void rope_angles(Context& ctx, const RopeFacts& facts, const std::int32_t* posit
          {.grid = unsigned(ceil_div(angles.count * (head_dim / 2), P.threads_per_block)),
           .block = unsigned(P.threads_per_block),
           .stream = ctx.stream},
-         facts, detail::YarnRamp(facts, head_dim), positions, rope_lengths, int(angles.count), head_dim, angles.data,
+         facts, yarn_ramp(facts, head_dim), positions, rope_lengths, int(angles.count), head_dim, angles.data,
          angles.stride);
 }
 

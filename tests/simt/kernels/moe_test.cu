@@ -81,7 +81,7 @@ double silu(double x) { return x / (1 + std::exp(-x)); }
 /// A layer, rows for it and where they go. Expert 0 gets no row, 1 one, 2 all.
 template <class Stored, class Scalar>
 struct World {
-  int rows, experts = 7, active = 3, hidden, mlp_hidden;
+  int rows, hidden, mlp_hidden, active, experts = active + 4;
   ExpertActivation activation;
   bool biased;
   std::mt19937 random;
@@ -91,10 +91,11 @@ struct World {
   std::vector<Scalar> x, before;
   int stride;
 
-  World(int rows, int hidden, int mlp_hidden, ExpertActivation activation, bool biased)
+  World(int rows, int hidden, int mlp_hidden, ExpertActivation activation, bool biased, int active = 3)
       : rows(rows),
         hidden(hidden),
         mlp_hidden(mlp_hidden),
+        active(active),
         activation(activation),
         biased(biased),
         random(unsigned(hidden)),
@@ -114,6 +115,10 @@ struct World {
       const int first = 3 + r % 4, second = r == rows / 2 ? 1 : 3 + (r + 1) % 4;
       for (const int expert : {first, 2, second}) chosen.push_back(expert);
       for (const float weight : {0.5f, 0.3125f, 0.1875f}) weights.push_back(weight);
+      for (int expert = 7; expert < experts; ++expert) {
+        chosen.push_back(expert);
+        weights.push_back(0.25f);
+      }
     }
   }
 
@@ -210,11 +215,11 @@ struct PlacedWorld {
 };
 
 template <class Stored, class Scalar>
-void compare(int rows, int hidden, int mlp_hidden, ExpertActivation activation, bool biased) {
+void compare(int rows, int hidden, int mlp_hidden, ExpertActivation activation, bool biased, int active = 3) {
   CAPTURE(rows);
   CAPTURE(hidden);
   CAPTURE(mlp_hidden);
-  const World<Stored, Scalar> world(rows, hidden, mlp_hidden, activation, biased);
+  const World<Stored, Scalar> world(rows, hidden, mlp_hidden, activation, biased, active);
   std::vector<std::vector<Estimate>> wanted;
   for (int r = 0; r < rows; ++r) wanted.push_back(world.wanted(r));
   PlacedWorld<Stored, Scalar> placed(world);
@@ -386,6 +391,7 @@ TEST_CASE("on CUDA expert_mlp in bf16 agrees with double precision for few rows"
   compare<bf16, bf16>(1, 304, 16, swi_glu, false);
   compare<bf16, bf16>(5, 16, 272, clamped, true);
   compare<bf16, bf16>(16, 48, 16, swi_glu, true);
+  compare<bf16, bf16>(2, 16, 48, swi_glu, true, 10);  // more experts than warps
 }
 
 TEST_CASE("on CUDA expert_mlp in MXFP4 agrees with double precision for few rows") {
