@@ -43,7 +43,8 @@ capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/nul
 # ---- build -----------------------------------------------------------------------------------------
 # Code for this GPU alone, and none of the CPU's tests and of the emulator's.
 step configure 60 build.log cmake -S . -B $build -G Ninja -D CMAKE_BUILD_TYPE=Release -D IVL_TESTS=ON -D IVL_EXAMPLES=ON \
-  -D IVL_BENCH=ON -D CMAKE_CUDA_ARCHITECTURES="$capability-real" -D CMAKE_PREFIX_PATH="${IVL_PREFIX:-}" || give_up "no build"
+  -D IVL_BENCH=ON -D IVL_GPU_PROGRAMS=ON -D CMAKE_CUDA_ARCHITECTURES="$capability-real" \
+  -D CMAKE_PREFIX_PATH="${IVL_PREFIX:-}" || give_up "no build"
 benches=()
 for source in bench/cuda/*.cu; do benches+=("bench_cuda_$(basename "$source" .cu)"); done
 # What takes longest comes first: the examples' file of all checkpoints.

@@ -62,6 +62,8 @@ const bench::CheckpointTypes checkpoint_types = {
     {"internvl3_5_2b", run<internvl3_5_2b>},   {"internvl3_5_4b", run<internvl3_5_4b>},
     {"internvl3_5_8b", run<internvl3_5_8b>},   {"internvl3_5_14b", run<internvl3_5_14b>},
     {"internvl3_5_38b", run<internvl3_5_38b>},
+    {"internvl3_5_gpt_oss_20b_a4b_6_layers", run<bench::with_layers(internvl3_5_gpt_oss_20b_a4b, 6)>},
+    {"internvl3_5_30b_a3b_6_layers", run<bench::with_layers(internvl3_5_30b_a3b, 6)>},
 };
 
 }  // namespace

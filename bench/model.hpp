@@ -2,6 +2,7 @@
 // runs it, beside what the machine allows: reading memory once for decoding, arithmetic alone for prefill and vision.
 #pragma once
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <map>
@@ -14,7 +15,7 @@
 #include <vector>
 
 #include "bench/timing.hpp"
-#include "ivl/config/checkpoints.hpp"
+#include "ivl/config/published.hpp"
 #include "ivl/core/thread_pool.hpp"
 #include "ivl/model/engine.hpp"
 #include "ivl/model/load.hpp"
@@ -55,39 +56,58 @@ Memory allocate(Filled<Context>& ctx, std::size_t bytes) {
   return memory;
 }
 
-/// Every tensor is the beginning of one block: once placed, each has memory of its own.
+/// Every tensor is the beginning of one block: once placed, each has memory of its own. Experts that files may hold as
+/// MXFP4 are that, with scales of 2^-5.
 class RandomWeights {
  public:
-  RandomWeights(ThreadPool& pool, const std::vector<ivl::detail::WeightSlot>& slots, const ModelFacts& facts) {
+  RandomWeights(ThreadPool& pool, std::vector<ivl::detail::WeightSlot> slots, const ModelFacts& facts) {
     std::size_t largest = 0;
-    for (const ivl::detail::WeightSlot& slot : slots) {
+    for (ivl::detail::WeightSlot& slot : slots) {
+      if (slot.layout == ExpertLayout::fused) slot.layout = ExpertLayout::mxfp4;
       for (const ivl::detail::ExpectedTensor& expected : ivl::detail::expected_tensors(slot, facts)) {
-        const auto bytes = std::size_t(*bytes_of(Dtype::bf16, expected.shape));
-        views_[expected.name] = {Dtype::bf16, expected.shape, {static_cast<const std::byte*>(nullptr), bytes}};
+        const Dtype dtype = expected.packed ? Dtype::u8 : Dtype::bf16;
+        const auto bytes = std::size_t(*bytes_of(dtype, expected.shape));
+        views_[expected.name] = {dtype, expected.shape, {static_cast<const std::byte*>(nullptr), bytes}};
         largest = std::max(largest, bytes);
         bytes_ += std::int64_t(bytes);
       }
     }
     block_ = Buffer(largest);
+    scales_ = Buffer(largest / 16);  // a byte for each 16 of codes
     fill_random(pool, block_.data(), largest);
-    for (auto& [name, view] : views_) view.bytes = {block_.data(), view.bytes.size()};
+    std::fill_n(scales_.data(), scales_.size(), std::byte(127 - 5));
+    for (auto& [name, view] : views_)
+      view.bytes = {name.ends_with("_scales") ? scales_.data() : block_.data(), view.bytes.size()};
   }
   std::int64_t bytes() const { return bytes_; }
-  const TensorView* find(const std::string& name) const { return &views_.at(name); }
+  const TensorView* find(const std::string& name) const {
+    const auto view = views_.find(name);
+    return view == views_.end() ? nullptr : &view->second;
+  }
   void release(const TensorView&) const {}
 
  private:
   std::map<std::string, TensorView> views_;
-  Buffer block_;
+  Buffer block_, scales_;
   std::int64_t bytes_ = 0;
 };
 
-/// As published: InternVL3 has Qwen2.5's numbers, InternVL3.5 Qwen3's.
+/// A model of which so many layers fit into memory.
+constexpr VlmConfig with_layers(VlmConfig config, int layers) {
+  config.decoder.layers = layers;
+  return config;
+}
+
+/// As published: InternVL3 has Qwen2.5's numbers, InternVL3.5 Qwen3's or GPT-OSS's.
 inline ModelFacts facts_of(const VlmConfig& config) {
   ModelFacts facts;
   if (config == drawn_scenes) {
     facts.vocab_rows = 512;
     facts.context_length = 2048;
+  } else if (config.decoder.attention.sinks) {
+    facts.vocab_rows = 201088;
+    facts.context_length = 131072;
+    facts.rope = {.kind = RopeKind::yarn, .base = 150000, .factor = 32, .context = 4096, .truncate = false};
   } else if (config.decoder.attention.head_norm) {
     facts.vocab_rows = 151936;
     facts.context_length = 40960;
@@ -120,8 +140,16 @@ inline Tokenizer random_tokenizer(int size) {
 
 // ---- what there is to do -----------------------------------------------------------------------------------------
 
+/// Elements of the matrices of a layer that every row meets.
+constexpr double shared_elements(const DecoderConfig& c) {
+  const double router = double(c.hidden) * c.moe.experts;
+  return double(c.hidden) * (c.attention.qkv_width() + c.attention.query_width() + 3.0 * c.mlp_hidden) + router;
+}
+constexpr double expert_elements(const DecoderConfig& c) { return 3.0 * c.hidden * c.moe.mlp_hidden; }
+
+/// Elements of the matrices that one row meets.
 constexpr double matrix_elements(const DecoderConfig& c) {
-  return double(c.layers) * c.hidden * (c.attention.qkv_width() + c.attention.query_width() + 3.0 * c.mlp_hidden);
+  return c.layers * (shared_elements(c) + c.moe.active * expert_elements(c));
 }
 
 /// Floating-point operations of `rows` tokens behind `before` others, of which the last one gets logits.
@@ -139,9 +167,17 @@ inline double vision_flops(const VlmConfig& config) {
   return 2.0 * c.patches() * c.patch_width() * d + c.layers * block + projector;
 }
 
-/// Bytes that one decoding step reads: weights once, and the keys and values of all sequences.
-inline double decode_bytes(const DecoderConfig& c, double vocab_rows, double kv_tokens) {
-  return sizeof(bf16) * (matrix_elements(c) + vocab_rows * c.hidden) + kv_tokens * double(kv_bytes_per_token(c));
+/// Bytes that one decoding step of so many sequences reads: weights once, of the experts those that some sequence goes
+/// to (if they choose at random), and the keys and values of all.
+inline double decode_bytes(const DecoderConfig& c, double vocab_rows, int sequences, double kv_tokens) {
+  double experts = 0;
+  if (c.sparse()) {
+    const double chosen = c.moe.experts * (1 - std::pow(1 - double(c.moe.active) / c.moe.experts, sequences));
+    const double expert_bytes = c.attention.sinks ? expert_elements(c) * 17 / 32 : expert_elements(c) * sizeof(bf16);
+    experts = c.layers * chosen * expert_bytes;
+  }
+  return sizeof(bf16) * (c.layers * shared_elements(c) + vocab_rows * c.hidden) + experts +
+         kv_tokens * double(kv_bytes_per_token(c));
 }
 
 // ---- measuring ---------------------------------------------------------------------------------------------------
@@ -206,7 +242,9 @@ class ModelBench {
         tokenizer_(random_tokenizer(facts().vocab_rows)),
         engine_(*ctx_, vlm_, {.kv_tokens = kv_tokens, .max_sequences = many_sequences, .max_rows = rows}) {
     first_token_ms();  // everything has its memory now, and the ceilings' memory does not count yet
-    const double weights_mib = 2 * double(parameters(C, facts().vocab_rows)) / (1 << 20);
+    const std::int64_t weights = C.decoder.attention.sinks ? weight_bytes_mxfp4(C, facts().vocab_rows)
+                                                           : weight_bytes(C, facts().vocab_rows);
+    const double weights_mib = double(weights) / (1 << 20);
     const double kv_mib =
         double(kv_tokens + (many_sequences - 1) * 64) * double(kv_bytes_per_token(C.decoder)) / (1 << 20);
     memory_ = {Machine::peak_mib(*ctx_), weights_mib + kv_mib, 0};
@@ -248,9 +286,11 @@ class ModelBench {
   bool wanted(std::string_view name) const { return name.find(options_.only) != name.npos; }
 
   /// A sequence whose first `cached` tokens count as run already: their keys and values are what the memory holds.
-  std::unique_ptr<Sequence> start(int length, int cached, int new_tokens, ImageRows images = {}) {
+  /// Another `number`, other tokens, which go to other experts.
+  std::unique_ptr<Sequence> start(int length, int cached, int new_tokens, ImageRows images = {}, int number = 0) {
     Prompt prompt{{}, std::move(images)};
-    for (int i = 0; i < length; ++i) prompt.sources.push_back(i < prompt.images.rows ? -1 - i : i % facts().vocab_rows);
+    for (int i = 0; i < length; ++i)
+      prompt.sources.push_back(i < prompt.images.rows ? -1 - i : (i + 37 * number) % facts().vocab_rows);
     auto sequence = engine_.start(tokenizer_, std::move(prompt), {.max_new_tokens = new_tokens});
     sequence->cached = cached;
     return sequence;
@@ -259,7 +299,7 @@ class ModelBench {
   /// Tokens a second of all sequences together.
   Figure decode(int sequences, int context) {
     std::vector<std::unique_ptr<Sequence>> running;
-    for (int i = 0; i < sequences; ++i) running.push_back(start(context, context - 1, most_steps));
+    for (int i = 0; i < sequences; ++i) running.push_back(start(context, context - 1, most_steps, {}, i));
     const Figure figure = measure(
         [&] {
           const double seconds = seconds_of([&] {
@@ -270,7 +310,7 @@ class ModelBench {
         [&] {
           const double mean_length = running[0]->length() + (steps - 1) / 2.0;
           return sequences * machine_->read_bytes_per_s() /
-                 decode_bytes(C.decoder, facts().vocab_rows, sequences * mean_length);
+                 decode_bytes(C.decoder, facts().vocab_rows, sequences, sequences * mean_length);
         });
     for (const auto& sequence : running) engine_.stop(*sequence);
     return figure;
