@@ -11,7 +11,7 @@ using namespace ivl;
 
 namespace {
 
-std::string error_in(std::string_view text) {
+std::string json_error(std::string_view text) {
   return test::error_of<FileError>([&] { parse_json(text, "config.json"); });
 }
 
@@ -35,35 +35,35 @@ TEST_CASE("a document of every kind of value survives reading") {
 }
 
 TEST_CASE("broken JSON is reported with file and position") {
-  CHECK(error_in("{\"a\": 1,\n  \"b\" 2}") ==
+  CHECK(json_error("{\"a\": 1,\n  \"b\" 2}") ==
         "config.json: not valid JSON at byte 16: parse error at line 2, column 7: syntax error while parsing object "
         "separator - unexpected number literal; expected ':'");
-  CHECK(error_in("").starts_with("config.json: not valid JSON at byte 1: "));
-  CHECK(error_in("{\"a\": \"\xff\"}").starts_with("config.json: not valid JSON at byte 8: "));
-  CHECK(error_in("[1e400]") == "config.json: not valid JSON at byte 6: number overflow parsing '1e400'");
-  CHECK(error_in("{} {}").starts_with("config.json: not valid JSON at byte 4: "));
-  CHECK(error_in("[NaN]").starts_with("config.json: not valid JSON at byte "));
-  CHECK(error_in(std::string_view("{}\0{", 4)) == "config.json: not valid JSON at byte 3: a NUL byte");
-  CHECK(error_in("[" + std::string(1000000, '1') + "e9]").size() < 300);
-  CHECK(error_in("[\"" + std::string(1000000, 'x')).size() < 300);
+  CHECK(json_error("").starts_with("config.json: not valid JSON at byte 1: "));
+  CHECK(json_error("{\"a\": \"\xff\"}").starts_with("config.json: not valid JSON at byte 8: "));
+  CHECK(json_error("[1e400]") == "config.json: not valid JSON at byte 6: number overflow parsing '1e400'");
+  CHECK(json_error("{} {}").starts_with("config.json: not valid JSON at byte 4: "));
+  CHECK(json_error("[NaN]").starts_with("config.json: not valid JSON at byte "));
+  CHECK(json_error(std::string_view("{}\0{", 4)) == "config.json: not valid JSON at byte 3: a NUL byte");
+  CHECK(json_error("[" + std::string(1000000, '1') + "e9]").size() < 300);
+  CHECK(json_error("[\"" + std::string(1000000, 'x')).size() < 300);
 }
 
 TEST_CASE("a key that occurs twice in one object is refused") {
-  CHECK(error_in(R"({"a": {"b": 1, "b": 1}})") == "config.json: the key 'b' occurs twice in one object");
-  CHECK(error_in(R"({"a": {"b": 1}, "c": {"b": 1}})") == "");
-  CHECK(error_in(R"({"a": 1, "\u0061": 2})") == "config.json: the key 'a' occurs twice in one object");
+  CHECK(json_error(R"({"a": {"b": 1, "b": 1}})") == "config.json: the key 'b' occurs twice in one object");
+  CHECK(json_error(R"({"a": {"b": 1}, "c": {"b": 1}})") == "");
+  CHECK(json_error(R"({"a": 1, "\u0061": 2})") == "config.json: the key 'a' occurs twice in one object");
 }
 
 TEST_CASE("nesting is limited, so that hostile files cannot exhaust the stack") {
   const auto nested = [](int depth) {
     return std::string(std::size_t(depth), '[') + std::string(std::size_t(depth), ']');
   };
-  CHECK(error_in(nested(max_json_depth)) == "");
-  CHECK(error_in(nested(max_json_depth + 1)) == "config.json: nested deeper than 100 levels");
-  CHECK(error_in(std::string(10000000, '[')) == "config.json: nested deeper than 100 levels");
+  CHECK(json_error(nested(max_json_depth)) == "");
+  CHECK(json_error(nested(max_json_depth + 1)) == "config.json: nested deeper than 100 levels");
+  CHECK(json_error(std::string(10000000, '[')) == "config.json: nested deeper than 100 levels");
   std::string objects;
   for (int i = 0; i < 1000; ++i) objects += "{\"a\":";
-  CHECK(error_in(objects) == "config.json: nested deeper than 100 levels");
+  CHECK(json_error(objects) == "config.json: nested deeper than 100 levels");
 }
 
 TEST_CASE("a file is read whole, up to a size limit") {
