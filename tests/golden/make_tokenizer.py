@@ -31,7 +31,7 @@ CHINESE_SYSTEM = (
 
 WRITTEN = [
     "",
-    # the fact sheet's worked examples
+    # worked examples
     "hello", "Hello, world!", "Describe this image in detail.", "你好，世界", "I'm InternVL3.5; it's 2025-08-06.",
     "1234567", "  two  spaces\n\n\ttab", "naïve café", "cafe\u0301", "🙂👍🏽", "don't DON'T", "a\r\n\r\nb",
     "x = y/2 //c\n", "नमस्ते", "ก็", "  ", "   x", "\n", "\n\n", "\u00a0", "Hello world", " Hello world", "'ſ",

@@ -13,3 +13,9 @@
 #include "ivl/cuda/resize.cuh"
 #include "ivl/cuda/rope.cuh"
 #include "ivl/cuda/sample.cuh"
+
+namespace ivl::cuda {
+
+static_assert(AttentionOps<Context, bf16> && AttentionOps<Context, float>);  // attention.cuh and kv_write.cuh together
+
+}  // namespace ivl::cuda
