@@ -40,6 +40,7 @@ TEST_CASE("on CUDA Qwen2.5 with seven query heads a key head is the reference") 
   check_case<qwen2_gqa7>("qwen2_gqa7");
 }
 TEST_CASE("on CUDA Qwen3-MoE is the reference") { check_case<qwen3_moe_tiny>("qwen3_moe_tiny"); }
+TEST_CASE("on CUDA InternLM3 with dynamic NTK is the reference") { check_case<internlm3_tiny>("internlm3_tiny"); }
 TEST_CASE("on CUDA GPT-OSS in MXFP4 is the reference") { check_case<gpt_oss_tiny>("gpt_oss_tiny", "mxfp4"); }
 TEST_CASE("on CUDA the 6B kind of tower is the reference") { check_case<vit6b_qwen3>("vit6b_qwen3"); }
 
