@@ -9,6 +9,7 @@ template make those of the HF format, around the expansion in its InternVLProces
 
 import argparse
 import importlib.util
+import itertools
 import json
 import re
 import sys
@@ -101,11 +102,11 @@ def compact(text: str) -> str:
     return re.sub(f"(?:{CONTEXT}){{2,}}", lambda run: f"\u27e8{len(run[0]) // len(CONTEXT)}\u27e9", text)
 
 
-def github_prompt(conversation, system, history, question, tiles) -> str:
+def github_prompt(conversation, name, system, history, question, tiles) -> str:
     """The steps of chat() in modeling_internvl_chat.py, up to the tokenizer."""
     if history is None and tiles and "<image>" not in question:
         question = "<image>\n" + question
-    template = conversation.get_conv_template("internvl2_5")
+    template = conversation.get_conv_template(name)
     if system is not None:
         template.system_message = system
     for old_question, old_answer in history or []:
@@ -140,11 +141,12 @@ def main() -> None:
     parser.add_argument("--internvl", type=Path, required=True)
     conversation = import_conversation(parser.parse_args().internvl)
     prompts = []
-    for system, history, question, tiles in GITHUB:
-        text = github_prompt(conversation, system, history, question, tiles)
+    for name, (system, history, question, tiles) in itertools.product(["internvl2_5", "internvl3_5_gpt_oss"], GITHUB):
+        text = github_prompt(conversation, name, system, history, question, tiles)
         prompts.append(
             {
                 "format": "github",
+                "template": name,
                 "system": system,
                 "history": history,
                 "question": question,
