@@ -10,10 +10,10 @@ tokenizer.json where it is there; only its ids are stored.
 """
 
 import argparse
+import io
 import json
 import re
 import shutil
-import tempfile
 from pathlib import Path
 
 import sentencepiece
@@ -35,17 +35,15 @@ NOT_SPECIAL = ["<think>", "</think>"]
 def train(folder: Path, strings: list[str], options: dict) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    with tempfile.TemporaryDirectory() as scratch:
-        corpus = Path(scratch) / "corpus.txt"
-        lines = (tiny_tokenizer.CORPUS + "\n".join(strings)).splitlines()
-        corpus.write_text("\n".join(line.replace("\x00", " ") for line in lines))
-        sentencepiece.SentencePieceTrainer.train(
-            input=str(corpus), model_prefix=f"{scratch}/m", model_type="bpe", vocab_size=900, character_coverage=0.98,
-            byte_fallback=True, normalization_rule_name="identity", split_digits=True, num_threads=1,
-            allow_whitespace_only_pieces=True, max_sentence_length=100000, minloglevel=2, **options,
-        )  # fmt: skip
-        shutil.copy(f"{scratch}/m.model", folder / "tokenizer.model")
-    size = sentencepiece.SentencePieceProcessor(model_file=str(folder / "tokenizer.model")).get_piece_size()
+    lines = (tiny_tokenizer.CORPUS + "\n".join(strings)).splitlines()
+    model = io.BytesIO()  # a model that is trained from files keeps their paths
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter([line.replace("\x00", " ") for line in lines]), model_writer=model, model_type="bpe",
+        vocab_size=900, character_coverage=0.98, byte_fallback=True, normalization_rule_name="identity", split_digits=True,
+        num_threads=1, allow_whitespace_only_pieces=True, max_sentence_length=100000, minloglevel=2, **options,
+    )  # fmt: skip
+    (folder / "tokenizer.model").write_bytes(model.getvalue())
+    size = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue()).get_piece_size()
     added = {
         str(token): {"content": content, "lstrip": False, "normalized": False, "rstrip": False, "single_word": False,
                      "special": special}

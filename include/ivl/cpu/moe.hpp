@@ -27,6 +27,7 @@
 #include "ivl/cpu/place.hpp"
 #include "ivl/formats/mxfp4.hpp"
 #include "ivl/ops/moe.hpp"
+#include "ivl/ops/outline.hpp"
 
 namespace ivl::cpu {
 inline namespace IVL_CPU_LEVEL {
@@ -66,7 +67,6 @@ inline void pack_codes(const std::byte* blocks, const std::byte* scales, std::in
     if (row >= out) continue;
     for (std::int64_t block = 0; block < in / mxfp4_block; ++block) {
       const std::byte scale = scales[row * (in / mxfp4_block) + block];
-      if (scale == std::byte{255}) fail<FileError>("a scale of MXFP4 is 255, which is not a number");
       std::uint32_t codes[mxfp4_block / codes_depth];
       std::memcpy(codes, blocks + (row * (in / mxfp4_block) + block) * mxfp4_block_bytes, sizeof codes);
       to[scales_at(block) + c] = scale;
@@ -159,44 +159,9 @@ void multiply_jobs(Context& ctx, const PlacedExperts& w, Rows<const Factor<forma
 /// Reads the parts once, with all threads. Memory beside the parts: the panels.
 inline PlacedExperts place_experts(Context& ctx, ExpertLayout layout, int experts, Fusion fusion,
                                    std::span<const TensorView> parts) {
-  assert(experts > 0 && !parts.empty());
-  PlacedExperts placed;
-  placed.experts = experts;
+  PlacedExperts placed = outline_experts(layout, experts, fusion, parts);
   PlacedMatrix& all = placed.all;
-  const std::size_t parts_of_each = fusion == Fusion::interleaved ? 2 : 1;
-  switch (layout) {
-    case ExpertLayout::separate:
-      assert(parts.size() == std::size_t(experts) * parts_of_each);
-      all = detail::outline(parts.first(parts_of_each), fusion);
-      for (const TensorView& part : parts) {
-        if (part.dtype != parts[0].dtype) {
-          fail<FileError>("the experts of one layer differ in type: expected ", name_of(parts[0].dtype), ", found ",
-                          name_of(part.dtype));
-        }
-        assert(part.shape == parts[0].shape);
-      }
-      break;
-    case ExpertLayout::fused:
-      assert(parts.size() == 1 && parts[0].shape.rank() == 3 && parts[0].shape[0] == experts);
-      all.format = format_of(detail::placeable(parts[0]));
-      all.in = parts[0].shape[1];
-      all.out = parts[0].shape[2];
-      break;
-    case ExpertLayout::mxfp4:
-      assert(parts.size() == 2 && parts[0].shape.rank() == 4 && parts[0].shape[0] == experts);
-      assert(parts[0].shape[3] == mxfp4_block_bytes);
-      assert((parts[1].shape == Shape{experts, parts[0].shape[1], parts[0].shape[2]}));
-      for (const TensorView& part : parts) {
-        if (part.dtype != Dtype::u8) {
-          fail<FileError>("blocks and scales of MXFP4 must be of type U8, found ", name_of(part.dtype));
-        }
-      }
-      all.format = Format::mxfp4;
-      all.out = parts[0].shape[1];
-      all.in = parts[0].shape[2] * mxfp4_block;
-      break;
-  }
-  all.fusion = fusion;
+  const std::size_t parts_of_each = parts_of_expert(fusion);
   const std::int64_t panels = panels_of(all.out, fusion), stride = panel_bytes(all.format, all.in);
   placed.expert_bytes = panels * stride;
   // A line more: codes are read from odd addresses, up to three bytes behind the last of them (see mxfp4_panels.hpp).
@@ -212,7 +177,7 @@ inline PlacedExperts place_experts(Context& ctx, ExpertLayout layout, int expert
         detail::pack_columns<Scalar>(parts[0].bytes.data() + expert * all.in * all.out * std::int64_t(sizeof(Scalar)),
                                      all.out, fusion, first, std::min(block, all.in - first), stride, at(expert));
       };
-      switch (detail::placeable(parts[0])) {
+      switch (placeable(parts[0])) {
         case ScalarKind::bf16:
           return pack(bf16{});
         case ScalarKind::f16:

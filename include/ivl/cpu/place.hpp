@@ -15,18 +15,13 @@
 #include "ivl/cpu/context.hpp"
 #include "ivl/cpu/memory.hpp"
 #include "ivl/cpu/panels.hpp"
+#include "ivl/ops/outline.hpp"
 #include "ivl/ops/place.hpp"
 
 namespace ivl::cpu {
 inline namespace IVL_CPU_LEVEL {
 
 namespace detail {
-
-inline ScalarKind placeable(const TensorView& view) {
-  const auto kind = scalar_kind(view.dtype);
-  if (!kind) fail<FileError>("cannot place a tensor of type ", name_of(view.dtype), ": expected F32, BF16 or F16");
-  return *kind;
-}
 
 /// Sixteen rows of a file, `depth` scalars each and at any address (null: a column of zeros), become one panel.
 /// `Word` is what lies together of one column: a scalar, or a pair of them.
@@ -84,30 +79,11 @@ inline void pack_panel(std::span<const TensorView> parts, Fusion fusion, std::in
   }
 }
 
-/// What the parts of one matrix make, without its memory.
-inline PlacedMatrix outline(std::span<const TensorView> parts, Fusion fusion) {
-  assert(!parts.empty());
-  PlacedMatrix w;
-  w.format = format_of(placeable(parts[0]));
-  w.fusion = fusion;
-  w.in = parts[0].shape[1];
-  for (const TensorView& part : parts) {
-    if (part.dtype != parts[0].dtype) {
-      fail<FileError>("parts of one matrix differ in type: expected ", name_of(parts[0].dtype), ", found ",
-                      name_of(part.dtype));
-    }
-    assert(part.shape.rank() == 2 && part.shape[1] == w.in);
-    w.out += part.shape[0];
-  }
-  assert(fusion == Fusion::stacked || (parts.size() == 2 && parts[0].shape[0] == parts[1].shape[0]));
-  return w;
-}
-
 }  // namespace detail
 
 /// Reads the parts once, with all threads. Memory beside the parts: the panels.
 inline PlacedMatrix place_matrix(Context& ctx, std::span<const TensorView> parts, Fusion fusion) {
-  PlacedMatrix w = detail::outline(parts, fusion);
+  PlacedMatrix w = outline_matrix(parts, fusion);
   const std::int64_t panels = panels_of(w.out, fusion), stride = panel_bytes(w.format, w.in);
   w.memory = allocate(ctx, std::size_t(panels * stride));
   ctx.pool.run(panels, [&](std::int64_t panel) {
@@ -117,40 +93,15 @@ inline PlacedMatrix place_matrix(Context& ctx, std::span<const TensorView> parts
 }
 
 inline PlacedVector place_vector(Context& ctx, std::span<const TensorView> parts) {
-  PlacedVector vector;
-  for (const TensorView& part : parts) {
-    detail::placeable(part);
-    vector.width += *elements_of(part.shape);
-  }
+  PlacedVector vector{vector_width(parts), {}};
   vector.memory = allocate(ctx, std::size_t(vector.width) * sizeof(float));
-  float* to = reinterpret_cast<float*>(vector.memory.data);
-  const auto append = [&to]<class Scalar>(const TensorView& part, Scalar) {
-    const std::byte* from = part.bytes.data();
-    for (std::int64_t i = *elements_of(part.shape); i > 0; --i, from += sizeof(Scalar)) {
-      Scalar scalar;
-      std::memcpy(&scalar, from, sizeof scalar);
-      *to++ = to_float(scalar);
-    }
-  };
-  for (const TensorView& part : parts) {
-    switch (detail::placeable(part)) {
-      case ScalarKind::f32:
-        append(part, float{});
-        break;
-      case ScalarKind::bf16:
-        append(part, bf16{});
-        break;
-      case ScalarKind::f16:
-        append(part, half{});
-        break;
-    }
-  }
+  join_as_floats(parts, reinterpret_cast<float*>(vector.memory.data));
   return vector;
 }
 
 inline PlacedTable place_table(Context& ctx, const TensorView& view) {
   assert(view.shape.rank() == 2);
-  PlacedTable table{detail::placeable(view), view.shape[0], view.shape[1], allocate(ctx, view.bytes.size())};
+  PlacedTable table{placeable(view), view.shape[0], view.shape[1], allocate(ctx, view.bytes.size())};
   upload(ctx, table.memory.data, view.bytes.data(), view.bytes.size());
   return table;
 }

@@ -24,6 +24,7 @@
 #include "ivl/cuda/prim/math.cuh"
 #include "ivl/formats/mxfp4.hpp"
 #include "ivl/ops/moe.hpp"
+#include "ivl/ops/outline.hpp"
 
 namespace ivl::cuda {
 
@@ -132,45 +133,13 @@ inline void place_codes(Context& ctx, std::span<const std::byte> codes, std::byt
 /// Reads the parts once. Throws FileError for types that no expert has, and for scales that are no numbers.
 inline PlacedExperts place_experts(Context& ctx, ExpertLayout layout, int experts, Fusion fusion,
                                    std::span<const TensorView> parts) {
-  assert(experts > 0 && !parts.empty());
-  PlacedExperts placed;
-  placed.experts = experts;
+  PlacedExperts placed = outline_experts(layout, experts, fusion, parts);
   PlacedMatrix& all = placed.all;
-  all.fusion = fusion;
-  const std::size_t parts_of_each = fusion == Fusion::interleaved ? 2 : 1;
-  const Shape& shape = parts[0].shape;
-  std::int64_t bytes = 0, scale_bytes = 0;  // of an expert
-  if (layout == ExpertLayout::mxfp4) {
-    assert(parts.size() == 2 && shape.rank() == 4 && shape[0] == experts && shape[3] == mxfp4_block_bytes);
-    assert((parts[1].shape == Shape{experts, shape[1], shape[2]}));
-    for (const TensorView& part : parts) {
-      if (part.dtype != Dtype::u8)
-        fail<FileError>("blocks and scales of MXFP4 must be of type U8, found ", name_of(part.dtype));
-    }
-    if (std::ranges::find(parts[1].bytes, std::byte{255}) != parts[1].bytes.end())
-      fail<FileError>("a scale of MXFP4 is 255, which is not a number");
-    all.format = Format::mxfp4;
-    all.out = shape[1];
-    all.in = shape[2] * mxfp4_block;
-    scale_bytes = all.out * shape[2];
-    bytes = scale_bytes * (mxfp4_block_bytes + 1);
-  } else {
-    const bool fused = layout == ExpertLayout::fused;
-    const ScalarKind kind = detail::placeable(parts[0]);
-    assert(fused ? parts.size() == 1 && shape.rank() == 3 && shape[0] == experts
-                 : parts.size() == std::size_t(experts) * parts_of_each && shape.rank() == 2);
-    for (const TensorView& part : parts) {
-      if (part.dtype != parts[0].dtype) {
-        fail<FileError>("the experts of one layer differ in type: expected ", name_of(parts[0].dtype), ", found ",
-                        name_of(part.dtype));
-      }
-      assert(part.shape == shape);
-    }
-    all.format = format_of(kind);
-    all.out = fused ? shape[2] : shape[0] * std::int64_t(parts_of_each);
-    all.in = shape[1];
-    bytes = all.out * all.in * bytes_of(kind);
-  }
+  const std::size_t parts_of_each = parts_of_expert(fusion);
+  const bool codes = layout == ExpertLayout::mxfp4;
+  const std::int64_t scale_bytes = codes ? all.out * (all.in / mxfp4_block) : 0;  // of an expert, as is bytes
+  const std::int64_t bytes =
+      codes ? scale_bytes * (mxfp4_block_bytes + 1) : all.out * all.in * bytes_of(placeable(parts[0]));
   placed.expert_bytes = round_up(bytes, detail::expert_alignment);
   all.memory = allocate(ctx, std::size_t(experts * placed.expert_bytes));
 

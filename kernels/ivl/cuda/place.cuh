@@ -12,21 +12,15 @@
 #include <span>
 #include <vector>
 
-#include "ivl/core/error.hpp"
 #include "ivl/core/tensor.hpp"
 #include "ivl/cuda/context.cuh"
 #include "ivl/cuda/memory.cuh"
+#include "ivl/ops/outline.hpp"
 #include "ivl/ops/place.hpp"
 
 namespace ivl::cuda {
 
 namespace detail {
-
-inline ScalarKind placeable(const TensorView& view) {
-  const auto kind = scalar_kind(view.dtype);
-  if (!kind) fail<FileError>("cannot place a tensor of type ", name_of(view.dtype), ": expected F32, BF16 or F16");
-  return *kind;
-}
 
 /// Uploads `rows` rows of `row_bytes`, row r from row_of(r), whole rows a slot of pinned memory.
 template <class RowOf>
@@ -45,21 +39,8 @@ void upload_rows(Context& ctx, std::byte* to, std::int64_t rows, std::size_t row
 
 /// Reads the parts once. Host memory beside the parts: what is pinned for staging.
 inline PlacedMatrix place_matrix(Context& ctx, std::span<const TensorView> parts, Fusion fusion) {
-  assert(!parts.empty());
-  const ScalarKind kind = detail::placeable(parts[0]);
-  PlacedMatrix w;
-  w.format = format_of(kind);
-  w.fusion = fusion;
-  w.in = parts[0].shape[1];
-  for (const TensorView& part : parts) {
-    if (part.dtype != parts[0].dtype) {
-      fail<FileError>("parts of one matrix differ in type: expected ", name_of(parts[0].dtype), ", found ",
-                      name_of(part.dtype));
-    }
-    assert(part.shape.rank() == 2 && part.shape[1] == w.in);
-    w.out += part.shape[0];
-  }
-  const std::size_t row_bytes = std::size_t(w.in) * std::size_t(bytes_of(kind));
+  PlacedMatrix w = outline_matrix(parts, fusion);
+  const std::size_t row_bytes = std::size_t(w.in) * std::size_t(bytes_of(placeable(parts[0])));
   w.memory = allocate(ctx, std::size_t(w.out) * row_bytes);
   if (fusion == Fusion::stacked) {
     std::byte* to = w.memory.data;
@@ -68,7 +49,7 @@ inline PlacedMatrix place_matrix(Context& ctx, std::span<const TensorView> parts
       to += part.bytes.size();
     }
   } else {
-    assert(parts.size() == 2 && parts[0].shape[0] == parts[1].shape[0] && row_bytes <= detail::Staging::slot_bytes);
+    assert(row_bytes <= detail::Staging::slot_bytes);
     detail::upload_rows(ctx, w.memory.data, w.out, row_bytes, [&](std::int64_t row) {
       return parts[std::size_t(row % 2)].bytes.data() + std::size_t(row / 2) * row_bytes;
     });
@@ -77,27 +58,8 @@ inline PlacedMatrix place_matrix(Context& ctx, std::span<const TensorView> parts
 }
 
 inline PlacedVector place_vector(Context& ctx, std::span<const TensorView> parts) {
-  std::vector<float> values;
-  const auto append = [&values]<class Scalar>(const TensorView& part, Scalar) {
-    for (std::size_t at = 0; at < part.bytes.size(); at += sizeof(Scalar)) {
-      Scalar scalar;
-      std::memcpy(&scalar, part.bytes.data() + at, sizeof scalar);
-      values.push_back(to_float(scalar));
-    }
-  };
-  for (const TensorView& part : parts) {
-    switch (detail::placeable(part)) {
-      case ScalarKind::f32:
-        append(part, float{});
-        break;
-      case ScalarKind::bf16:
-        append(part, bf16{});
-        break;
-      case ScalarKind::f16:
-        append(part, half{});
-        break;
-    }
-  }
+  std::vector<float> values(std::size_t(vector_width(parts)));
+  join_as_floats(parts, values.data());
   PlacedVector vector{std::int64_t(values.size()), allocate(ctx, values.size() * sizeof(float))};
   upload(ctx, vector.memory.data, values.data(), values.size() * sizeof(float));
   return vector;
@@ -105,7 +67,7 @@ inline PlacedVector place_vector(Context& ctx, std::span<const TensorView> parts
 
 inline PlacedTable place_table(Context& ctx, const TensorView& view) {
   assert(view.shape.rank() == 2);
-  PlacedTable table{detail::placeable(view), view.shape[0], view.shape[1], allocate(ctx, view.bytes.size())};
+  PlacedTable table{placeable(view), view.shape[0], view.shape[1], allocate(ctx, view.bytes.size())};
   upload(ctx, table.memory.data, view.bytes.data(), view.bytes.size());
   return table;
 }
