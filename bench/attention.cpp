@@ -6,11 +6,10 @@
 #include <cstdio>
 #include <cstring>
 #include <string>
-#include <string_view>
-#include <thread>
 #include <vector>
 
 #include "bench/ceilings.hpp"
+#include "bench/options.hpp"
 #include "ivl/cpu/attention.hpp"
 #include "ivl/cpu/rope.hpp"
 
@@ -127,39 +126,25 @@ Result measure(cpu::Context& ctx, bench::ReadCeiling& reads, const Case& c) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  int threads = ivl::usable_cpus();
-  bool json = false;
-  std::string_view only;
-  for (int i = 1; i < argc; ++i) {
-    const std::string_view flag = argv[i];
-    if (flag == "--json") {
-      json = true;
-    } else if (flag == "--threads" && i + 1 < argc) {
-      threads = std::stoi(argv[++i]);
-    } else if (flag == "--only" && i + 1 < argc) {
-      only = argv[++i];
-    } else {
-      std::fprintf(stderr,
-                   "bench_attention: unknown or incomplete flag %s; expected [--threads N] [--only NAME] [--json]\n",
-                   argv[i]);
-      return 1;
-    }
-  }
-  cpu::Context ctx(threads);
+  bench::Options options;
+  CLI::App app("Attention and what goes with it, part by part, on the CPU");
+  options.add_to(app);
+  CLI11_PARSE(app, argc, argv);
+  cpu::Context ctx(options.threads);
   bench::ReadCeiling reads(ctx);
-  if (!json) {
+  if (!options.json) {
     std::printf("%s, %d threads; ceilings: reading memory, %s\n%-25s %5s %6s %10s %10s %10s  %s\n",
                 name_of(ctx.level()).data(), ctx.threads(), bench::arithmetic_name(), "case", "rows", "keys", "us",
                 "median", "ceiling", "share");
   }
   for (const Case& c : cases) {
-    if (std::string_view(c.name).find(only) == std::string_view::npos) continue;
+    if (!options.wanted(c.name)) continue;
     const Result result = measure(ctx, reads, c);
     if (result.ceiling == 0) {
-      json ? std::printf("{\"name\": \"attention_%s\", \"median\": %.2f, \"unit\": \"us\"}\n", c.name,
+      options.json ? std::printf("{\"name\": \"attention_%s\", \"median\": %.2f, \"unit\": \"us\"}\n", c.name,
                          result.microseconds)
            : std::printf("%-25s %5d %6d %10.1f\n", c.name, c.rows, c.keys, result.microseconds);
-    } else if (json) {
+    } else if (options.json) {
       std::printf(
           "{\"name\": \"attention_%s\", \"median\": %.2f, \"unit\": \"%s\", \"ceiling\": %.2f, \"share\": %.3f}\n",
           c.name, result.median, result.unit, result.ceiling, result.median / result.ceiling);

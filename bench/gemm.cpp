@@ -5,10 +5,10 @@
 #include <cstdio>
 #include <cstring>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "bench/ceilings.hpp"
+#include "bench/options.hpp"
 #include "ivl/cpu/linear.hpp"
 #include "ivl/cpu/place.hpp"
 
@@ -98,36 +98,21 @@ Result measure(cpu::Context& ctx, bench::ReadCeiling& reads, const Product& prod
 }  // namespace
 
 int main(int argc, char** argv) {
-  int threads = ivl::usable_cpus();
-  bool json = false;
-  std::string_view only;
-  for (int i = 1; i < argc; ++i) {
-    const std::string_view flag = argv[i];
-    if (flag == "--json") {
-      json = true;
-    } else if (flag == "--threads" && i + 1 < argc) {
-      threads = std::stoi(argv[++i]);
-    } else if (flag == "--only" && i + 1 < argc) {
-      only = argv[++i];
-    } else {
-      std::fprintf(
-          stderr,
-          "bench_gemm: unknown or incomplete flag %s; expected [--threads N] [--only PART_OF_A_NAME] [--json]\n",
-          argv[i]);
-      return 1;
-    }
-  }
-  cpu::Context ctx(threads);
+  bench::Options options;
+  CLI::App app("Matrix products of the models, part by part, on the CPU");
+  options.add_to(app);
+  CLI11_PARSE(app, argc, argv);
+  cpu::Context ctx(options.threads);
   bench::ReadCeiling reads(ctx);
-  if (!json) {
+  if (!options.json) {
     std::printf("%s, %d threads; ceilings: reading memory, %s\n%-18s %5s %6s %6s %10s %10s  %s\n",
                 name_of(ctx.level()).data(), ctx.threads(), bench::arithmetic_name(), "product", "rows", "in", "out",
                 "median", "ceiling", "share");
   }
   for (const Product& product : products) {
-    if (std::string_view(product.name).find(only) == std::string_view::npos) continue;
+    if (!options.wanted(product.name)) continue;
     const Result result = measure(ctx, reads, product);
-    if (json) {
+    if (options.json) {
       std::printf("{\"name\": \"gemm_%s\", \"median\": %.1f, \"unit\": \"%s\", \"ceiling\": %.1f, \"share\": %.3f}\n",
                   product.name, result.median, result.unit, result.ceiling, result.median / result.ceiling);
     } else {

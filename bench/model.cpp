@@ -74,9 +74,7 @@ int main(int count, char** arguments) {
   CLI::App app("Speed and memory of a model with random weights");
   app.add_option("--checkpoint-type", type, "whose shapes")->required();
   app.add_option("--device", device, "cpu or cuda")->capture_default_str()->check(CLI::IsMember({"cpu", "cuda"}));
-  app.add_option("--threads", options.threads, "of the CPU")->capture_default_str()->check(CLI::PositiveNumber);
-  app.add_option("--only", options.only, "figures with this in their name");
-  app.add_flag("--json", options.json, "one object a line");
+  options.add_to(app);
   CLI11_PARSE(app, count, arguments);
   try {
     if (device == "cuda")

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "bench/options.hpp"
 #include "bench/timing.hpp"
 #include "ivl/config/published.hpp"
 #include "ivl/core/thread_pool.hpp"
@@ -182,12 +183,6 @@ inline double decode_bytes(const DecoderConfig& c, double vocab_rows, int sequen
 
 // ---- measuring ---------------------------------------------------------------------------------------------------
 
-struct Options {
-  int threads = usable_cpus();
-  std::string only;
-  bool json = false;
-};
-
 struct Figure {
   double median = 0, ceiling = 0;
   double noise = 0;  ///< half the distance of the quartiles, as a share of the median
@@ -256,18 +251,18 @@ class ModelBench {
       std::printf("%s\n%-22s %10s %-6s %10s %8s %8s\n", machine_->description().c_str(), "name", "median", "unit",
                   "ceiling", "share", "noise");
     }
-    if (wanted("peak_memory")) report(options_, "peak_memory", "MiB", memory_);
+    if (options_.wanted("peak_memory")) report(options_, "peak_memory", "MiB", memory_);
     for (const int context : {1, 512, 4096, most_context}) {
       const std::string name = context == 1 ? "decode" : "decode_at_" + std::to_string(context);
-      if (wanted(name) && fits(context)) report(options_, name, "tok/s", decode(1, context));
+      if (options_.wanted(name) && fits(context)) report(options_, name, "tok/s", decode(1, context));
     }
-    if (wanted("decode_8_sequences")) report(options_, "decode_8_sequences", "tok/s", decode(many_sequences, 512));
+    if (options_.wanted("decode_8_sequences")) report(options_, "decode_8_sequences", "tok/s", decode(many_sequences, 512));
     for (const int context : {0, 512, 4096, most_context}) {
       const std::string name = context == 0 ? "prefill_512" : "prefill_512_at_" + std::to_string(context);
-      if (wanted(name) && fits(context)) report(options_, name, "tok/s", prefill(context));
+      if (options_.wanted(name) && fits(context)) report(options_, name, "tok/s", prefill(context));
     }
-    if (wanted("vision_1_tile")) report(options_, "vision_1_tile", "ms", vision());
-    if (wanted("first_token")) report(options_, "first_token", "ms", first_token());
+    if (options_.wanted("vision_1_tile")) report(options_, "vision_1_tile", "ms", vision());
+    if (options_.wanted("first_token")) report(options_, "first_token", "ms", first_token());
   }
 
  private:
@@ -283,7 +278,6 @@ class ModelBench {
 
   const ModelFacts& facts() const { return vlm_.facts; }
   bool fits(int context) const { return context + rows <= facts().context_length; }
-  bool wanted(std::string_view name) const { return name.find(options_.only) != name.npos; }
 
   /// A sequence whose first `cached` tokens count as run already: their keys and values are what the memory holds.
   /// Another `number`, other tokens, which go to other experts.

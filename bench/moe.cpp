@@ -6,10 +6,10 @@
 #include <algorithm>
 #include <cstdio>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "bench/ceilings.hpp"
+#include "bench/options.hpp"
 #include "ivl/cpu/moe.hpp"
 
 namespace {
@@ -119,27 +119,13 @@ Result measure(cpu::Context& ctx, bench::ReadCeiling& reads, const Layer& layer,
 }  // namespace
 
 int main(int argc, char** argv) {
-  int threads = usable_cpus();
-  bool json = false;
-  std::string_view only;
-  for (int i = 1; i < argc; ++i) {
-    const std::string_view flag = argv[i];
-    if (flag == "--json") {
-      json = true;
-    } else if (flag == "--threads" && i + 1 < argc) {
-      threads = std::stoi(argv[++i]);
-    } else if (flag == "--only" && i + 1 < argc) {
-      only = argv[++i];
-    } else {
-      std::fprintf(
-          stderr, "bench_moe: unknown or incomplete flag %s; expected [--threads N] [--only PART_OF_A_NAME] [--json]\n",
-          argv[i]);
-      return 1;
-    }
-  }
-  cpu::Context ctx(threads);
+  bench::Options options;
+  CLI::App app("Mixtures of experts, part by part, on the CPU");
+  options.add_to(app);
+  CLI11_PARSE(app, argc, argv);
+  cpu::Context ctx(options.threads);
   bench::ReadCeiling reads(ctx);
-  if (!json) {
+  if (!options.json) {
     std::printf("%s, %d threads; ceilings: reading memory, %s\n%-14s %5s %14s %10s %10s  %s\n",
                 name_of(ctx.level()).data(), ctx.threads(), bench::arithmetic_name(), "experts", "rows",
                 "layer tokens/s", "median", "ceiling", "share");
@@ -148,13 +134,13 @@ int main(int argc, char** argv) {
     std::vector<Placed> placed;
     for (const int rows : row_counts) {
       const std::string name = std::string(layer.name) + "_" + std::to_string(rows);
-      if (name.find(only) == std::string::npos) continue;
+      if (!options.wanted(name)) continue;
       while (int(placed.size()) < layer.copies) {
         placed.push_back({place(ctx, layer, 2 * layer.mlp_hidden, layer.hidden, Fusion::interleaved),
                           place(ctx, layer, layer.hidden, layer.mlp_hidden, Fusion::stacked)});
       }
       const Result result = measure(ctx, reads, layer, placed, rows);
-      if (json) {
+      if (options.json) {
         std::printf("{\"name\": \"moe_%s\", \"median\": %.1f, \"unit\": \"%s\", \"ceiling\": %.1f, \"share\": %.3f}\n",
                     name.c_str(), result.median, result.unit, result.ceiling, result.median / result.ceiling);
       } else {
