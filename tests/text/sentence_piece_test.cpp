@@ -2,10 +2,12 @@
 
 #include <doctest/doctest.h>
 
+#include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "ivl/text/stream_decoder.hpp"
@@ -55,8 +57,10 @@ std::string number_field(int number, std::uint64_t value) { return varint(std::u
 std::string bytes_field(int number, std::string_view bytes) {
   return varint(std::uint64_t(number) << 3 | 2) + varint(bytes.size()) + std::string(bytes);
 }
-std::string piece_field(std::string_view text, std::uint64_t type) {
-  return bytes_field(1, bytes_field(1, text) + number_field(3, type));
+std::string piece_field(std::string_view text, std::uint64_t type, float score = 0) {
+  std::string bits(sizeof score, '\0');
+  std::memcpy(bits.data(), &score, sizeof score);
+  return bytes_field(1, bytes_field(1, text) + varint(2 << 3 | 5) + bits + number_field(3, type));
 }
 /// A model of all bytes and one letter; `trainer` and `normalizer` are put behind what makes it right.
 std::string small_model(const std::string& pieces = {}, const std::string& trainer = {},
@@ -115,10 +119,11 @@ TEST_CASE("a tokenizer.model that is cut short or is no protocol buffer is one c
   CHECK(refusal("").find("model type") != std::string::npos);
 }
 
-TEST_CASE("pieces of one score merge from the left, whichever cut of the piece comes up") {
-  // "aaa" is a + aa and aa + a; of a a a a a the first two merge first, then the next two, then what is leftmost.
-  const std::string pieces = piece_field("aa", 1) + piece_field("aaa", 1);
-  const TokenizerParts parts = sentence_piece_parts(small_model(pieces));
-  CHECK(parts.merges.size() == 3);
-  CHECK(parts.one_rank_a_token);
+TEST_CASE("a piece is merged from every cut into two pieces, and the piece with the higher score goes first") {
+  using Merges = std::vector<std::pair<std::string, std::string>>;
+  const auto merges = [](float score_of_two, float score_of_three) {
+    return sentence_piece_parts(small_model(piece_field("aa", 1, score_of_two) + piece_field("aaa", 1, score_of_three))).merges;
+  };
+  CHECK(merges(-1, -2) == Merges{{"a", "a"}, {"a", "aa"}, {"aa", "a"}});
+  CHECK(merges(-2, -1) == Merges{{"a", "aa"}, {"aa", "a"}, {"a", "a"}});
 }

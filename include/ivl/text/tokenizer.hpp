@@ -105,7 +105,7 @@ class Tokenizer {
     if (!is_utf8(text)) return encode(to_utf8(text), ids, policy);
     const auto push = [&](int id) { ids.push_back(id); };
     const auto words = [&](std::string_view piece) {
-      if (sentence_piece_) return encode_characters(piece, ids);
+      if (!regex_) return encode_characters(piece, ids);
       regex_->split(piece, [&](std::string_view word) { bpe_.encode_word(word, ids); });
     };
     const auto normalised = [&](std::string_view piece) {
@@ -113,7 +113,7 @@ class Tokenizer {
       normalised_finder_.cut(piece, push, words);
     };
     const auto raw = [&](std::string_view piece) {
-      if (sentence_piece_) return normalised(with_spaces(piece));
+      if (!regex_) return normalised(with_spaces(piece));
       if (nfc_ && !surely_nfc(piece)) return normalised(to_nfc(piece));
       normalised(piece);
     };
@@ -162,8 +162,7 @@ class Tokenizer {
   using Finder = detail::AddedTokenFinder;
 
   explicit Tokenizer(const TokenizerParts& parts)
-      : sentence_piece_(parts.kind == TokenizerKind::sentence_piece),
-        nfc_(parts.nfc),
+      : nfc_(parts.nfc),
         prefix_space_(parts.prefix_space),
         single_spaces_(parts.single_spaces),
         drops_first_space_(parts.drops_first_space),
@@ -173,7 +172,7 @@ class Tokenizer {
         raw_finder_(finder(parts, false)),
         normalised_finder_(finder(parts, true)),
         bpe_(bpe(parts, added_, special_)) {
-    if (!sentence_piece_) regex_.emplace(parts.split_pattern);
+    if (parts.kind == TokenizerKind::byte_level) regex_.emplace(parts.split_pattern);
   }
 
   // ---- SentencePiece -----------------------------------------------------------------------------
@@ -248,15 +247,16 @@ class Tokenizer {
     return special;
   }
 
+  static std::string normalised_content(const TokenizerParts& parts, const std::string& content) {
+    if (parts.kind == TokenizerKind::sentence_piece) return unmarked(content);
+    return parts.nfc ? to_nfc(content) : content;
+  }
+
   static Finder finder(const TokenizerParts& parts, bool normalised) {
     std::vector<Finder::Token> tokens;
     for (const AddedToken& token : parts.added)
       if (token.normalized == normalised)
-        tokens.push_back({!normalised                                  ? token.content
-                          : parts.kind == TokenizerKind::sentence_piece ? unmarked(token.content)
-                          : parts.nfc                                  ? to_nfc(token.content)
-                                                                       : token.content,
-                          token.id});
+        tokens.push_back({normalised ? normalised_content(parts, token.content) : token.content, token.id});
     return Finder(std::move(tokens));
   }
 
@@ -335,14 +335,13 @@ class Tokenizer {
     return result;
   }
 
-  bool sentence_piece_;
   bool nfc_;
   bool prefix_space_, single_spaces_, drops_first_space_;
   std::optional<int> bos_;
   std::map<std::string, int, std::less<>> added_;
   std::vector<bool> special_;  // [id]
   Finder raw_finder_, normalised_finder_;
-  std::optional<SplitRegex> regex_;  // byte-level
+  std::optional<SplitRegex> regex_;  // none: SentencePiece
   Bpe bpe_;
 };
 
