@@ -1,7 +1,7 @@
 """Trains the toy checkpoints; stops and resumes anywhere.
 
-    python train.py --state DIR --steps N [--processes 3]
-    python train.py --state DIR --steps N --decoder gpt_oss --tower DIR/newest.pt
+    python train.py --state DIR
+    python train.py --state DIR --steps 4000 --decoder gpt_oss --tower OTHER/newest.pt ...
 
 Every scene of a step comes from the seed, the step and the process number, so the saved state is
 weights, optimiser and step. The learning rate is a function of the step alone.
@@ -225,7 +225,7 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--state", type=Path, required=True, help="folder of the resumable state")
-    parser.add_argument("--steps", type=int, required=True)
+    parser.add_argument("--steps", type=int, default=6400)
     parser.add_argument("--decoder", choices=DECODERS, default="qwen3")
     parser.add_argument("--tower", type=Path, help="saved state of another training to start from")
     parser.add_argument("--frozen-steps", type=int, default=0, help="steps that leave the tower as it is")
@@ -234,11 +234,11 @@ def main():
     mix = {"type": int, "nargs": 3, "metavar": ("SCENES", "SMALL", "DENSE")}
     parser.add_argument(
         "--early",
-        default=(8, 6, 6),
+        default=(9, 5, 18),
         **mix,
         help="a process and step: scenes, how many of them of one small tile, extra dense tiles",
     )
-    parser.add_argument("--late", default=(12, 6, 2), **mix)
+    parser.add_argument("--late", default=(12, 0, 2), **mix)
     parser.add_argument("--processes", type=int, default=3)
     parser.add_argument("--save", type=int, default=200)
     parser.add_argument("--validate", type=int, default=200)

@@ -18,10 +18,10 @@ void check_accuracy(const fs::path& checkpoint_folder, double least_percent) {
   ivl_test::check_accuracy<C>(ctx, checkpoint_folder, least_percent);
 }
 
-// docs/accuracy.md: transformers gets 95.2 % and 96.2 %. Every other way of running the weights must get as much as these.
+// docs/accuracy.md: transformers gets 98.2 % and 96.2 %. Any other way of running the weights may lose a few answers.
 
-TEST_CASE("The dense toy answers at least 95 % of the questions about unseen scenes") {
-  check_accuracy<drawn_scenes>(examples / "drawn_scenes/checkpoint", 95);
+TEST_CASE("The dense toy answers at least 97 % of the questions about unseen scenes") {
+  check_accuracy<drawn_scenes>(examples / "drawn_scenes/checkpoint", 97);
 }
 
 TEST_CASE("The toy on GPT-OSS answers at least 95 % of the questions about unseen scenes") {
