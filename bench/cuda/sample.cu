@@ -29,15 +29,16 @@ void run(cuda::Context& ctx, bench::Stopwatch& stopwatch, const bench::Ceilings&
                                 bench::Cache::warm));
   }
 
-  const Memory draws_memory = allocate(ctx, most_rows * sizeof(cuda::Draw));
-  const auto* draws = reinterpret_cast<const cuda::Draw*>(draws_memory.data);
+  const Memory draws_memory = allocate(ctx, most_rows * sizeof(Draw));
+  const auto* draws = reinterpret_cast<const Draw*>(draws_memory.data);
   struct Case {
     const char* name;
-    cuda::Draw draw;
+    Draw draw;
   };
-  for (const Case& c : {Case{"temperature", {.uniform = 0.5, .temperature = 1}},
-                        Case{"top-k 50, top-p 0.9", {.uniform = 0.5, .temperature = 1, .top_k = 50, .top_p = 0.9f}}}) {
-    const std::vector<cuda::Draw> same(most_rows, c.draw);
+  for (const Case& c : {Case{"temperature", {.uniform = 0.5, .temperature = 1, .ids = vocabulary}},
+                        Case{"top-k 50, top-p 0.9",
+                             {.uniform = 0.5, .temperature = 1, .top_k = 50, .top_p = 0.9f, .ids = vocabulary}}}) {
+    const std::vector<Draw> same(most_rows, c.draw);
     upload(ctx, draws_memory.data, same.data(), draws_memory.bytes);
     for (const int rows : {1, 32, 256}) {
       const double bytes = 4.0 * rows * vocabulary;

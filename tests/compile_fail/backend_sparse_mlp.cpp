@@ -9,7 +9,7 @@
 
 using Mlp = ivl::SparseMlp<64, ivl::MoeConfig{.experts = 4, .active = 2, .mlp_hidden = 32}>;
 
-void run(ivl::cpu::Context& ctx, const Mlp& mlp, ivl::Rows<float, 64> h, const Mlp::Scratch<float>& scratch,
-         ivl::Rows<float, 64> x) {
-  mlp.forward(ctx, h, scratch, x);
+void run(ivl::cpu::Context& ctx, const Mlp& mlp, const ivl::Vector<64>& gain, ivl::Rows<float, 64> h,
+         const Mlp::Scratch<float>& scratch, ivl::Rows<float, 64> x) {
+  mlp.forward(ctx, gain, 1e-6f, h, scratch, x);
 }

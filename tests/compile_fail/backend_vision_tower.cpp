@@ -9,7 +9,7 @@
 
 using Tower = ivl::VisionTower<ivl::VitConfig{.layers = 1, .hidden = 64, .heads = 2, .mlp_hidden = 64, .tile_px = 28}>;
 
-void run(ivl::cpu::Context& ctx, const Tower& tower, ivl::Rows<const float, 3 * 28 * 28> pixels,
+void run(ivl::cpu::Context& ctx, const Tower& tower, ivl::Rows<const float, 3 * 14 * 14> patches,
          const Tower::Scratch<float>& scratch, ivl::Rows<float, 64> x) {
-  tower.embed_patches(ctx, pixels, scratch, x);
+  tower.embed_patches(ctx, patches, scratch, x);
 }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "ivl/cuda/cuda.cuh"
+#include "tests/support/drawn_answers.hpp"
 #include "tests/support/golden.hpp"
 #include "tests/support/tiny_models.hpp"
 #include "tests/support/unseen_scenes.hpp"
@@ -44,6 +45,13 @@ TEST_CASE("on CUDA InternLM3 with dynamic NTK is the reference") { check_case<in
 TEST_CASE("on CUDA GPT-OSS in MXFP4 is the reference") { check_case<gpt_oss_tiny>("gpt_oss_tiny", "mxfp4"); }
 TEST_CASE("on CUDA the 6B kind of tower is the reference") { check_case<vit6b_qwen3>("vit6b_qwen3"); }
 
+TEST_CASE("on CUDA an engine makes of pictures what the reference makes of their pixel values") {
+  ivl::cuda::Context ctx;
+  const auto checkpoint = load<qwen3_tiny>(ctx, tiny_folder("qwen3_tiny", "hf"));
+  check_pictures(ctx, checkpoint.vlm, {noise_picture(30, 50, 1), noise_picture(301, 97, 2)},
+                 {.tile_px = 56, .max_tiles = 4});
+}
+
 TEST_CASE("on CUDA sequences that share an engine, drawn ones among them, say what each says alone") {
   ivl::cuda::Context ctx;
   const auto checkpoint = load<qwen3_tiny>(ctx, tiny_folder("qwen3_tiny", "hf"));
@@ -74,11 +82,16 @@ TEST_CASE("on CUDA sequences that share an engine, drawn ones among them, say wh
   }
 }
 
+TEST_CASE("on CUDA a seed draws what it draws on the CPU, beside other sequences and with every setting") {
+  ivl::cuda::Context ctx;
+  check_drawn_answers(ctx, load<qwen3_tiny>(ctx, tiny_folder("qwen3_tiny", "hf")));
+}
+
 TEST_CASE("on CUDA the dense toy answers questions about unseen scenes as well as on the CPU") {
   const auto folder = std::filesystem::path(IVL_SOURCE_DIR) / "examples/drawn_scenes/checkpoint";
   ivl::cuda::Context ctx;
 #if defined(__CUDACC__)
-  check_accuracy<drawn_scenes>(ctx, folder, 94);
+  check_accuracy<drawn_scenes>(ctx, folder, 97);
 #else
   const auto scores = ask_all<drawn_scenes>(ctx, folder, 1000);  // about scene 0 alone
   // Of a handful of questions a toy may miss one; what is broken answers none.
@@ -91,16 +104,21 @@ TEST_CASE("on CUDA the dense toy answers questions about unseen scenes as well a
 TEST_CASE("on CUDA a decoding step is one graph, allocates nothing and waits once, for its token") {
   ivl::cuda::Context ctx;
   const auto checkpoint = load<qwen3_tiny>(ctx, tiny_folder("qwen3_tiny", "hf"));
-  Engine<qwen3_tiny, ivl::cuda::Context, float> engine(ctx, checkpoint.vlm, {.kv_tokens = 64});
-  const auto sequence = engine.start(checkpoint.processor.tokenizer(), {{1, 2, 3}, {}}, {.max_new_tokens = 12});
-  // The prompt's step; then one that lets scratch grow, and one that is captured.
-  for (int i = 0; i < 3; ++i) REQUIRE(engine.step());
-  for (int i = 0; i < 4; ++i) {
-    const simt::Stats before = simt::stats();
-    REQUIRE(engine.step());
-    CHECK(simt::stats().graph_launches == before.graph_launches + 1);
-    CHECK(simt::stats().device_allocations == before.device_allocations);
-    CHECK(simt::stats().waits == before.waits + 1);
+  for (const SamplingOptions& sampling :
+       {SamplingOptions{}, {.temperature = 1, .top_p = 0.9f, .repetition_penalty = 1.1f}}) {
+    CAPTURE(sampling.temperature);
+    Engine<qwen3_tiny, ivl::cuda::Context, float> engine(ctx, checkpoint.vlm, {.kv_tokens = 64});
+    const auto sequence =
+        engine.start(checkpoint.processor.tokenizer(), {{1, 2, 3}, {}}, {.max_new_tokens = 12, .sampling = sampling});
+    // The prompt's step; then one that lets scratch grow, and one that is captured.
+    for (int i = 0; i < 3; ++i) REQUIRE(engine.step());
+    for (int i = 0; i < 4; ++i) {
+      const simt::Stats before = simt::stats();
+      REQUIRE(engine.step());
+      CHECK(simt::stats().graph_launches == before.graph_launches + 1);
+      CHECK(simt::stats().device_allocations == before.device_allocations);
+      CHECK(simt::stats().waits == before.waits + 1);
+    }
   }
 }
 #endif

@@ -147,7 +147,7 @@ TEST_CASE("a picture whose bytes do not match its size, and an empty one, are re
                        ImageError);
   image.rgb.pop_back();
   CHECK_THROWS_WITH_AS(resize(pool, image, {2, 2}),
-                       "resize: expected a picture of width * height * 3 bytes, found 4 x 3 and 35 bytes", ImageError);
+                       "picture: expected width * height * 3 bytes, found 4 x 3 and 35 bytes", ImageError);
   CHECK_THROWS_AS(resize(pool, Image{}, {2, 2}), ImageError);
 }
 

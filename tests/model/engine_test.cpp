@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "../support/drawn_answers.hpp"
 #include "../support/tiny_models.hpp"
 #include "ivl/cpu/cpu.hpp"
 #include "ivl/model/chat.hpp"
@@ -23,13 +24,11 @@ namespace {
 using namespace ivl;
 using namespace ivl_test;
 
-/// A CPU whose logits can be seen, and told: it notes each row of them that a token is chosen from, here or by the
-/// host.
+/// A CPU whose logits can be seen, and told: it notes each row of them that a token is chosen from.
 struct Spy : cpu::Context {
   Spy() : cpu::Context(2) {}
   std::vector<std::vector<float>> logits;  ///< as the model gave them, oldest first
   std::vector<int> script;                 ///< where not empty: these tokens, one a row, whatever the model says
-  bool chosen = false;                     ///< what is downloaded next are ids
 
   void note(std::span<float> row) {
     logits.emplace_back(row.begin(), row.end());
@@ -45,12 +44,11 @@ void argmax(Spy& spy, Rows<const float> logits, std::int32_t* ids) {
     spy.note(row);
     cpu::argmax(spy, Rows<const float>(row.data(), 1, logits.width()), ids + r);
   }
-  spy.chosen = true;
 }
 
-void download(Spy& spy, void* to, const void* from, std::size_t bytes) {
-  cpu::download(spy, to, from, bytes);
-  if (!std::exchange(spy.chosen, false)) spy.note({static_cast<float*>(to), bytes / sizeof(float)});
+void draw(Spy& spy, const Draw* draws, Rows<float> logits, std::int32_t* ids) {
+  for (std::int64_t r = 0; r < logits.count; ++r) spy.note({logits[r], std::size_t(logits.width())});
+  cpu::draw(spy, draws, logits, ids);
 }
 
 /// Bit for bit; NaNs would be equal too, so those are refused.
@@ -612,6 +610,11 @@ TEST_CASE("A seed decides an answer, and a temperature of almost nothing, top_k 
   CHECK(ids({.temperature = 2, .seed = 8}) != drawn);
 }
 
+TEST_CASE("What a seed draws is pinned, beside other sequences and with every setting") {
+  Spy spy;
+  check_drawn_answers(spy, load<qwen3_tiny>(spy, tiny_folder("qwen3_tiny", "hf")));
+}
+
 TEST_CASE("The repetition penalty counts the prompt and every token so far") {
   Spy spy;
   const auto checkpoint = load<qwen3_tiny>(spy, tiny_folder("qwen3_tiny", "hf"));
@@ -641,19 +644,23 @@ TEST_CASE("Rows of the head behind the tokenizer's last id are never drawn") {
   const auto checkpoint = load<qwen3_tiny>(spy, tiny_folder("qwen3_tiny", "hf"));
   const int known = checkpoint.processor.tokenizer().size();
   REQUIRE(known < checkpoint.vlm.facts.vocab_rows);
-  for (const float temperature : {0.0f, 1e6f}) {
+  for (const SamplingOptions& sampling : {SamplingOptions{},
+                                          {.temperature = 1e6f, .seed = 3},
+                                          {.temperature = 1e6f, .repetition_penalty = 2, .seed = 4}}) {
     // The head is told to want nothing but its last row.
     Engine<qwen3_tiny, Spy, float> engine(spy, checkpoint.vlm, {.kv_tokens = 1024});
     spy.logits.clear();
     spy.script.assign(500, checkpoint.vlm.facts.vocab_rows - 1);
-    const auto sequence = engine.start(checkpoint.processor.tokenizer(), {{1}, {}},
-                                       {.max_new_tokens = 500, .sampling = {.temperature = temperature, .seed = 3}});
+    // Such an id may stand in a prompt, and the penalty knows nothing of it.
+    const auto sequence = engine.start(checkpoint.processor.tokenizer(), {{1, checkpoint.vlm.facts.vocab_rows - 1}, {}},
+                                       {.max_new_tokens = 500, .sampling = sampling});
     while (engine.step()) {
     }
     int largest = 0;
     for (const std::int32_t id : sequence->generated()) largest = std::max(largest, id);
     CHECK(largest < known);
-    if (temperature > 0) CHECK(largest > 200);  // almost uniform over the others: 1 in 10^90 that none is above 200
+    if (sampling.temperature > 0)
+      CHECK(largest > 200);  // almost uniform over the others: 1 in 10^90 that none is above 200
     spy.script.clear();
   }
 }

@@ -47,4 +47,10 @@ TEST_CASE("GPT-OSS is the reference, in bf16 and in MXFP4, beyond its window and
 }
 TEST_CASE("The 6B kind of tower is the reference") { check_case<vit6b_qwen3>("vit6b_qwen3"); }
 
+TEST_CASE("An engine makes of pictures what the reference makes of their pixel values") {
+  cpu::Context ctx(2);
+  const auto checkpoint = load<qwen3_tiny>(ctx, tiny_folder("qwen3_tiny", "hf"));
+  check_pictures(ctx, checkpoint.vlm, {noise_picture(30, 50, 1), noise_picture(301, 97, 2)}, {.tile_px = 56});
+}
+
 }  // namespace

@@ -9,7 +9,9 @@
 #include <type_traits>
 #include <vector>
 
+#include "ivl/cpu/norm.hpp"
 #include "ivl/cpu/place.hpp"
+#include "ivl/ops/norm_linear.hpp"
 
 namespace {
 
@@ -423,4 +425,22 @@ TEST_CASE("typed rows and weights reach the backend") {
   for (const bf16 value : y) CHECK(to_float(value) == 16);
   linear(ctx, Rows<const bf16, 16>(x.data(), 1), gate_up, SwiGlu(), Rows<bf16, 16>(y.data(), 1));
   for (int o = 0; o < 32; ++o) CHECK(to_float(y[std::size_t(o)]) == (o < 16 ? 256 : 16));
+}
+
+TEST_CASE("norm_linear is rms_norm and linear where a backend has no more to offer") {
+  cpu::Context ctx(1);
+  static_assert(!NormLinearOp<cpu::Context, bf16>);
+  const FileMatrix<bf16> w(32, 16, [] { return 1.0f; });
+  const Weight<32, 16> weight{w.place(ctx, false)};
+  const Weight<dynamic, 16> head{weight.placed};
+  std::vector<float> gains(16, 4.0f);
+  const Vector<16> gain{{16, {nullptr, reinterpret_cast<std::byte*>(gains.data()), 16 * sizeof(float)}}};
+  std::vector<bf16> x(16, round_to<bf16>(1)), room(16), y(32);
+  norm_linear(ctx, Rows<const bf16, 16>(x.data(), 1), gain, 3.0f, weight, Store<32>(), Rows<bf16, 16>(room.data(), 1),
+              Rows<bf16, 32>(y.data(), 1));
+  for (const bf16 value : y) CHECK(to_float(value) == 16 * 4 / 2);
+  std::vector<float> logits(32);
+  const Rows<bf16, 16> in_place(x.data(), 1);
+  norm_linear(ctx, in_place, gain, 3.0f, head, in_place, Rows<float>(logits.data(), 1, 32));
+  for (const float value : logits) CHECK(value == 16 * 4 / 2);
 }

@@ -2,7 +2,11 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
 #include <limits>
+#include <random>
 #include <vector>
 
 namespace {
@@ -35,6 +39,185 @@ TEST_CASE("argmax never takes a NaN, but at id 0 always") {
   std::vector<std::int32_t> ids(3, -1);
   argmax(ctx, Rows<const float>(memory.data(), 3, 3), ids.data());
   CHECK(ids == std::vector<std::int32_t>{0, 2, 0});
+}
+
+// ---- draw --------------------------------------------------------------------------------------------------------
+
+/// What part of [0, 1) draws an id.
+struct Share {
+  std::int32_t id;
+  double begin, end;
+};
+
+/// In the order of the ids' shares, from the definition.
+std::vector<Share> shares_of(const Draw& draw, const float* logits) {
+  std::vector<double> x(logits, logits + draw.ids);
+  for (int id = 0; id < draw.ids; ++id) {
+    double& logit = x[std::size_t(id)];
+    if (draw.seen && draw.seen[id])
+      logit = logit > 0 ? logit / draw.repetition_penalty : logit * draw.repetition_penalty;
+  }
+  std::vector<std::int32_t> order;
+  for (int id = 0; id < draw.ids; ++id) order.push_back(id);
+  const auto by_likelihood = [&](std::int32_t a, std::int32_t b) { return x[std::size_t(a)] > x[std::size_t(b)]; };
+  std::stable_sort(order.begin(), order.end(), by_likelihood);
+  const double largest = x[std::size_t(order[0])];
+  const auto weight = [&](std::int32_t id) {
+    return std::exp((x[std::size_t(id)] - largest) / double(draw.temperature));
+  };
+  const bool fewer = draw.top_k > 0 && draw.top_k < draw.ids;
+  if (fewer) order.resize(std::size_t(draw.top_k));
+  double total = 0, sum = 0;
+  for (const std::int32_t id : order) total += weight(id);
+  std::size_t kept = 0;
+  while (kept < order.size() && (kept == 0 || (sum < double(draw.top_p) * total && weight(order[kept]) >= draw.min_p)))
+    sum += weight(order[kept++]);
+  order.resize(kept);
+  if (!fewer && draw.top_p == 1 && draw.min_p == 0) std::sort(order.begin(), order.end());
+  std::vector<Share> shares;
+  double before = 0;
+  for (const std::int32_t id : order) {
+    shares.push_back({id, before / sum, (before + weight(id)) / sum});
+    before += weight(id);
+  }
+  return shares;
+}
+
+/// Rows that lie apart, with NaN between them.
+struct Drawing {
+  std::int64_t width;
+  std::vector<float> memory = {};
+  std::vector<Draw> draws = {};
+  std::vector<std::int32_t> wanted = {};
+  std::vector<std::vector<std::uint8_t>> seen = {};
+
+  void add(const std::vector<float>& logits, Draw draw, std::int32_t id) {
+    memory.insert(memory.end(), logits.begin(), logits.end());
+    memory.insert(memory.end(), 3, not_a_number);
+    seen.emplace_back(draw.ids);
+    if (draw.seen) seen.back().assign(draw.seen, draw.seen + draw.ids);
+    draws.push_back(draw);
+    wanted.push_back(id);
+  }
+
+  void check(cpu::Context& ctx) {
+    for (std::size_t r = 0; r < draws.size(); ++r) draws[r].seen = draws[r].seen ? seen[r].data() : nullptr;
+    const std::vector<std::vector<std::uint8_t>> seen_before = seen;
+    std::vector<std::int32_t> ids(draws.size() + 1, -1);
+    draw(ctx, draws.data(), Rows<float>(memory.data(), std::int64_t(draws.size()), width, width + 3), ids.data());
+    REQUIRE(ids.back() == -1);
+    for (std::size_t r = 0; r < draws.size(); ++r) {
+      CAPTURE(r);
+      CAPTURE(draws[r].uniform);
+      REQUIRE(ids[r] == wanted[r]);
+      for (int i = 0; i < 3; ++i) REQUIRE(std::isnan(memory[(r + 1) * std::size_t(width + 3) - std::size_t(i) - 1]));
+      std::vector<std::uint8_t> expected = seen_before[r];
+      if (draws[r].seen) expected[std::size_t(ids[r])] = 1;
+      REQUIRE(seen[r] == expected);
+    }
+  }
+};
+
+TEST_CASE("draw gives each id its share of the random numbers, in the order and with the cuts of its definition") {
+  cpu::Context ctx(3);
+  for (const int width : {1, 2, 13, 300, 3000}) {
+    CAPTURE(width);
+    std::mt19937 random{unsigned(width)};
+    std::normal_distribution<float> normal(0, 2);
+    std::vector<float> logits;
+    for (int id = 0; id < width; ++id) logits.push_back(id % 7 == 6 ? logits.back() : normal(random));  // equals, too
+    if (width > 2) logits[2] = logits.back() = -infinity;
+    std::vector<std::uint8_t> held(logits.size());
+    for (std::size_t id = 0; id < held.size(); id += 3) held[id] = 1;
+
+    Drawing drawing{width};
+    for (const float temperature : {0.4f, 3.0f}) {
+      for (const Draw& setting :
+           {Draw{}, Draw{.top_k = 5}, Draw{.top_k = 2000}, Draw{.top_p = 0.9f}, Draw{.top_p = 0.3f},
+            Draw{.min_p = 0.1f}, Draw{.top_k = 40, .top_p = 0.8f, .min_p = 0.02f}, Draw{.repetition_penalty = 1.7f},
+            Draw{.top_k = 9, .repetition_penalty = 0.6f}}) {
+        Draw draw = setting;
+        draw.temperature = temperature;
+        draw.ids = std::max(1, width - int(drawing.draws.size()) % 5);  // what lies behind is not looked at
+        if (draw.repetition_penalty != 1) draw.seen = held.data();
+        const std::vector<Share> shares = shares_of(draw, logits.data());
+        const std::size_t apart = 1 + shares.size() / 12;
+        for (std::size_t n = 0; n < shares.size(); ++n) {
+          if (n % apart != 0 && n + 1 != shares.size()) continue;  // a dozen of them, and the last
+          const double share = shares[n].end - shares[n].begin;
+          // Edges are off by what floats round: an argument of exp of at most 50, off by 2^-24 of itself three times,
+          // puts 9e-6 of a weight elsewhere. A tenth of the smallest share here is more.
+          if (share < 1e-4) continue;
+          for (const double at : {0.1, 0.5, 0.9}) {
+            draw.uniform = shares[n].begin + at * share;
+            drawing.add(logits, draw, shares[n].id);
+          }
+        }
+        draw.uniform = 0;
+        const auto has_one = [](const Share& share) { return share.end > share.begin; };
+        drawing.add(logits, draw, std::find_if(shares.begin(), shares.end(), has_one)->id);
+        draw.uniform = 1 - 0x1p-53;
+        drawing.add(logits, draw, std::find_if(shares.rbegin(), shares.rend(), has_one)->id);
+      }
+    }
+    drawing.check(ctx);
+  }
+}
+
+TEST_CASE("draw without a temperature takes the largest logit, after the repetition penalty") {
+  cpu::Context ctx(2);
+  std::vector<std::uint8_t> held{1, 0, 0, 1};
+  Drawing drawing{4};
+  drawing.add({2, 1.9f, 0, 9}, {.repetition_penalty = 1.1f, .ids = 3, .seen = held.data()}, 1);  // 2 / 1.1 < 1.9
+  drawing.add({2, 1.8f, 0, 9}, {.repetition_penalty = 1.1f, .ids = 3, .seen = held.data()}, 0);  // 2 / 1.1 > 1.8
+  drawing.add({2, 1.8f, 0, 9}, {.repetition_penalty = 1.1f, .ids = 4, .seen = held.data()}, 3);
+  drawing.add({-1, -1.05f, -3, 9}, {.repetition_penalty = 1.1f, .ids = 2, .seen = held.data()}, 1);  // -1.1 < -1.05
+  drawing.add({1, 3, 3, 9}, {.ids = 3}, 1);
+  drawing.check(ctx);
+  draw(ctx, static_cast<const Draw*>(nullptr), Rows<float>(nullptr, 0, 4), nullptr);
+}
+
+TEST_CASE("draw keeps no token more than top-p needs, and every one that min-p lets pass") {
+  cpu::Context ctx(1);
+  Drawing drawing{3};
+  drawing.add({2, 2, 9}, {.uniform = 0.9, .temperature = 1, .top_p = 0.5f, .ids = 2}, 0);
+  drawing.add({2, 2, 9}, {.uniform = 0.9, .temperature = 1, .min_p = 1, .ids = 2}, 1);
+  drawing.check(ctx);
+}
+
+TEST_CASE("draw gives no id without a weight, however its sums round") {
+  cpu::Context ctx(1);
+  std::mt19937 random(1);
+  std::normal_distribution<float> normal(0, 2);
+  const Draw last{.uniform = 1 - 0x1p-53, .temperature = 0.2f, .ids = 60};  // weights that no double can add up
+  for (int row = 0; row < 100; ++row) {
+    std::vector<float> logits(60);
+    for (float& logit : logits) logit = normal(random);
+    logits[59] = -infinity;
+    std::int32_t id = -1;
+    draw(ctx, &last, Rows<float>(logits.data(), 1, 60), &id);
+    CHECK(id != 59);
+  }
+}
+
+TEST_CASE("draw takes what argmax takes where the largest logit is not finite, and never another NaN") {
+  cpu::Context ctx(1);
+  const float nan = not_a_number;
+  Drawing drawing{4};
+  for (const Draw& setting :
+       {Draw{.uniform = 0.9}, Draw{.uniform = 0.9, .top_k = 2}, Draw{.uniform = 0.9, .top_p = 0.9f},
+        Draw{.uniform = 0.9, .top_k = 3, .top_p = 0.99f, .min_p = 0.01f}}) {
+    Draw draw = setting;
+    draw.temperature = 1;
+    draw.ids = 4;
+    drawing.add({nan, 1, 2, 3}, draw, 0);
+    drawing.add({1, infinity, infinity, nan}, draw, 1);
+    drawing.add({-infinity, -infinity, -infinity, -infinity}, draw, 0);
+    drawing.add({-infinity, nan, nan, nan}, draw, 0);
+    drawing.add({-20, nan, 30, nan}, draw, 2);
+    drawing.add({nan, nan, nan, nan}, draw, 0);
+  }
+  drawing.check(ctx);
 }
 
 }  // namespace

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "ivl/image/normalise.hpp"
 #include "ivl/io/json.hpp"
 #include "ivl/io/safetensors.hpp"
 #include "ivl/model/checkpoint.hpp"
@@ -196,6 +197,28 @@ void check_golden(Context& ctx, const Checkpoint<C>& checkpoint, const Golden& g
     MESSAGE(golden.name << " bfloat16 mean KL: " << mean(ours) << ", reference " << mean(theirs));
     CHECK(mean(ours) <= 1.25 * mean(theirs));
   }
+}
+
+/// The rows that an engine makes of pictures are those of their pixel values, bit by bit.
+template <class Context, VlmConfig C>
+void check_pictures(Context& ctx, const Vlm<C>& vlm, const std::vector<Image>& pictures, const TileRules& rules) {
+  ThreadPool pool(1);
+  PixelStatistics statistics;
+  std::copy_n(vlm.facts.image.mean.begin(), 3, statistics.mean);
+  std::copy_n(vlm.facts.image.deviation.begin(), 3, statistics.deviation);
+  std::vector<float> wanted;
+  for (const Image& picture : pictures) {
+    const int tiles = choose_grid(picture.width, picture.height, rules).tiles(rules);
+    std::vector<float> pixels(std::size_t(tiles) * 3 * std::size_t(rules.tile_px) * std::size_t(rules.tile_px));
+    make_pixel_values<float>(pool, picture, rules, statistics, pixels);
+    const auto rows = run_vision<float>(ctx, vlm, pixels, [](auto&&...) {});
+    wanted.insert(wanted.end(), rows.begin(), rows.end());
+  }
+  Engine<C, Context, float> engine(ctx, vlm, {.kv_tokens = 64});
+  const ImageRows found = engine.encode(pictures, rules);
+  REQUIRE(found.rows * C.decoder.hidden == std::int64_t(wanted.size()));
+  CHECK(downloaded<float>(ctx, reinterpret_cast<const float*>(found.memory.data), std::int64_t(wanted.size())) ==
+        wanted);
 }
 
 }  // namespace ivl_test

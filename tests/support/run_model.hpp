@@ -95,7 +95,10 @@ std::vector<Scalar> run_vision(Context& ctx, const Vlm<C>& vlm, std::span<const 
   const int tiles = int(pixels.size()) / pixels_per_tile;
   std::vector<Scalar> values;
   for (const float value : pixels) values.push_back(round_to<Scalar>(value));
-  const Placed<Scalar> rounded(ctx, std::span<const Scalar>(values));
+  const Placed<Scalar> rounded(ctx, std::span<const Scalar>(values)), unfolded(ctx, std::int64_t(values.size()));
+  const Rows<Scalar, C.vit.patch_width()> patches(unfolded.data(), std::int64_t(tiles) * C.vit.patches());
+  unfold_patches<C.vit.tile_px, C.vit.patch_px>(ctx, Rows<const Scalar, pixels_per_tile>(rounded.data(), tiles),
+                                                patches);
   const WholeSequences whole(ctx, tiles, C.vit.tokens());
   const int page_tokens = int(round_up(C.vit.tokens(), kv_page_unit));
   using Tower = VisionTower<C.vit>;
@@ -113,7 +116,7 @@ std::vector<Scalar> run_vision(Context& ctx, const Vlm<C>& vlm, std::span<const 
 
   const Placed<Scalar> x_data(ctx, std::int64_t(whole.batch.rows) * C.vit.hidden);
   const Rows<Scalar, C.vit.hidden> x(x_data.data(), whole.batch.rows);
-  vlm.vision.embed_patches(ctx, Rows<const Scalar, pixels_per_tile>(rounded.data(), tiles), tower, x);
+  vlm.vision.embed_patches(ctx, Rows<const Scalar, C.vit.patch_width()>(patches), tower, x);
   look("vision.embeddings", floats(ctx, x));
   for (int layer = 0; layer < C.vit.layers; ++layer) {
     vlm.vision.blocks[std::size_t(layer)].forward(ctx, whole.batch, kv, vlm.facts.vision_norm_eps, tower.block, x);

@@ -7,6 +7,7 @@
 #include "ivl/cpu/moe.hpp"
 #include "ivl/cpu/move.hpp"
 #include "ivl/cpu/norm.hpp"
+#include "ivl/cpu/picture.hpp"
 #include "ivl/cpu/place.hpp"
 #include "ivl/cpu/replay.hpp"
 #include "ivl/cpu/rope.hpp"

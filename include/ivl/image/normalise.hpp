@@ -9,17 +9,10 @@
 #include "ivl/core/scalar.hpp"
 #include "ivl/core/simd.hpp"
 #include "ivl/core/thread_pool.hpp"
+#include "ivl/image/pixel_statistics.hpp"
 #include "ivl/image/tiles.hpp"
 
 namespace ivl {
-
-/// image_mean and image_std of preprocessor_config.json, of levels scaled to [0, 1]; ImageNet's by default.
-struct PixelStatistics {
-  float mean[3] = {0.485f, 0.456f, 0.406f};
-  float deviation[3] = {0.229f, 0.224f, 0.225f};
-
-  bool operator==(const PixelStatistics&) const = default;
-};
 
 namespace detail {
 inline namespace IVL_CPU_LEVEL {
@@ -69,12 +62,9 @@ template <class Scalar>
 class PixelTable {
  public:
   explicit PixelTable(const PixelStatistics& statistics) {
+    check_statistics(statistics);
     for (int colour = 0; colour < 3; ++colour) {
       const float mean = statistics.mean[colour], deviation = statistics.deviation[colour];
-      if (!(deviation > 0 && deviation < 1e6f && mean > -1e6f && mean < 1e6f)) {
-        fail<ConfigError>("image_mean, image_std: expected numbers and a positive image_std, found ", mean, " and ",
-                          deviation, " for colour ", colour);
-      }
       for (int level = 0; level < 256; ++level) {
         values_[colour][level] = round_to<Scalar>((float(level) / 255.0f - mean) / deviation);
       }

@@ -243,11 +243,7 @@ void resize_down(const ResizeBand<Quads>& band, int y, int colour, std::uint8_t*
 /// of every result, from any thread and in any order: colour c of pixel x is planes[c * stride + x]. Throws ImageError.
 template <class Quads = detail::BestQuads, class Row>
 void resize_rows(ThreadPool& pool, const Image& source, std::span<const PixelSize> sizes, Row&& row) {
-  if (source.width < 1 || source.height < 1 ||
-      std::int64_t(source.rgb.size()) != std::int64_t(source.width) * source.height * 3) {
-    fail<ImageError>("resize: expected a picture of width * height * 3 bytes, found ", source.width, " x ",
-                     source.height, " and ", source.rgb.size(), " bytes");
-  }
+  check_picture(source);
   std::vector<detail::ResizeTarget<Quads>> targets;
   std::int64_t between_bytes = 0;  // of all that the horizontal pass makes
   for (const PixelSize size : sizes) {

@@ -6,6 +6,7 @@
 
 #include "ivl/language/decoder_block.hpp"
 #include "ivl/ops/move.hpp"
+#include "ivl/ops/norm_linear.hpp"
 #include "ivl/ops/rope.hpp"
 
 namespace ivl {
@@ -64,8 +65,7 @@ struct Decoder {
     static_assert(LinearOp<Context, Scalar, float>, "Decoder: include the backend's header (such as ivl/cpu/cpu.hpp) before use");
     const auto last = scratch.last.slice(0, logits.count);
     gather_rows(ctx, rows, scratch.x, last);
-    rms_norm(ctx, last, norm_gain, eps, last);
-    linear(ctx, last, head, logits);
+    norm_linear(ctx, last, norm_gain, eps, head, last, logits);
   }
 
   /// Calls visit(canonical name, weight, ...) for every weight outside the layers, the head apart.

@@ -9,6 +9,7 @@
 #include "ivl/ops/attention.hpp"
 #include "ivl/ops/linear.hpp"
 #include "ivl/ops/norm.hpp"
+#include "ivl/ops/norm_linear.hpp"
 
 namespace ivl {
 
@@ -61,14 +62,11 @@ struct DecoderBlock {
     const auto qkv_rows = scratch.qkv.slice(0, x.count);
     const auto a = scratch.attended.slice(0, x.count);
 
-    rms_norm(ctx, x, norm1_gain, eps, h);
-    linear(ctx, h, qkv, Store{qkv_bias}, qkv_rows);
+    norm_linear(ctx, x, norm1_gain, eps, qkv, Store{qkv_bias}, h, qkv_rows);
     rotate_and_cache<attention_shape>(ctx, HeadNorm{query_gain.data(), key_gain.data(), eps}, angles, qkv_rows, batch, kv);
     attention<attention_shape>(ctx, Mask::causal, qkv_rows, batch, kv, a, sinks.data(), window);
     linear(ctx, a, out, Add{out_bias}, x);
-
-    rms_norm(ctx, x, norm2_gain, eps, h);
-    mlp.forward(ctx, h, scratch.mlp, x);
+    mlp.forward(ctx, norm2_gain, eps, h, scratch.mlp, x);
   }
 
   /// Calls visit(canonical name, weight, ...) for every weight of the layer.

@@ -1,7 +1,8 @@
-// x += down (silu(gate h) up h): the feed-forward of a dense decoder layer.
+// x += down (silu(gate h) up h), h = rms_norm(x): the feed-forward of a dense decoder layer.
 #pragma once
 #include "ivl/core/buffer.hpp"
 #include "ivl/ops/linear.hpp"
+#include "ivl/ops/norm_linear.hpp"
 
 namespace ivl {
 
@@ -17,10 +18,12 @@ struct DenseMlp {
     static Scratch carve(Carver& carver, std::int64_t rows) { return {{carver.take<Scalar>(rows * MlpHidden), rows}}; }
   };
 
+  /// h: room for as many rows as x has.
   template <class Context, class Scalar>
-  void forward(Context& ctx, Rows<Scalar, Hidden> h, const Scratch<Scalar>& scratch, Rows<Scalar, Hidden> x) const {
+  void forward(Context& ctx, const Vector<Hidden>& norm_gain, float eps, Rows<Scalar, Hidden> h, const Scratch<Scalar>& scratch,
+               Rows<Scalar, Hidden> x) const {
     const auto inner = scratch.inner.slice(0, x.count);
-    linear(ctx, h, gate_up, SwiGlu{}, inner);
+    norm_linear(ctx, x, norm_gain, eps, gate_up, SwiGlu{}, h, inner);
     linear(ctx, inner, down, Add<Hidden>{}, x);
   }
 

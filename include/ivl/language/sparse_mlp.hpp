@@ -1,10 +1,11 @@
-// x += the weighted sum of what the chosen experts make of h: the feed-forward of a decoder layer with a mixture of
-// experts.
+// x += the weighted sum of what the chosen experts make of h = rms_norm(x): the feed-forward of a decoder layer with a
+// mixture of experts.
 #pragma once
 #include "ivl/config/moe.hpp"
 #include "ivl/core/buffer.hpp"
 #include "ivl/ops/linear.hpp"
 #include "ivl/ops/moe.hpp"
+#include "ivl/ops/norm.hpp"
 
 namespace ivl {
 
@@ -34,11 +35,14 @@ struct SparseMlp {
     }
   };
 
+  /// h: room for as many rows as x has.
   template <class Context, class Scalar>
-  void forward(Context& ctx, Rows<Scalar, Hidden> h, const Scratch<Scalar>& scratch, Rows<Scalar, Hidden> x) const {
-    static_assert(MoeOps<Context, Scalar> && LinearOp<Context, Scalar, float>,
+  void forward(Context& ctx, const Vector<Hidden>& norm_gain, float eps, Rows<Scalar, Hidden> h, const Scratch<Scalar>& scratch,
+               Rows<Scalar, Hidden> x) const {
+    static_assert(NormOps<Context, Scalar> && MoeOps<Context, Scalar> && LinearOp<Context, Scalar, float>,
                   "SparseMlp: include the backend's header (such as ivl/cpu/cpu.hpp) before use");
     const auto logits = scratch.logits.slice(0, x.count);
+    rms_norm(ctx, x, norm_gain, eps, h);
     linear(ctx, h, router, Store{router_bias}, logits);
     route(ctx, Rows<const float>(logits), scratch.routes);
     const ExpertMlp experts{&gate_up.placed, &down.placed, gate_up_bias.data(), down_bias.data(), C.activation};

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "ivl/model/sampler.hpp"
+#include "ivl/model/sampling.hpp"
 #include "ivl/text/tokenizer.hpp"
 
 namespace ivl {

@@ -14,12 +14,13 @@
 
 #include "ivl/core/buffer.hpp"
 #include "ivl/core/constant.hpp"
-#include "ivl/image/normalise.hpp"
+#include "ivl/image/pixel_statistics.hpp"
 #include "ivl/image/tile_grid.hpp"
 #include "ivl/model/kv.hpp"
 #include "ivl/model/sequence.hpp"
 #include "ivl/model/vlm.hpp"
 #include "ivl/ops/memory.hpp"
+#include "ivl/ops/picture.hpp"
 #include "ivl/ops/replay.hpp"
 #include "ivl/ops/sample.hpp"
 
@@ -35,9 +36,11 @@ struct EngineOptions {
 
 template <VlmConfig C, class Context, class Scalar = bf16>
 class Engine {
-  static_assert(SampleOps<Context> && ReplayOp<Context>, "Engine: include the backend's header (such as ivl/cpu/cpu.hpp) before use");
+  static_assert(PictureOp<Context, Scalar> && SampleOps<Context> && ReplayOp<Context>,
+                "Engine: include the backend's header (such as ivl/cpu/cpu.hpp) before use");
   static constexpr int hidden = C.decoder.hidden;
-  static constexpr int pixels_per_tile = 3 * C.vit.tile_px * C.vit.tile_px;
+  static constexpr int patch_width = C.vit.patch_width();
+  static constexpr std::int64_t patches_per_tile = C.vit.patches();
   static constexpr int page_tokens = 64;
   static constexpr int vision_page_tokens = int(round_up(C.vit.tokens(), kv_page_unit));
   /// Rows of one vision step: enough for a matrix product to be efficient, few enough to keep memory small.
@@ -74,7 +77,7 @@ class Engine {
     Carver place(memory_.data);
     lay_out(place);
     host_step_.resize(std::size_t(step_ints()));
-    host_logits_.resize(std::size_t(vlm.facts.vocab_rows));
+    host_draws_.resize(std::size_t(options.max_sequences));
     host_ids_.resize(std::size_t(options.max_sequences));
     running_.reserve(std::size_t(options.max_sequences));
     sampled_.reserve(std::size_t(options.max_sequences));
@@ -88,23 +91,26 @@ class Engine {
     if (pictures.empty()) return before;
     ImageRows result;
     result.rows = before.rows;
-    for (const Image& picture : pictures) result.rows += choose_grid(picture.width, picture.height, rules).tiles(rules) * C.tokens_per_tile();
+    int most_tiles = 0;
+    for (const Image& picture : pictures) {
+      const int tiles = choose_grid(picture.width, picture.height, rules).tiles(rules);
+      result.rows += tiles * C.tokens_per_tile();
+      most_tiles = std::max(most_tiles, tiles);
+    }
     ensure_vision();
+    ensure_patches(most_tiles);
     result.memory = allocate(ctx_, std::size_t(result.rows) * hidden * sizeof(Scalar));
     const Rows<Scalar, hidden> rows(reinterpret_cast<Scalar*>(result.memory.data), result.rows);
     copy(ctx_, result.memory.data, before.memory.data, before.memory.bytes);
     std::int64_t done = before.rows;
-    std::vector<Scalar> pixels;
     for (const Image& picture : pictures) {
       const int tiles = choose_grid(picture.width, picture.height, rules).tiles(rules);
-      pixels.resize(std::size_t(tiles) * pixels_per_tile);
-      make_pixel_values<Scalar>(host_pool(ctx_), picture, rules, statistics(), pixels);
+      const Rows<Scalar, patch_width> patches(reinterpret_cast<Scalar*>(vision_.patches.data), tiles * patches_per_tile);
+      unfold_picture<C.vit.patch_px>(ctx_, picture, rules, statistics(), patches);
       for (int first = 0; first < tiles; first += tiles_per_step) {
-        const int now = std::min(tiles_per_step, tiles - first);
-        upload(ctx_, vision_.pixels.data, pixels.data() + std::size_t(first) * pixels_per_tile,
-               std::size_t(now) * pixels_per_tile * sizeof(Scalar));
-        encode_tiles(vision_.pixels.slice(0, now), rows.slice(done, std::int64_t(now) * C.tokens_per_tile()));
-        done += std::int64_t(now) * C.tokens_per_tile();
+        const std::int64_t now = std::min(tiles_per_step, tiles - first), tokens = now * C.tokens_per_tile();
+        encode_tiles(patches.slice(first * patches_per_tile, now * patches_per_tile), rows.slice(done, tokens));
+        done += tokens;
       }
     }
     return result;
@@ -124,6 +130,7 @@ class Engine {
     sequence->sources.reserve(std::size_t(total));
     sequence->pages.reserve(std::size_t(ceil_div(total, page_tokens)));
     sequence->text.reserve(std::size_t(sequence->max_new_tokens) * 8);
+    note_prompt(*sequence);
     if (earlier) take_over(*earlier, *sequence);
     earlier.reset();
     reserve_pages(*sequence, total);
@@ -143,18 +150,19 @@ class Engine {
     if (running_.empty()) return false;
     const Step step = plan();
     upload(ctx_, step_memory_, host_step_.data(), host_step_.size() * sizeof(std::int32_t));
+    if (step.greedy_ids == 0) upload(ctx_, draws_, host_draws_.data(), sampled_.size() * sizeof(Draw));
     run(step);
-    if (step.greedy_ids > 0) download(ctx_, host_ids_.data(), ids_, sampled_.size() * sizeof(std::int32_t));
+    if (!sampled_.empty()) download(ctx_, host_ids_.data(), ids_, sampled_.size() * sizeof(std::int32_t));
     for (const Planned& planned : step.parts()) {
       Sequence& sequence = *planned.sequence;
       sequence.cached += planned.rows;
       sequence.written = std::max(sequence.written, sequence.cached);
     }
-    int row = 0;
+    std::size_t row = 0;
     std::exception_ptr thrown;
     for (Sequence* sequence : sampled_) {
       try {
-        take_token(*sequence, choose(step, *sequence, row++));
+        take_token(*sequence, host_ids_[row++]);
       } catch (...) {
         thrown = std::current_exception();
       }
@@ -177,7 +185,7 @@ class Engine {
     const std::int32_t* sources;
     const std::int32_t* last_rows;
     bool images = false;
-    int greedy_ids = 0;  ///< how many ids are usable where all sampled sequences take the largest logit of as many; else 0
+    int greedy_ids = 0;  ///< how many ids are usable where all sampled sequences take the largest logit of as many; 0: draw
     std::span<const Planned> parts() const { return planned; }
   };
 
@@ -228,6 +236,7 @@ class Engine {
       step.batch.longest = std::max(step.batch.longest, kv_length[index]);
       if (count == waiting) {
         last_rows[sampled_.size()] = rows - 1;
+        host_draws_[sampled_.size()] = sequence->next_draw();
         sampled_.push_back(sequence);
       }
     }
@@ -252,9 +261,9 @@ class Engine {
   }
 
   int common_greedy_ids() const {
-    const int ids = sampled_.empty() ? 0 : sampled_.front()->sampler.usable_ids();
+    const int ids = sampled_.empty() ? 0 : sampled_.front()->usable_ids;
     const auto agrees = [ids](const Sequence* sequence) {
-      return sequence->sampler.is_greedy() && sequence->sampler.usable_ids() == ids;
+      return is_greedy(sequence->sampling) && sequence->usable_ids == ids;
     };
     return std::all_of(sampled_.begin(), sampled_.end(), agrees) ? ids : 0;
   }
@@ -289,13 +298,11 @@ class Engine {
     if (sampled_.empty()) return;
     const auto logits = logits_.slice(0, std::int64_t(sampled_.size()));
     language.head_logits(ctx_, step.last_rows, vlm_.facts.language_norm_eps, language_, logits);
-    if (step.greedy_ids > 0) argmax(ctx_, Rows<const float>(logits.data, logits.count, step.greedy_ids, logits.stride), ids_);
-  }
-
-  int choose(const Step& step, Sequence& sequence, int row) {
-    if (step.greedy_ids > 0) return host_ids_[std::size_t(row)];
-    download(ctx_, host_logits_.data(), logits_[row], host_logits_.size() * sizeof(float));
-    return sequence.sampler.draw(host_logits_);
+    if (step.greedy_ids > 0) {
+      argmax(ctx_, Rows<const float>(logits.data, logits.count, step.greedy_ids, logits.stride), ids_);
+    } else {
+      draw(ctx_, draws_, logits, ids_);
+    }
   }
 
   /// The sequence has its token, and knows whether it is done, before its callback may throw.
@@ -308,7 +315,6 @@ class Engine {
       sequence.finish = Finish::stop_token;
       return give(sequence.decoder.finish());
     }
-    sequence.sampler.note(id);
     sequence.sources.push_back(id);
     if (sequence.length() - sequence.prompt_length == sequence.max_new_tokens) sequence.finish = Finish::length;
     const std::string_view text = sequence.decoder.push(id);
@@ -327,12 +333,24 @@ class Engine {
     if (prompt.sources.size() >= std::size_t(context))
       fail<RequestError>("prompt: expected fewer tokens than the model's context of ", context, ", found ", prompt.sources.size());
     if (options.max_new_tokens < 1) fail<RequestError>("max_new_tokens: expected at least 1, found ", options.max_new_tokens);
+    check(options.sampling);
     for (const std::int32_t source : prompt.sources) {
       if (source >= vlm_.facts.vocab_rows)
         fail<RequestError>("prompt: token ", source, " is not in the model's vocabulary of ", vlm_.facts.vocab_rows);
       if (source < 0 && -1 - source >= prompt.images.rows)
         fail<RequestError>("prompt: it wants image row ", -1 - source, ", but its pictures have ", prompt.images.rows);
     }
+  }
+
+  /// Only a repetition penalty asks which ids a sequence holds. Those of pictures, and ids that no one draws, do not count.
+  void note_prompt(Sequence& sequence) {
+    if (sequence.sampling.repetition_penalty == 1) return;
+    std::vector<std::uint8_t> seen(std::size_t(sequence.usable_ids));
+    for (const std::int32_t source : sequence.sources) {
+      if (source >= 0 && source < sequence.usable_ids) seen[std::size_t(source)] = 1;
+    }
+    sequence.seen = allocate(ctx_, seen.size());
+    upload(ctx_, sequence.seen.data, seen.data(), seen.size());
   }
 
   /// Keeps what two conversations share: pages of `earlier` for as many tokens as both begin with.
@@ -383,6 +401,7 @@ class Engine {
     logits_ = Rows<float>(carver.take<float>(std::int64_t(options_.max_sequences) * vlm_.facts.vocab_rows), options_.max_sequences,
                           vlm_.facts.vocab_rows);
     ids_ = carver.take<std::int32_t>(options_.max_sequences);
+    draws_ = carver.take<Draw>(options_.max_sequences);
     step_memory_ = carver.take<std::int32_t>(step_ints());
   }
 
@@ -394,7 +413,7 @@ class Engine {
   // ---- vision ----------------------------------------------------------------------------------------------------
   struct Vision {
     Memory memory;
-    Rows<Scalar, pixels_per_tile> pixels;
+    Memory patches;  ///< of one picture; as large as the largest so far
     Rows<Scalar, C.vit.hidden> x;
     typename Tower::template Scratch<Scalar> tower;
     typename Projection::template Scratch<Scalar> projector;
@@ -404,7 +423,6 @@ class Engine {
 
   void lay_out_vision(Carver& carver) {
     constexpr std::int64_t tiles = tiles_per_step, rows = tiles * C.vit.tokens();
-    vision_.pixels = {carver.take<Scalar>(tiles * pixels_per_tile), tiles};
     vision_.x = {carver.take<Scalar>(rows * C.vit.hidden), rows};
     vision_.tower = Tower::template Scratch<Scalar>::carve(carver, tiles);
     vision_.projector = Projection::template Scratch<Scalar>::carve(carver, tiles);
@@ -432,9 +450,16 @@ class Engine {
     upload(ctx_, vision_.tables, tables.data(), tables.size() * sizeof(std::int32_t));
   }
 
-  void encode_tiles(Rows<const Scalar, pixels_per_tile> pixels, Rows<Scalar, hidden> y) {
+  void ensure_patches(int tiles) {
+    const std::size_t bytes = std::size_t(tiles * patches_per_tile) * patch_width * sizeof(Scalar);
+    if (bytes <= vision_.patches.bytes) return;
+    vision_.patches = {};  // before there is more
+    vision_.patches = allocate(ctx_, bytes);
+  }
+
+  void encode_tiles(Rows<const Scalar, patch_width> patches, Rows<Scalar, hidden> y) {
     Batch batch;
-    batch.sequences = int(pixels.count);
+    batch.sequences = int(patches.count / patches_per_tile);
     batch.rows = batch.sequences * C.vit.tokens();
     batch.row_begin = vision_.tables;
     batch.kv_length = batch.row_begin + tiles_per_step + 1;
@@ -444,7 +469,7 @@ class Engine {
     batch.pages_per_sequence = 1;
     batch.longest = C.vit.tokens();
     const auto x = vision_.x.slice(0, batch.rows);
-    vlm_.vision.forward(ctx_, pixels, batch, vision_.kv, vlm_.facts.vision_norm_eps, vision_.tower, x);
+    vlm_.vision.forward(ctx_, patches, batch, vision_.kv, vlm_.facts.vision_norm_eps, vision_.tower, x);
     vlm_.projector.forward(ctx_, x, vision_.projector, y);
   }
 
@@ -461,9 +486,10 @@ class Engine {
   typename Language::template Scratch<Scalar> language_;
   Rows<float> logits_;
   std::int32_t *ids_ = nullptr, *step_memory_ = nullptr;
+  Draw* draws_ = nullptr;
   Vision vision_;
   std::vector<std::int32_t> host_step_;
-  std::vector<float> host_logits_;
+  std::vector<Draw> host_draws_;
   std::vector<std::int32_t> host_ids_;
   std::vector<Sequence*> running_, sampled_;
   std::vector<Planned> plan_;

@@ -1,4 +1,4 @@
-// One running conversation of an engine: its tokens, its pages, its sampler and the text that came out.
+// One running conversation of an engine: its tokens, its pages, how they are chosen and the text that came out.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -12,8 +12,9 @@
 
 #include "ivl/model/chat_options.hpp"
 #include "ivl/model/kv.hpp"
-#include "ivl/model/sampler.hpp"
+#include "ivl/model/sampling.hpp"
 #include "ivl/ops/memory.hpp"
+#include "ivl/ops/sample.hpp"
 #include "ivl/text/stream_decoder.hpp"
 
 namespace ivl {
@@ -42,14 +43,11 @@ class Sequence {
         prompt_length(int(sources.size())),
         max_new_tokens(options.max_new_tokens),
         stop_ids(std::move(options.stop_ids)),
-        sampler(options.sampling, usable_ids),
+        sampling(options.sampling),
+        usable_ids(usable_ids),
         decoder(tokenizer, std::move(options.stop_strings), options.special_tokens),
         on_text(std::move(on_text)),
-        pool(std::move(pages)) {
-    for (const std::int32_t source : sources) {
-      if (source >= 0) sampler.note(source);
-    }
-  }
+        pool(std::move(pages)) {}
   Sequence(const Sequence&) = delete;
   Sequence& operator=(const Sequence&) = delete;
   ~Sequence() {
@@ -62,6 +60,11 @@ class Sequence {
   /// Tokens generated so far, the stop token not among them.
   std::span<const std::int32_t> generated() const { return std::span(sources).subspan(std::size_t(prompt_length)); }
 
+  /// What its next token is drawn with.
+  Draw next_draw() const {
+    return draw_of(sampling, generated().size(), usable_ids, reinterpret_cast<std::uint8_t*>(seen.data));
+  }
+
   std::vector<std::int32_t> sources;  ///< the prompt, then what was generated
   ImageRows images;
   int prompt_length;
@@ -73,7 +76,9 @@ class Sequence {
   int written = 0;        ///< positions that the slot's rings have seen, those of sequences that it took over among them
   Finish finish = Finish::running;
   std::string text;  ///< the answer so far
-  Sampler sampler;
+  SamplingOptions sampling;
+  int usable_ids;  ///< that may be drawn; those behind are padding rows of the head
+  Memory seen;     ///< [usable_ids] bytes, 1 where the sequence holds the id; only where there is a repetition penalty
   StreamDecoder decoder;
   TextCallback on_text;
   std::shared_ptr<KvPages> pool;

@@ -16,7 +16,7 @@ struct Memory {
 };
 
 /// What every backend's context offers beside the ops:
-///   host_pool(ctx)                  threads for work on the host: preprocessing
+///   host_pool(ctx)                  threads for work on the host
 ///   allocate(ctx, bytes)            a block; throws when there is not enough
 ///   upload(ctx, to, from, bytes)    host -> backend; `from` may be reused on return
 ///   copy(ctx, to, from, bytes)      within the backend

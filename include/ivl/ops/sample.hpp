@@ -6,13 +6,38 @@
 
 namespace ivl {
 
-/// What a backend offers:
-///   argmax(ctx, logits, ids)   ids[r] = the id of the largest logit of row r, the lowest of equals; both in the
-///                              context's memory; logits [rows, ids that may be chosen], at least one of them
-/// A NaN is smaller than everything, but at id 0 larger: what a greedy Sampler (std::max_element) makes of it.
+/// What one row is drawn with, its logits being x. In this order, as transformers' logits processors:
+///   repetition penalty   of ids that are seen, x = x > 0 ? x / repetition_penalty : x * repetition_penalty
+///   temperature          0: the id that argmax finds. Else weight = exp((x - largest x) / temperature), and go on
+///   top-k                kept are the top_k largest x, of equals the lowest ids
+///   top-p                of these, from the largest down, as few as have top_p of the sum of their weights
+///   min-p                of these, the ones whose weight is at least min_p: that of the largest x is 1
+/// The id is the first, from the largest x down, at which the sum of kept weights exceeds `uniform` times all of it; in
+/// the order of ids where top-k, top-p and min-p are off. A NaN has no weight; where the largest x is not finite, the
+/// id is argmax's.
+struct Draw {
+  double uniform = 0;            ///< in [0, 1)
+  float temperature = 0;         ///< 0 or more
+  int top_k = 0;                 ///< 0, or `ids` and more: all
+  float top_p = 1;               ///< more than 0, at most 1
+  float min_p = 0;               ///< 0 ... 1
+  float repetition_penalty = 1;  ///< more than 0
+  int ids = 0;                   ///< how many may be drawn: 0 ... ids - 1; at least one
+  std::uint8_t* seen = nullptr;  ///< [ids] of its own: 1 where the sequence holds the id, else 0; null: no penalty
+};
+
+/// What a backend offers; all pointers are to the context's memory:
+///   argmax(ctx, logits, ids)        ids[r] = the id of the largest logit of row r, the lowest of equals
+///                                   logits [rows, ids that may be chosen], at least one of them
+///   draw(ctx, draws, logits, ids)   ids[r] = the id that is drawn from row r as draws[r] says; its byte of that row's
+///                                   `seen`, if there is one, becomes 1, for from now on the sequence holds it
+///                                   logits [rows, at least as many as any draw's ids]: worked in, and left changed
+/// For both a NaN is smaller than everything, but at id 0 larger: what std::max_element makes of it.
 template <class Context>
-concept SampleOps = requires(Context& ctx, Rows<const float> logits, std::int32_t* ids) {
-  argmax(ctx, logits, ids);
+concept SampleOps = requires(Context& ctx, const Draw* draws, Rows<const float> read, Rows<float> write,
+                             std::int32_t* ids) {
+  argmax(ctx, read, ids);
+  draw(ctx, draws, write, ids);
 };
 
 }  // namespace ivl

@@ -1,4 +1,5 @@
-// InternViT: patches of normalised tiles to features. No final norm; the class row stays until the pixel shuffle.
+// InternViT: patches of normalised tiles (ops/picture.hpp, or unfold_patches of pixel values) to features. No final
+// norm; the class row stays until the pixel shuffle.
 #pragma once
 #include <array>
 
@@ -20,36 +21,32 @@ struct VisionTower {
 
   template <class Scalar>
   struct Scratch {
-    Rows<Scalar, C.patch_width()> patches;
     Rows<Scalar, C.hidden> embedded;
     typename VitBlock<C>::template Scratch<Scalar> block;
 
     static Scratch carve(Carver& carver, std::int64_t tiles) {
       Scratch s;
-      s.patches = {carver.take<Scalar>(tiles * C.patches() * C.patch_width()), tiles * C.patches()};
       s.embedded = {carver.take<Scalar>(tiles * C.patches() * C.hidden), tiles * C.patches()};
       s.block = decltype(s.block)::carve(carver, tiles * C.tokens());
       return s;
     }
   };
 
-  /// pixels [tiles, 3 tile_px^2] normalised, (channel, row, column) order; x [tiles * C.tokens(), hidden].
+  /// patches [tiles * C.patches(), 3 patch_px^2]; x [tiles * C.tokens(), hidden].
   template <class Context, class Scalar>
-  void embed_patches(Context& ctx, Rows<const Scalar, 3 * C.tile_px * C.tile_px> pixels, const Scratch<Scalar>& scratch,
+  void embed_patches(Context& ctx, Rows<const Scalar, C.patch_width()> patches, const Scratch<Scalar>& scratch,
                      Rows<Scalar, C.hidden> x) const {
     static_assert(RowOps<Context, Scalar>, "VisionTower: include the backend's header (such as ivl/cpu/cpu.hpp) before use");
-    const auto patches = scratch.patches.slice(0, pixels.count * C.patches());
     const auto embedded = scratch.embedded.slice(0, patches.count);
-    unfold_patches<C.tile_px, C.patch_px>(ctx, pixels, patches);
     linear(ctx, patches, patch_embedding, Store{patch_bias}, embedded);
     add_positions<C.side()>(ctx, embedded, class_token, positions, x);
   }
 
   /// The whole tower; x [tiles * C.tokens(), hidden] receives the last block's output.
   template <class Context, class Scalar>
-  void forward(Context& ctx, Rows<const Scalar, 3 * C.tile_px * C.tile_px> pixels, const Batch& tiles, const KvView& kv, float eps,
+  void forward(Context& ctx, Rows<const Scalar, C.patch_width()> patches, const Batch& tiles, const KvView& kv, float eps,
                const Scratch<Scalar>& scratch, Rows<Scalar, C.hidden> x) const {
-    embed_patches(ctx, pixels, scratch, x);
+    embed_patches(ctx, patches, scratch, x);
     for (const VitBlock<C>& block : blocks) block.forward(ctx, tiles, kv, eps, scratch.block, x);
   }
 

@@ -89,6 +89,27 @@ inline DeviceFacts open_device(int number) {
 
 namespace detail {
 
+[[noreturn]] inline void fail_for_memory(const DeviceFacts& device, const char* what, std::size_t wanted,
+                                         std::size_t free) {
+  const auto mib = [](std::size_t bytes) { return (bytes + (std::size_t(1) << 20) - 1) >> 20; };
+  fail<DeviceError>(device.name, ": ", what, " need ", mib(wanted), " MiB of device memory, and of ",
+                    mib(device.memory_bytes), " MiB ", mib(free), " MiB are free");
+}
+
+/// Throws DeviceError when there is not enough. `what` is a plural.
+inline std::byte* allocate_bytes(const DeviceFacts& device, const char* what, std::size_t bytes) {
+  std::byte* data = nullptr;
+  const cudaError_t code = cudaMalloc(&data, bytes);
+  if (code == cudaErrorMemoryAllocation) {
+    (void)cudaGetLastError();
+    std::size_t free = 0, total = 0;
+    check(cudaMemGetInfo(&free, &total));
+    fail_for_memory(device, what, bytes, free);
+  }
+  check(code);
+  return data;
+}
+
 /// Device memory that only grows.
 class DeviceBlock {
  public:
@@ -98,10 +119,10 @@ class DeviceBlock {
   ~DeviceBlock() { (void)cudaFree(data_); }
 
   /// Contents are lost when it grows.
-  void grow(std::size_t bytes) {
-    check(cudaFree(std::exchange(data_, nullptr)));
+  void grow(const DeviceFacts& device, std::size_t bytes) {
     bytes_ = 0;
-    check(cudaMalloc(&data_, bytes));
+    check(cudaFree(std::exchange(data_, nullptr)));
+    data_ = allocate_bytes(device, "ops", bytes);
     bytes_ = bytes;
   }
   std::byte* data() const { return data_; }
@@ -164,8 +185,8 @@ enum class Order : std::uint8_t { fastest, invariant };
 /// it says so: `download`, and the few calls that allocate.
 class Context {
  public:
-  /// `host_threads` do what is left for the CPU, such as preprocessing; they start when they are first needed.
-  /// Throws DeviceError, see open_device.
+  /// `host_threads` do what is left for the CPU, such as copying to pinned memory; they start when they are first
+  /// needed. Throws DeviceError, see open_device.
   explicit Context(int device_number = 0, int host_threads = usable_cpus())
       : device(open_device(device_number)), host_threads_(host_threads) {
     check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
@@ -218,8 +239,8 @@ class Context {
     if (bytes > block.bytes()) {
       assert(!capturing());
       check(cudaStreamSynchronize(stream));  // work under way may use the old block
-      block.grow(bytes);
       ++scratch_generation_;
+      block.grow(device, bytes);
     }
     return block.data();
   }

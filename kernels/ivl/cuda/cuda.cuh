@@ -9,8 +9,8 @@
 #include "ivl/cuda/moe.cuh"
 #include "ivl/cuda/move.cuh"
 #include "ivl/cuda/norm.cuh"
+#include "ivl/cuda/picture.cuh"
 #include "ivl/cuda/place.cuh"
-#include "ivl/cuda/resize.cuh"
 #include "ivl/cuda/rope.cuh"
 #include "ivl/cuda/sample.cuh"
 

@@ -18,13 +18,10 @@ struct LaunchConfig {
   std::source_location at = std::source_location::current();  // the caller's, for errors
 };
 
-/// Shared memory that a block gets without asking for more.
-inline constexpr int default_shared_bytes = 48 * 1024;
-
 /// Arguments are converted to the kernel's parameters. Throws CudaError, with the caller's place.
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), const LaunchConfig& config, Arguments&&... arguments) {
-  if (config.shared_bytes > default_shared_bytes) {
+  if (config.shared_bytes > 0) {  // unasked, a block gets 48 KiB together with its static arrays
     check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, config.shared_bytes), config.at);
   }
   cudaLaunchAttribute cooperative;

@@ -5,6 +5,9 @@
 //   bf16   bf16, half  any       gemm.cuh
 //   any    any         any       plain, below, where x or W is float
 //
+// norm_linear: a few rows that gemv takes, with W in bf16, are normed there; the others by a launch of rms_norm. Both
+// make the same bits.
+//
 // Invariance: in every kernel a row's bits depend on the row, W and `in`. gemv and gemm add in different orders,
 // though, so a row of a small batch may differ in its last bit from the same row of a larger one. Order::invariant
 // leaves gemv out: then no number of rows changes a bit, and decoding few rows is slower.
@@ -22,10 +25,12 @@
 #include "ivl/cuda/gemm.cuh"
 #include "ivl/cuda/gemv.cuh"
 #include "ivl/cuda/launch.cuh"
+#include "ivl/cuda/norm.cuh"
 #include "ivl/cuda/pack.cuh"
 #include "ivl/cuda/prim/convert.cuh"
 #include "ivl/cuda/shared_memory.cuh"
 #include "ivl/ops/linear.hpp"
+#include "ivl/ops/norm_linear.hpp"
 
 namespace ivl::cuda {
 
@@ -98,13 +103,8 @@ void plain(Context& ctx, Rows<const Scalar> x, const PlacedMatrix& w, const Epil
          EpilogueTarget<Result>(epilogue, y, int(w.out)));
 }
 
-}  // namespace detail
-
-// ---- launcher ---------------------------------------------------------------------------------------
-/// bf16 rows must begin at multiples of 8 bytes and be whole groups of 4 scalars where W's scalars are 2 bytes long.
-/// Throws RequestError otherwise, and where shapes do not fit together.
 template <class Scalar, class Result>
-void linear(Context& ctx, Rows<const Scalar> x, const PlacedMatrix& w, const Epilogue& epilogue, Rows<Result> y) {
+void check_linear(Rows<const Scalar> x, const PlacedMatrix& w, const Epilogue& epilogue, Rows<Result> y) {
   const bool gated = epilogue.kind == EpilogueKind::swi_glu;
   const std::int64_t width = gated ? w.out / 2 : w.out;
   if (w.in <= 0 || x.width() != w.in || y.count != x.count || y.width() != width) {
@@ -115,14 +115,28 @@ void linear(Context& ctx, Rows<const Scalar> x, const PlacedMatrix& w, const Epi
   if (gated != (w.fusion == Fusion::interleaved))
     fail<RequestError>("linear on CUDA: swi_glu goes with interleaved rows of gate and up, and with nothing else");
   if (w.format == Format::mxfp4) fail<RequestError>("linear on CUDA: matrices in mxfp4 are those of experts only");
+}
+
+inline bool gemv_takes(const Context& ctx, Rows<const bf16> x, const PlacedMatrix& w) {
+  const bool whole_steps = w.in % 16 == 0 && x.stride % 8 == 0 && aligned(x.data, 16);
+  return x.count <= max_gemv_rows && whole_steps && ctx.order == Order::fastest;
+}
+
+}  // namespace detail
+
+// ---- launchers --------------------------------------------------------------------------------------
+/// bf16 rows must begin at multiples of 8 bytes and be whole groups of 4 scalars where W's scalars are 2 bytes long.
+/// Throws RequestError otherwise, and where shapes do not fit together.
+template <class Scalar, class Result>
+void linear(Context& ctx, Rows<const Scalar> x, const PlacedMatrix& w, const Epilogue& epilogue, Rows<Result> y) {
+  detail::check_linear(x, w, epilogue, y);
   if constexpr (std::is_same_v<Scalar, bf16>) {
     if (w.format == Format::f32) return detail::plain<float>(ctx, x, w, epilogue, y);
     if (!gemm_takes(x, w)) {
       fail<RequestError>("linear on CUDA: expected bf16 rows of whole groups of 4 scalars, 8-byte aligned, found ",
                          w.in, " scalars, ", x.stride, " from row to row, at ", x.data);
     }
-    const bool whole_steps = w.in % 16 == 0 && x.stride % 8 == 0 && aligned(x.data, 16);
-    if (x.count <= max_gemv_rows && whole_steps && ctx.order == Order::fastest) return gemv(ctx, x, w, epilogue, y);
+    if (detail::gemv_takes(ctx, x, w)) return gemv(ctx, x, w, epilogue, y);
     gemm(ctx, x, w, epilogue, y);
   } else {
     if (w.format == Format::f32) return detail::plain<float>(ctx, x, w, epilogue, y);
@@ -131,6 +145,19 @@ void linear(Context& ctx, Rows<const Scalar> x, const PlacedMatrix& w, const Epi
   }
 }
 
+/// gain [in]. Throws RequestError as rms_norm and linear do.
+template <class Result>
+void norm_linear(Context& ctx, Rows<const bf16> x, const float* gain, float eps, const PlacedMatrix& w,
+                 const Epilogue& epilogue, Rows<bf16> room, Rows<Result> y) {
+  detail::check_linear(x, w, epilogue, y);
+  const bool few = x.count <= max_normed_rows && x.count * w.in <= max_normed_scalars;
+  if (few && w.format == Format::bf16 && aligned(gain, 16) && detail::gemv_takes(ctx, x, w))
+    return norm_gemv(ctx, x, gain, eps, w, epilogue, y);
+  rms_norm(ctx, x, gain, eps, room);
+  linear(ctx, Rows<const bf16>(room), w, epilogue, y);
+}
+
 static_assert(LinearOp<Context, bf16> && LinearOp<Context, bf16, float> && LinearOp<Context, float>);
+static_assert(NormLinearOp<Context, bf16> && NormLinearOp<Context, bf16, float>);
 
 }  // namespace ivl::cuda

@@ -16,35 +16,17 @@ namespace ivl::cuda {
 
 inline ThreadPool& host_pool(Context& ctx) { return ctx.host_pool(); }
 
-namespace detail {
-
-[[noreturn]] inline void fail_for_memory(const Context& ctx, const char* what, std::size_t wanted, std::size_t free) {
-  const auto mib = [](std::size_t bytes) { return (bytes + (std::size_t(1) << 20) - 1) >> 20; };
-  fail<DeviceError>(ctx.device.name, ": ", what, " need ", mib(wanted), " MiB of device memory, and of ",
-                    mib(ctx.device.memory_bytes), " MiB ", mib(free), " MiB are free");
-}
-
-}  // namespace detail
-
 /// Throws DeviceError unless `bytes` are free: before work that would take long to find out. `what` is a plural.
 inline void require_memory(Context& ctx, const char* what, std::size_t bytes) {
   std::size_t free = 0, total = 0;
   check(cudaMemGetInfo(&free, &total));
-  if (bytes > free) detail::fail_for_memory(ctx, what, bytes, free);
+  if (bytes > free) detail::fail_for_memory(ctx.device, what, bytes, free);
 }
 
 /// Throws DeviceError when there is not enough. Allocating and freeing may wait for the device.
 inline Memory allocate(Context& ctx, std::size_t bytes) {
   if (bytes == 0) return {};
-  std::byte* data = nullptr;
-  const cudaError_t code = cudaMalloc(&data, bytes);
-  if (code == cudaErrorMemoryAllocation) {
-    (void)cudaGetLastError();
-    std::size_t free = 0, total = 0;
-    check(cudaMemGetInfo(&free, &total));
-    detail::fail_for_memory(ctx, "buffers", bytes, free);
-  }
-  check(code);
+  std::byte* data = detail::allocate_bytes(ctx.device, "buffers", bytes);
   return {std::shared_ptr<void>(data, [](void* memory) { (void)cudaFree(memory); }), data, bytes};
 }
 

@@ -92,12 +92,9 @@ __device__ inline void multiply_expert(const ExpertMatrices& w, int expert, int 
     if (tile == Tiles - 1) scales.advance();
     return scale;
   };
-  const auto x_at = [&](int step, int half) {
-    const int k = first_k + step * turn;
-    return LaneSource{x_rows[half] + k, x_rows[half] != nullptr && k < w.in};
-  };
   const int steps = (w.in + depth - 1) / depth;
-  multiply_steps<Stored, Rows>((steps - part + parts - 1) / parts, ring, w_at, scale_at, x_at, sums);
+  multiply_steps<Stored, Rows>((steps - part + parts - 1) / parts, ring, w_at, scale_at,
+                               LaneRows(x_rows[0], x_rows[1], first_k, turn, w.in), sums);
 }
 
 /// inner = act(gate_up x): a block makes some columns for all rows of one expert. Block (c, p) does so for the expert

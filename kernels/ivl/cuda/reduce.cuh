@@ -24,6 +24,12 @@ __device__ inline float warp_max(float value) {
   return warp_reduce(value, [](float a, float b) { return fmaxf(a, b); });
 }
 
+/// All lanes of a warp get the sum of the sums of up to 32 warps.
+__device__ inline float sum_of_warps(const float* sums, int warps) {
+  const int lane = int(threadIdx.x) % 32;
+  return warp_sum(lane < warps ? sums[lane] : 0.0f);
+}
+
 /// All threads of a one-dimensional block of whole warps get the sum of their values. `partial` is shared
 /// memory that no earlier reduction of the kernel used without a barrier in between.
 __device__ inline float block_sum(float value, float (&partial)[32]) {
@@ -32,7 +38,7 @@ __device__ inline float block_sum(float value, float (&partial)[32]) {
   if (warps == 1) return value;
   if (lane == 0) partial[warp] = value;
   __syncthreads();
-  return warp_sum(lane < warps ? partial[lane] : 0.0f);
+  return sum_of_warps(partial, warps);
 }
 
 }  // namespace ivl::cuda

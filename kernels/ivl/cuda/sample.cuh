@@ -1,11 +1,12 @@
 // argmax:  ids[r] = the lowest id whose logit is the largest of row r   (see ops/sample.hpp for NaN)
-// draw:    ids[r] = a token drawn as model/sampler.hpp's Sampler draws it: repetition penalty, temperature, top-k,
-//          top-p, min-p, then the first token, in order of likelihood, at which the sum of weights exceeds uniform *
-//          their total (in order of ids where nothing is left out); weight = exp((logit - largest) / temperature)
+// draw:    ids[r] = the token drawn as draws[r] says: repetition penalty, temperature, top-k, top-p, min-p, then the
+//          first token, in order of likelihood, at which the sum of weights exceeds uniform * their total (in order of
+//          ids where nothing is left out); weight = exp((logit - largest) / temperature). ops/sample.hpp in full
 //
 //   logits  [rows, width]   float; draw leaves the repetition penalty in them
 //   ids     [rows]          int32
-//   draws   [rows]          what each row is drawn with, in device memory
+//   draws   [rows]          what each row is drawn with, among it how many of its logits count
+//   seen    [ids] each      bytes that draws point to: who has any gets a 1 at the drawn id
 //
 // argmax is one launch. A block takes the largest of a slice of a row and leaves it in the context's working memory;
 // who comes last to a row's counter takes the largest of the slices. Logit and id travel as one 64-bit key whose order
@@ -16,8 +17,8 @@
 // sums for the highest 11 bits of the keys says which digit the token has; then the next bits, of those tokens alone.
 // Weights are whole multiples of 2^-40 of the largest one: their sums are exact in any order, so nothing depends on how
 // atomics fall. A question reads the row 3 times, 5 where the token has equals, from the second cache. Against the
-// Sampler, whose weights are the same floats and sums doubles, a draw differs where `uniform` falls within 1e-6 or so
-// of the edge between two tokens.
+// CPU's draw, whose weights are the same floats and sums doubles, this one differs where `uniform` falls within 1e-6 or
+// so of the edge between two tokens.
 //
 // Registers at most 72 a thread, no spills. Goal: argmax 85 % of the copy bandwidth from 32 rows on, at one row little
 // more than an empty launch; draw less than the copy of a row to the host. Not yet measured.
@@ -49,16 +50,6 @@ struct ArgmaxPolicy {
 
 struct DrawPolicy {
   int threads_per_block = 1024;
-};
-
-/// What one row is drawn with; values as check(SamplingOptions) of model/sampler.hpp lets them pass.
-struct Draw {
-  double uniform = 0;     ///< in [0, 1), the sequence's next random number
-  float temperature = 0;  ///< 0: the largest logit
-  int top_k = 0;          ///< 0: all
-  float top_p = 1, min_p = 0;
-  float repetition_penalty = 1;
-  const std::uint8_t* seen = nullptr;  ///< [width]: 1 where the sequence holds the id; null: no penalty
 };
 
 // ---- device code ------------------------------------------------------------------------------------
@@ -240,11 +231,12 @@ __device__ inline unsigned long long select(const DrawRow& row, bool by_logit, u
 /// A block a row. A multiprocessor has room for one: without the 1, registers are counted out for two and spill.
 template <class Policy>
 __global__ void __launch_bounds__(Policy::value.threads_per_block, 1)
-    draw_kernel(const Draw* __restrict__ draws, float* logits, std::int64_t stride, int width, std::int32_t* ids) {
+    draw_kernel(const Draw* __restrict__ draws, float* logits, std::int64_t stride, std::int32_t* ids) {
   using Whole = unsigned long long;
   IVL_SHARED(ArgmaxKey[32], partial);
   IVL_SHARED(Histogram, histogram);
   const Draw draw = draws[blockIdx.x];
+  const int width = draw.ids;
   logits += blockIdx.x * stride;
   const auto sum = [](Whole a, Whole b) { return a + b; };
 
@@ -277,6 +269,11 @@ __global__ void __launch_bounds__(Policy::value.threads_per_block, 1)
     return block_reduce(some, Whole(0), partial, sum);
   };
 
+  const auto take = [&](int id) {
+    if (threadIdx.x != 0) return;
+    ids[blockIdx.x] = id;
+    if (draw.seen) draw.seen[id] = 1;
+  };
   if (temperature > 0) {
     const bool fewer = draw.top_k > 0 && draw.top_k < width;
     if (fewer)
@@ -292,12 +289,10 @@ __global__ void __launch_bounds__(Policy::value.threads_per_block, 1)
       const Whole target = min(Whole(draw.uniform * double(total)), total - 1);
       const bool in_order = fewer || draw.top_p < 1 || draw.min_p > 0;
       const Whole key = select(row, in_order, target, likely_weight, histogram);
-      if (threadIdx.x == 0)
-        ids[blockIdx.x] = std::int32_t((1u << draw_id_bits) - 1 - (unsigned(key) & ((1u << draw_id_bits) - 1)));
-      return;
+      return take(int((1u << draw_id_bits) - 1 - (unsigned(key) & ((1u << draw_id_bits) - 1))));
     }
   }
-  if (threadIdx.x == 0) ids[blockIdx.x] = best_id;  // greedy, or nothing has a weight: the largest is infinite or a NaN
+  take(best_id);  // greedy, or nothing has a weight: the largest is infinite or a NaN
 }
 
 }  // namespace detail
@@ -328,7 +323,7 @@ void draw(Context& ctx, const Draw* draws, Rows<float> logits, std::int32_t* ids
   if (logits.count == 0) return;
   launch(detail::draw_kernel<Constant<P>>,
          {.grid = unsigned(logits.count), .block = unsigned(P.threads_per_block), .stream = ctx.stream}, draws,
-         logits.data, logits.stride, int(logits.width()), ids);
+         logits.data, logits.stride, ids);
 }
 
 static_assert(SampleOps<Context>);

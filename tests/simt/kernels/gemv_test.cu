@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -148,6 +149,52 @@ void compare(const Problem<Stored>& p, int rows, EpilogueKind kind, bool with_bi
   });
 }
 
+constexpr float eps = 0.25f;  // so large that to leave it out shows
+
+/// Gains with which an error of one bit of a row's factor shows, though normed rows are rounded to bf16: column k comes
+/// within a few floats of the middle between two bf16 in row k % rows, on either side.
+std::vector<float> telling_gains(const Problem<bf16>& p, int rows) {
+  std::vector<double> factors;
+  for (int r = 0; r < rows; ++r) {
+    double squares = 0;
+    for (int k = 0; k < p.in; ++k) squares += p.x_at(r, k) * p.x_at(r, k);
+    factors.push_back(1 / std::sqrt(squares / p.in + double(eps)));
+  }
+  std::vector<float> gains;
+  for (int k = 0; k < p.in; ++k) {
+    const double scaled = p.x_at(k % rows, k) * factors[std::size_t(k % rows)];
+    const std::uint32_t below = std::uint32_t(round_to<bf16>(float(scaled)).bits) << 16;
+    const float gain = scaled == 0 ? 1.0f : float(double(std::bit_cast<float>(below | 0x8000u)) / scaled);
+    gains.push_back(std::bit_cast<float>(std::bit_cast<std::uint32_t>(gain) + unsigned(k / rows % 9) - 4));
+  }
+  return gains;
+}
+
+/// norm_gemv on the first `rows` rows against rms_norm and gemv.
+template <cuda::GemvPolicy P>
+void compare_normed(const Problem<bf16>& p, int rows) {
+  CAPTURE(rows);
+  CAPTURE(p.out);
+  CAPTURE(p.in);
+  cuda::Context ctx;
+  const std::vector<float> gains = telling_gains(p, rows);
+  const std::vector<bf16> some(p.x.begin(), p.x.begin() + rows * p.x_stride);  // the next row is out of bounds
+  for_each_order([&] {
+    DeviceArray<bf16> x(some), normed(some.size()), w(p.w);
+    DeviceArray<float> gain(gains), wanted(std::size_t(rows * p.out)), y(std::size_t(rows * p.out));
+    const PlacedMatrix placed{Format::bf16, Fusion::stacked, p.out, p.in,
+                              Memory{nullptr, reinterpret_cast<std::byte*>(w.data()), p.w.size() * sizeof(bf16)}};
+    const Rows<const bf16> x_rows(x.data(), rows, p.in, p.x_stride);
+    const Rows<bf16> normed_rows(normed.data(), rows, p.in, p.x_stride);
+    rms_norm(ctx, x_rows, gain.data(), eps, normed_rows);
+    gemv<P>(ctx, Rows<const bf16>(normed_rows), placed, Epilogue{}, Rows<float>(wanted.data(), rows, p.out));
+    norm_gemv<P>(ctx, x_rows, gain.data(), eps, placed, Epilogue{}, Rows<float>(y.data(), rows, p.out));
+    const std::vector<float> want = wanted.download(), found = y.download();
+    REQUIRE(std::none_of(want.begin(), want.end(), is_nan<float>));
+    REQUIRE(std::memcmp(found.data(), want.data(), want.size() * sizeof(float)) == 0);
+  });
+}
+
 }  // namespace
 
 // Depths: half a step, one and a half, one more than a turn of the eight warps, more than one batch of loads.
@@ -232,6 +279,24 @@ TEST_CASE(
   });
 }
 
+// In a row of 16 one warp of rms_norm has one lane at work; 2320 is five of its warps, 4112 nine, so that one of gemv's
+// has two of them, and 8192 are sixteen.
+TEST_CASE("on CUDA norm_gemv has the bits of rms_norm and gemv") {
+  for (const int in : {16, 528, 2320}) {
+    const Problem<bf16> p(9, in);
+    for (int rows = 1; rows <= 8; ++rows) {
+      if (in != 2320 || rows % 3 == 1) compare_normed<cuda::gemv_narrow>(p, rows);
+      if (in == 528 && rows % 2 == 1) compare_normed<cuda::gemv_wide>(p, rows);
+    }
+  }
+  const Problem<bf16> p(9, 272);
+  for (int rows = 1; rows <= p.rows; rows += 3) compare_normed<cuda::gemv_tall>(p, rows);
+  compare_normed<cuda::gemv_tall>(p, 15);
+  compare_normed<cuda::gemv_wide>(Problem<bf16>(3, 4112), 3);
+  compare_normed<cuda::gemv_tall>(Problem<bf16>(3, 4112), 11);
+  compare_normed<cuda::gemv_narrow>(Problem<bf16>(3, 8192), 2);
+}
+
 TEST_CASE("on CUDA gemv has nothing to do for no rows, and refuses rows that it cannot load") {
   cuda::Context ctx;
   DeviceArray<bf16> x(64), w(64);
@@ -248,4 +313,8 @@ TEST_CASE("on CUDA gemv has nothing to do for no rows, and refuses rows that it 
   placed.in = 24;
   CHECK_THROWS_WITH_AS(gemv(ctx, Rows<const bf16>(x.data(), 1, 24), placed, Epilogue{}, Rows<float>(y.data(), 1, 2)),
                        "gemv on CUDA: expected rows of a multiple of 16 scalars, found 24", RequestError);
+  placed.in = 16400;
+  CHECK_THROWS_WITH_AS(norm_gemv(ctx, Rows<const bf16>(x.data(), 1, 16400), y.data(), eps, placed, Epilogue{},
+                                 Rows<float>(y.data(), 1, 2)),
+                       "norm on CUDA: expected rows of at most 16384 scalars, found 16400", RequestError);
 }

@@ -62,6 +62,44 @@ TEST_CASE("on CUDA no rows are no work, and in invariant order a row alone has t
   CHECK(std::memcmp(&all_bits[row * out], alone_bits.data(), out * sizeof(bf16)) == 0);
 }
 
+TEST_CASE("on CUDA norm_linear has the bits of rms_norm and linear, and few rows need no room") {
+  constexpr int in = 592, out = 34, most = 17;
+  const std::vector<bf16> x_values = normal_values<bf16>(most * in, 1), w_values = normal_values<bf16>(out * in, 2);
+  const std::vector<half> half_values = normal_values<half>(out * in, 3);
+  const std::vector<float> gain_values = normal_values<float>(4112, 4);
+  cuda::Context ctx;
+  DeviceArray<bf16> x(x_values), w(w_values);
+  DeviceArray<half> half_w(half_values);
+  DeviceArray<float> gain(gain_values);
+  const auto check = [&](const PlacedMatrix& matrix, EpilogueKind kind, int rows, bool needs_room) {
+    CAPTURE(rows);
+    CAPTURE(matrix.in);
+    CAPTURE(int(kind));
+    CAPTURE(needs_room);
+    const int depth = int(matrix.in), width = int(kind == EpilogueKind::swi_glu ? matrix.out / 2 : matrix.out);
+    DeviceArray<bf16> normed(std::size_t(rows * depth)), room(std::size_t(rows * depth));
+    DeviceArray<bf16> wanted(std::size_t(rows * width)), y(std::size_t(rows * width));
+    const Rows<const bf16> x_rows(x.data(), rows, depth);
+    const Rows<bf16> normed_rows(normed.data(), rows, depth);
+    rms_norm(ctx, x_rows, gain.data(), 0.25f, normed_rows);
+    linear(ctx, Rows<const bf16>(normed_rows), matrix, Epilogue{kind}, Rows<bf16>(wanted.data(), rows, width));
+    norm_linear(ctx, x_rows, gain.data(), 0.25f, matrix, Epilogue{kind}, Rows<bf16>(room.data(), rows, depth),
+                Rows<bf16>(y.data(), rows, width));
+    const std::vector<bf16> want = wanted.download(), found = y.download(), in_room = room.download();
+    REQUIRE(std::memcmp(found.data(), want.data(), want.size() * sizeof(bf16)) == 0);
+    REQUIRE(std::isnan(to_float(in_room[0])) != needs_room);
+  };
+  const PlacedMatrix stacked = view_of(w, out, in), gated = view_of(w, out, in, Fusion::interleaved);
+  for (const int rows : {1, cuda::max_normed_rows}) check(stacked, EpilogueKind::store, rows, false);
+  check(gated, EpilogueKind::swi_glu, 2, false);
+  for (const int rows : {cuda::max_normed_rows + 1, most}) check(gated, EpilogueKind::swi_glu, rows, true);
+  check(view_of(half_w, out, in), EpilogueKind::store, 1, true);
+  check(view_of(w, 3, 4112), EpilogueKind::store, 1, false);
+  check(view_of(w, 3, 4112), EpilogueKind::store, 2, true);  // more scalars than max_normed_scalars
+  ctx.order = cuda::Order::invariant;
+  check(stacked, EpilogueKind::store, 1, true);
+}
+
 TEST_CASE("on CUDA linear refuses shapes that do not fit together, and rows that copies cannot take") {
   cuda::Context ctx;
   alignas(16) bf16 scalars[1] = {};

@@ -152,6 +152,18 @@ TEST_CASE("on CUDA rms_norm may write over its input, and a row's bits do not de
   });
 }
 
+TEST_CASE("on CUDA rms_norm takes a gain that does not start at a multiple of 16 bytes") {
+  cuda::Context ctx;
+  const std::vector<bf16> ones(520, round_to<bf16>(1));
+  std::vector<float> gains;
+  for (int i = 0; i < 521; ++i) gains.push_back(float(i % 100));
+  DeviceArray<bf16> x(ones), y(520);
+  DeviceArray<float> gain(gains);
+  rms_norm(ctx, Rows<const bf16>(x.data(), 1, 520), gain.data() + 1, 3.0f, Rows<bf16>(y.data(), 1, 520));
+  const std::vector<bf16> result = y.download();
+  for (std::size_t i = 0; i < result.size(); ++i) REQUIRE(to_float(result[i]) == gains[i + 1] / 2);
+}
+
 TEST_CASE("on CUDA rows that are wider than a block can hold are refused") {
   cuda::Context ctx;
   const Rows<float> rows(nullptr, 1, 16385);

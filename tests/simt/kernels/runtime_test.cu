@@ -96,6 +96,13 @@ TEST_CASE("on CUDA too much memory is refused with what was wanted and what is f
   CHECK(what_of([&] { require_memory(ctx, "weights", too_much); }).starts_with(ctx.device.name + ": weights need "));
   require_memory(ctx, "weights", 1);
   (void)allocate(ctx, 1);  // the error left nothing behind
+  // Working memory too; what was captured with the old block must not run again.
+  (void)ctx.scratch<std::byte>(100);
+  const int generation = ctx.scratch_generation();
+  const std::string scratch_message = what_of([&] { (void)ctx.scratch<std::byte>(std::int64_t(too_much)); });
+  CHECK(scratch_message.starts_with(ctx.device.name + ": ops need 1073741824 MiB of device memory, and of "));
+  CHECK(ctx.scratch_generation() != generation);
+  CHECK(ctx.scratch<std::byte>(1) != nullptr);
 }
 
 TEST_CASE("without a device that can run it a context says what is wrong in one sentence") {

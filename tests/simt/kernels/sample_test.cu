@@ -9,7 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "ivl/model/sampler.hpp"
+#include "ivl/cpu/sample.hpp"
+#include "ivl/model/sampling.hpp"
 #include "tests/simt/support/device_test.hpp"
 
 namespace {
@@ -43,45 +44,44 @@ std::int32_t plain_argmax(const std::vector<float>& row) {
   return std::int32_t(best);
 }
 
-/// The first random number of a Sampler with this seed: SplitMix64.
-double first_uniform(std::uint64_t seed) {
-  std::uint64_t z = seed + 0x9e3779b97f4a7c15u;
-  z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-  z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-  return double((z ^ z >> 31) >> 11) * 0x1p-53;
-}
-
-/// A row for each of the options, all with the same logits: what the device draws, and what the Sampler does.
+/// A row for each of the options, all with the same logits: what the device draws, what the CPU does, and the bytes of
+/// `seen` that each leaves.
 struct Drawn {
   std::vector<std::int32_t> found, wanted;
+  std::vector<std::uint8_t> found_seen, wanted_seen;
 
+  /// Of row r the first logits.size() - hidden[r] ids may be drawn; all of them where `hidden` is empty.
   Drawn(cuda::Context& ctx, const std::vector<float>& logits, const std::vector<SamplingOptions>& options,
-        const std::vector<int>& seen_ids = {}) {
-    constexpr int gap = 3;
-    const std::size_t width = logits.size(), stride = width + gap;
-    std::vector<float> memory(options.size() * stride, infinity);
-    std::vector<std::uint8_t> seen_bytes(width);
-    for (const int id : seen_ids) seen_bytes[std::size_t(id)] = 1;
-    DeviceArray<std::uint8_t> seen(seen_bytes);
-    std::vector<cuda::Draw> draws;
-    for (std::size_t r = 0; r < options.size(); ++r) {
+        const std::vector<int>& seen_ids = {}, const std::vector<int>& hidden = {}) {
+    const std::size_t rows = options.size(), width = logits.size(), stride = width + 3;
+    std::vector<float> memory(rows * stride, infinity);
+    wanted_seen.assign(rows * width, 0);
+    for (std::size_t r = 0; r < rows; ++r) {
       std::copy(logits.begin(), logits.end(), &memory[r * stride]);
-      const SamplingOptions& o = options[r];
-      draws.push_back({first_uniform(o.seed), o.temperature, o.top_k, o.top_p, o.min_p, o.repetition_penalty,
-                       o.repetition_penalty != 1 ? seen.data() : nullptr});
-      Sampler sampler(o, int(width));
-      for (const int id : seen_ids) sampler.note(id);
-      std::vector<float> work = logits;
-      wanted.push_back(sampler.draw(work));
+      for (const int id : seen_ids) wanted_seen[r * width + std::size_t(id)] = 1;
     }
     DeviceArray<float> device_logits(memory);
-    DeviceArray<cuda::Draw> device_draws(draws);
-    DeviceArray<std::int32_t> ids(options.size());
-    draw<cuda::DrawPolicy{.threads_per_block = 64}>(
-        ctx, device_draws.data(),
-        Rows<float>(device_logits.data(), std::int64_t(options.size()), std::int64_t(width), std::int64_t(stride)),
-        ids.data());
+    DeviceArray<std::uint8_t> device_seen(wanted_seen);
+    const auto draws_with = [&](std::uint8_t* seen) {
+      std::vector<Draw> draws;
+      for (std::size_t r = 0; r < rows; ++r) {
+        const int ids = int(width) - (hidden.empty() ? 0 : hidden[r]);
+        draws.push_back(draw_of(options[r], 0, ids, options[r].repetition_penalty != 1 ? seen + r * width : nullptr));
+      }
+      return draws;
+    };
+    const auto view = [&](float* data) {
+      return Rows<float>(data, std::int64_t(rows), std::int64_t(width), std::int64_t(stride));
+    };
+    DeviceArray<Draw> device_draws(draws_with(device_seen.data()));
+    DeviceArray<std::int32_t> ids(rows);
+    draw<cuda::DrawPolicy{.threads_per_block = 64}>(ctx, device_draws.data(), view(device_logits.data()), ids.data());
     found = ids.download();
+    found_seen = device_seen.download();
+
+    cpu::Context cpu(1);
+    wanted.resize(rows);
+    draw(cpu, draws_with(wanted_seen.data()).data(), view(memory.data()), wanted.data());
   }
 };
 
@@ -163,7 +163,7 @@ TEST_CASE("on CUDA argmax leaves the context's counters zero, so that the next o
 
 // The edges between tokens are sums of at most a thousand weights, each of which may be off by 2 units of 2^-24: with
 // some 300 numbers at random, one lies within reach of an edge once in ten runs with other seeds. These have none.
-TEST_CASE("on CUDA draw takes the token that the Sampler takes") {
+TEST_CASE("on CUDA draw takes the token that the CPU takes") {
   cuda::Context ctx;
   // Logits that all differ, ones with many equals, one token, all equal.
   for (const auto& logits :
@@ -206,27 +206,73 @@ TEST_CASE("on CUDA draw applies the repetition penalty before all else, to greed
     const Drawn drawn(ctx, logits, options, seen);
     CHECK(drawn.found == drawn.wanted);
     CHECK(drawn.found.back() == seen.back());
+    CHECK(drawn.found_seen == drawn.wanted_seen);  // with what was drawn
   });
 }
 
-TEST_CASE("on CUDA draw keeps no token more than top-p needs") {
+TEST_CASE("on CUDA draw looks at as many ids of a row as its draw says") {
+  cuda::Context ctx;
+  std::vector<float> logits(200);
+  for (std::size_t id = 0; id < logits.size(); ++id) logits[id] = 0.1f * float(id);
+  const std::vector<int> hidden{0, 1, 77, 199, 130, 5, 60};
+  const std::vector<SamplingOptions> options{{.temperature = 0},
+                                             {.temperature = 0},
+                                             {.temperature = 1, .seed = 1},
+                                             {.temperature = 1, .seed = 2},
+                                             {.temperature = 1, .top_k = 70, .seed = 3},
+                                             {.temperature = 2, .top_p = 0.6f, .repetition_penalty = 1.2f, .seed = 4},
+                                             {.temperature = 0, .repetition_penalty = 50}};
+  for_each_order([&] {
+    const Drawn drawn(ctx, logits, options, {100, 139, 194}, hidden);
+    CHECK(drawn.found == drawn.wanted);
+    CHECK(drawn.found_seen == drawn.wanted_seen);
+    CHECK(drawn.found[0] == 199);
+    CHECK(drawn.found[1] == 198);
+    CHECK(drawn.found[3] == 0);
+    CHECK(drawn.found[6] == 138);
+  });
+}
+
+TEST_CASE("on CUDA draw keeps no token more than top-p needs, and every one that min-p lets pass") {
   cuda::Context ctx;
   std::vector<SamplingOptions> options;
   for (std::uint64_t seed = 0; seed < 8; ++seed)
     options.push_back({.temperature = 1, .top_p = 0.5f, .seed = seed});  // of two equals, exactly one
   CHECK(Drawn(ctx, {2, 2}, options).found == std::vector<std::int32_t>(8, 0));
+  for (SamplingOptions& o : options) {
+    o.top_p = 1;
+    o.min_p = 1;
+  }
+  const Drawn both(ctx, {2, 2}, options);
+  CHECK(both.found == both.wanted);
+  CHECK(std::count(both.found.begin(), both.found.end(), 1) > 0);
 }
 
-TEST_CASE("on CUDA draw gives an id that exists whatever the logits are") {
+TEST_CASE("on CUDA draw takes what argmax takes where nothing has a weight, and never a NaN of others") {
   cuda::Context ctx;
   const std::vector<SamplingOptions> options{{.temperature = 1, .seed = 5},
-                                             {.temperature = 1, .top_k = 3, .top_p = 0.5f, .seed = 5}};
+                                             {.temperature = 1, .top_k = 3, .top_p = 0.5f, .seed = 5},
+                                             {.temperature = 1, .min_p = 0.5f, .seed = 6}};
   for_each_order([&] {
     for (const float bad : {no_number, infinity, -infinity}) {
-      for (const int number : {1, 50}) {
-        std::vector<float> logits(50, 0.0f);
-        std::fill_n(logits.begin(), number, bad);
-        for (const std::int32_t id : Drawn(ctx, logits, options).found) CHECK((id >= 0 && id < 50));
+      for (const int first : {0, 7}) {
+        for (const int number : {1, 43}) {
+          CAPTURE(bad);
+          CAPTURE(first);
+          CAPTURE(number);
+          std::vector<float> logits(50, 0.0f);
+          std::fill_n(logits.begin() + first, number, bad);
+          const Drawn drawn(ctx, logits, options);
+          CHECK(drawn.found == drawn.wanted);
+          const bool no_weights = bad == infinity || (first == 0 && std::isnan(bad));
+          for (const std::int32_t id : drawn.found) {
+            if (no_weights) {
+              CHECK(id == plain_argmax(logits));
+            } else {
+              CHECK(logits[std::size_t(id)] == 0);
+            }
+          }
+        }
       }
     }
   });

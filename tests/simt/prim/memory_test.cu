@@ -8,7 +8,7 @@ namespace {
 
 using namespace ivl;
 
-__global__ void copy_kernel(const uint4* x, uint4* y) {
+__global__ void copy_words_kernel(const uint4* x, uint4* y) {
   cuda::prim::store_once(&y[2 * threadIdx.x], cuda::prim::load_read_only(&x[2 * threadIdx.x]));
   cuda::prim::store_once(&y[2 * threadIdx.x + 1], cuda::prim::load_once(&x[2 * threadIdx.x + 1]));
 }
@@ -40,7 +40,7 @@ TEST_CASE("load_read_only, load_once and store_once move 16 bytes") {
   for (unsigned i = 0; i < 64; ++i) values.push_back(make_uint4(i, i * i, ~i, i << 24));
   for_each_order([&] {
     DeviceArray<uint4> x(values), y(values.size());
-    cuda::launch(copy_kernel, {.grid = 1, .block = 32}, x.data(), y.data());
+    cuda::launch(copy_words_kernel, {.grid = 1, .block = 32}, x.data(), y.data());
     REQUIRE(std::memcmp(y.download().data(), values.data(), values.size() * sizeof(uint4)) == 0);
   });
 }

@@ -1,13 +1,16 @@
 // Frequencies of drawn tokens against exact probabilities, worked out in double from the definitions.
-#include "ivl/model/sampler.hpp"
+#include "ivl/model/sampling.hpp"
 
 #include <doctest/doctest.h>
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <numeric>
 #include <random>
 #include <vector>
+
+#include "ivl/cpu/sample.hpp"
 
 namespace {
 
@@ -39,6 +42,19 @@ std::vector<double> exact_probabilities(const std::vector<float>& logits, const 
   return kept;
 }
 
+/// Token number `index` of an answer whose sequence holds `seen`.
+std::int32_t drawn(const SamplingOptions& options, std::uint64_t index, std::vector<float> logits,
+                   const std::vector<int>& seen = {}) {
+  static cpu::Context ctx(1);
+  const int ids = int(logits.size());
+  std::vector<std::uint8_t> bytes(seen.empty() ? 0 : logits.size());
+  for (const int id : seen) bytes[std::size_t(id)] = 1;
+  const Draw what = draw_of(options, index, ids, seen.empty() ? nullptr : bytes.data());
+  std::int32_t id = -1;
+  draw(ctx, &what, Rows<float>(logits.data(), 1, ids), &id);
+  return id;
+}
+
 void check_frequencies(const std::vector<float>& logits, const SamplingOptions& options,
                        const std::vector<int>& seen = {}) {
   CAPTURE(options.temperature);
@@ -46,14 +62,9 @@ void check_frequencies(const std::vector<float>& logits, const SamplingOptions& 
   CAPTURE(options.top_p);
   CAPTURE(options.min_p);
   const std::vector<double> p = exact_probabilities(logits, options, seen);
-  Sampler sampler(options, int(logits.size()));
-  for (const int id : seen) sampler.note(id);
   const int draws = logits.size() > 100 ? 3000 : 10000;
   std::vector<int> count(logits.size(), 0);
-  for (int i = 0; i < draws; ++i) {
-    std::vector<float> work = logits;
-    ++count[std::size_t(sampler.draw(work))];
-  }
+  for (int i = 0; i < draws; ++i) ++count[std::size_t(drawn(options, std::uint64_t(i), logits, seen))];
   // Pearson's statistic; rare tokens are counted together.
   double statistic = 0, rare_expected = 0;
   int cells = 0, rare = 0;
@@ -106,45 +117,22 @@ TEST_CASE("Drawn tokens have the frequencies that temperature, top-k, top-p and 
   }
 }
 
-TEST_CASE("The repetition penalty divides positive logits and multiplies negative ones, before the temperature, once") {
+TEST_CASE("The repetition penalty divides positive logits and multiplies negative ones, before the temperature") {
   const auto logits = random_logits(13, 1.5f, 3);
   check_frequencies(logits, {.temperature = 0.7f, .repetition_penalty = 1.7f, .seed = 4}, {0, 2, 3, 7, 9});
   check_frequencies(logits, {.temperature = 0.7f, .top_p = 0.7f, .repetition_penalty = 0.5f, .seed = 5}, {1, 4, 12});
-
-  const auto greedy = [](std::vector<float> values, float penalty, std::vector<int> seen) {
-    Sampler sampler({.repetition_penalty = penalty}, int(values.size()));
-    for (const int id : seen) sampler.note(id);
-    return sampler.draw(values);
-  };
-  CHECK(greedy({2.0f, 1.9f, 0.0f}, 1.1f, {0}) == 1);     // 2 / 1.1 < 1.9
-  CHECK(greedy({2.0f, 1.8f, 0.0f}, 1.1f, {0}) == 0);     // 2 / 1.1 > 1.8
-  CHECK(greedy({2.0f, 1.8f, 0.0f}, 1.1f, {0, 0}) == 0);  // twice seen counts once
-  CHECK(greedy({-1.0f, -1.05f}, 1.1f, {0}) == 1);        // -1.1 < -1.05
-  CHECK(greedy({-1.0f, -1.05f}, 1.0f, {0}) == 0);
 }
 
-TEST_CASE("Of equal largest logits the first is greedy, and ids behind the usable ones do not exist") {
-  std::vector<float> logits{1, 3, 3, 2, 9};
-  CHECK(Sampler({}, 4).draw(logits) == 1);
-  CHECK(Sampler({}, 40).draw(logits) == 4);
-  // Padding ids may stand in a prompt.
-  Sampler sampler({.temperature = 1, .repetition_penalty = 2}, 4);
-  sampler.note(1000);
-  for (int i = 0; i < 1000; ++i) {
-    std::vector<float> work{0, 0, 0, 0, 50};
-    CHECK(sampler.draw(work) < 4);
-  }
-}
-
-TEST_CASE("One seed gives one series of draws, another seed another") {
+TEST_CASE("The random numbers of a seed are SplitMix64's") {
+  // The series of 1234567 as everyone gives it.
+  const std::uint64_t published[] = {6457827717110365317u, 3203168211198807973u, 9817491932198370423u,
+                                     4593380528125082431u, 16408922859458223821u};
+  for (std::uint64_t i = 0; i < 5; ++i) CHECK(uniform(1234567, i) == double(published[i] >> 11) * 0x1p-53);
   const auto series = [](std::uint64_t seed) {
-    Sampler sampler({.temperature = 1, .seed = seed}, 50);
-    std::vector<int> drawn;
-    for (int i = 0; i < 40; ++i) {
-      std::vector<float> logits(50, 0.0f);
-      drawn.push_back(sampler.draw(logits));
-    }
-    return drawn;
+    std::vector<std::int32_t> ids;
+    for (std::uint64_t i = 0; i < 40; ++i)
+      ids.push_back(drawn({.temperature = 1, .seed = seed}, i, std::vector<float>(50)));
+    return ids;
   };
   CHECK(series(0) == series(0));
   CHECK(series(0) != series(1));

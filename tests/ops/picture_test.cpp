@@ -1,0 +1,66 @@
+#include "ivl/cpu/picture.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "ivl/image/tiles.hpp"
+#include "tests/image/golden.hpp"
+
+namespace {
+
+using namespace ivl;
+
+TEST_CASE_TEMPLATE("a picture's patches are those of its tiles, normalised, with nothing written between them", Scalar,
+                   float, bf16) {
+  cpu::Context ctx(2);
+  const PixelStatistics statistics{{0.4f, 0.5f, 0.6f}, {0.2f, 0.3f, 0.4f}};
+  const PixelTable<Scalar> table(statistics);
+  const int patch_px = 7, width = 3 * patch_px * patch_px, stride = width + 5;
+  const TileRules rules{.tile_px = 5 * patch_px, .max_tiles = 6};
+  for (const auto& [picture_width, picture_height] : {std::pair{90, 61}, {1, 40}, {35, 35}}) {
+    CAPTURE(picture_width);
+    const Image picture = test::formula_image(picture_width, picture_height);
+    const Tiles tiles = make_tiles(ctx.pool, picture, rules);
+    const std::int64_t patches = std::int64_t(tiles.count) * 25;
+    std::vector<Scalar> found(std::size_t(patches * stride), round_to<Scalar>(std::nanf("")));
+    unfold_picture(ctx, picture, rules, statistics, patch_px, Rows<Scalar>(found.data(), patches, width, stride));
+    int wrong = 0;
+    for (std::int64_t i = 0; i < patches * stride; ++i) {
+      const float value = to_float(found[std::size_t(i)]);
+      const int patch = int(i / stride), at = int(i % stride), channel = at / (patch_px * patch_px);
+      if (channel == 3) {
+        wrong += !std::isnan(value);
+        continue;
+      }
+      const int y = patch % 25 / 5 * patch_px + at / patch_px % patch_px, x = patch % 5 * patch_px + at % patch_px;
+      wrong += !(value == to_float(table(channel, tiles.row(patch / 25, y)[3 * x + channel])));
+    }
+    CHECK(wrong == 0);
+  }
+}
+
+TEST_CASE("patches for which there are too many or too few rows, and pictures that are none, are refused") {
+  cpu::Context ctx(1);
+  std::vector<float> memory(1000);
+  const auto unfold = [&](const Image& picture, const TileRules& rules, std::int64_t patches,
+                          const PixelStatistics& statistics = {}) {
+    unfold_picture<2>(ctx, picture, rules, statistics, Rows<float, 12>(memory.data(), patches));
+  };
+  const Image picture = test::formula_image(20, 10);  // two tiles and the thumbnail
+  unfold(picture, {.tile_px = 8}, 48);
+  CHECK_THROWS_WITH_AS(unfold(picture, {.tile_px = 8}, 32),
+                       "patches: expected 32 of 2 x 2 pixels, found 3 tiles of 8 x 8", RequestError);
+  CHECK_THROWS_WITH_AS(unfold(picture, {.tile_px = 9}, 48),
+                       "patches: expected 48 of 2 x 2 pixels, found 3 tiles of 9 x 9", RequestError);
+  CHECK_THROWS_AS(unfold(picture, {.tile_px = 0}, 48), RequestError);
+  CHECK_THROWS_AS(unfold({20, 10, std::vector<std::uint8_t>(599)}, {.tile_px = 8}, 48), ImageError);
+  CHECK_THROWS_AS(unfold(picture, {.tile_px = 8}, 48, {{0, 0, 0}, {1, 0, 1}}), ConfigError);
+}
+
+}  // namespace
