@@ -23,7 +23,7 @@ class CpuMachine {
 
   explicit CpuMachine(Context& ctx) : ctx_(ctx), reads_(ctx) {}
 
-  static std::unique_ptr<bench::Filled<Context>> open(const bench::Options& options) {
+  static std::unique_ptr<bench::Filled<Context>> open(const bench::Options& options, std::size_t) {
     return std::make_unique<bench::Filled<Context>>(options.threads);
   }
   static void wait(Context&) {}

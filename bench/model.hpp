@@ -44,14 +44,16 @@ inline void fill_random(ThreadPool& pool, std::byte* memory, std::size_t bytes) 
 template <class Context>
 struct Filled : Context {
   using Context::Context;
+  bool filling = true;  ///< false once the engine has its memory: what comes later is allocated while time is taken
 };
 
 template <class Context>
 Memory allocate(Filled<Context>& ctx, std::size_t bytes) {
+  const Memory memory = allocate(static_cast<Context&>(ctx), bytes);
+  if (!ctx.filling) return memory;
   const std::size_t block = std::min(bytes, std::size_t(64) << 20);
   const Buffer random(block);
   fill_random(host_pool(ctx), random.data(), block);
-  const Memory memory = allocate(static_cast<Context&>(ctx), bytes);
   for (std::size_t done = 0; done < bytes; done += block)
     upload(ctx, memory.data + done, random.data(), std::min(block, bytes - done));
   return memory;
@@ -99,7 +101,7 @@ constexpr VlmConfig with_layers(VlmConfig config, int layers) {
   return config;
 }
 
-/// As published: InternVL3 has Qwen2.5's numbers, InternVL3.5 Qwen3's or GPT-OSS's.
+/// As published: InternVL3 has Qwen2.5's numbers, or InternLM3's, InternVL3.5 Qwen3's or GPT-OSS's.
 inline ModelFacts facts_of(const VlmConfig& config) {
   ModelFacts facts;
   if (config == drawn_scenes) {
@@ -109,6 +111,10 @@ inline ModelFacts facts_of(const VlmConfig& config) {
     facts.vocab_rows = 201088;
     facts.context_length = 131072;
     facts.rope = {.kind = RopeKind::yarn, .base = 150000, .factor = 32, .context = 4096, .truncate = false};
+  } else if (config == internvl3_9b) {
+    facts.vocab_rows = 128512;
+    facts.context_length = 32768;
+    facts.rope = {.kind = RopeKind::dynamic_ntk, .base = 5e7, .factor = 6, .context = 32768};
   } else if (config.decoder.attention.head_norm) {
     facts.vocab_rows = 151936;
     facts.context_length = 40960;
@@ -168,12 +174,12 @@ inline double vision_flops(const VlmConfig& config) {
   return 2.0 * c.patches() * c.patch_width() * d + c.layers * block + projector;
 }
 
-/// Bytes that one decoding step of so many sequences reads: weights once, of the experts those that some sequence goes
-/// to (if they choose at random), and the keys and values of all.
-inline double decode_bytes(const DecoderConfig& c, double vocab_rows, int sequences, double kv_tokens) {
+/// Bytes that a step of so many rows reads: weights once, of the experts those that some row goes to (if they choose at
+/// random), and the keys and values of all sequences.
+inline double step_bytes(const DecoderConfig& c, double vocab_rows, int rows, double kv_tokens) {
   double experts = 0;
   if (c.sparse()) {
-    const double chosen = c.moe.experts * (1 - std::pow(1 - double(c.moe.active) / c.moe.experts, sequences));
+    const double chosen = c.moe.experts * (1 - std::pow(1 - double(c.moe.active) / c.moe.experts, rows));
     const double expert_bytes = c.attention.sinks ? expert_elements(c) * 17 / 32 : expert_elements(c) * sizeof(bf16);
     experts = c.layers * chosen * expert_bytes;
   }
@@ -181,11 +187,18 @@ inline double decode_bytes(const DecoderConfig& c, double vocab_rows, int sequen
          kv_tokens * double(kv_bytes_per_token(c));
 }
 
+/// Bytes of the tower's and the projector's weights.
+inline double vision_bytes(const VlmConfig& config, double vocab_rows) {
+  const auto rows = std::int64_t(vocab_rows);
+  return sizeof(bf16) * double(parameters(config, rows) - parameters(config.decoder, rows));
+}
+
 // ---- measuring ---------------------------------------------------------------------------------------------------
 
 struct Figure {
   double median = 0, ceiling = 0;
-  double noise = 0;  ///< half the distance of the quartiles, as a share of the median
+  double noise = 0;             ///< half the distance of the quartiles, as a share of the median
+  double bytes = 0, flops = 0;  ///< that a step, a picture or an answer's first token takes at least; 0: no work
 };
 
 /// sample() and ceiling() in turns, both in the figure's unit.
@@ -211,11 +224,14 @@ inline void report(const Options& options, const std::string& name, const char* 
   const double share = is_time ? figure.ceiling / figure.median : figure.median / figure.ceiling;
   if (options.json) {
     std::printf(
-        "{\"name\": \"%s\", \"median\": %.2f, \"unit\": \"%s\", \"ceiling\": %.2f, \"share\": %.3f, \"noise\": %.3f}\n",
-        name.c_str(), figure.median, unit, figure.ceiling, share, figure.noise);
+        "{\"name\": \"%s\", \"median\": %.2f, \"unit\": \"%s\", \"ceiling\": %.2f, \"share\": %.3f, \"noise\": %.3f, "
+        "\"bytes\": %.4g, \"flops\": %.4g}\n",
+        name.c_str(), figure.median, unit, figure.ceiling, share, figure.noise, figure.bytes, figure.flops);
   } else {
-    std::printf("%-22s %10.2f %-6s %10.2f %6.0f %% %6.1f %%\n", name.c_str(), figure.median, unit, figure.ceiling,
+    std::printf("%-22s %10.2f %-6s %10.2f %6.0f %% %6.1f %%", name.c_str(), figure.median, unit, figure.ceiling,
                 100 * share, 100 * figure.noise);
+    if (figure.flops > 0) std::printf(" %10.4g %10.4g", 1e-6 * figure.bytes, 1e-9 * figure.flops);
+    std::printf("\n");
   }
   std::fflush(stdout);
 }
@@ -232,31 +248,28 @@ class ModelBench {
  public:
   explicit ModelBench(const Options& options)
       : options_(options),
-        ctx_(Machine::open(options)),
+        ctx_(Machine::open(options, std::size_t(model_bytes()))),
         vlm_(random_model(*ctx_)),
         tokenizer_(random_tokenizer(facts().vocab_rows)),
         engine_(*ctx_, vlm_, {.kv_tokens = kv_tokens, .max_sequences = many_sequences, .max_rows = rows}) {
     first_token_ms();  // everything has its memory now, and the ceilings' memory does not count yet
-    const std::int64_t weights = C.decoder.attention.sinks ? weight_bytes_mxfp4(C, facts().vocab_rows)
-                                                           : weight_bytes(C, facts().vocab_rows);
-    const double weights_mib = double(weights) / (1 << 20);
-    const double kv_mib =
-        double(kv_tokens + (many_sequences - 1) * 64) * double(kv_bytes_per_token(C.decoder)) / (1 << 20);
-    memory_ = {Machine::peak_mib(*ctx_), weights_mib + kv_mib, 0};
+    ctx_->filling = false;
+    memory_ = {Machine::peak_mib(*ctx_), double(model_bytes()) / (1 << 20), 0};
     machine_.emplace(*ctx_);
   }
 
   void run() {
     if (!options_.json) {
-      std::printf("%s\n%-22s %10s %-6s %10s %8s %8s\n", machine_->description().c_str(), "name", "median", "unit",
-                  "ceiling", "share", "noise");
+      std::printf("%s\n%-22s %10s %-6s %10s %8s %8s %10s %10s\n", machine_->description().c_str(), "name", "median",
+                  "unit", "ceiling", "share", "noise", "Mbyte", "Gflop");
     }
     if (options_.wanted("peak_memory")) report(options_, "peak_memory", "MiB", memory_);
     for (const int context : {1, 512, 4096, most_context}) {
       const std::string name = context == 1 ? "decode" : "decode_at_" + std::to_string(context);
       if (options_.wanted(name) && fits(context)) report(options_, name, "tok/s", decode(1, context));
     }
-    if (options_.wanted("decode_8_sequences")) report(options_, "decode_8_sequences", "tok/s", decode(many_sequences, 512));
+    if (options_.wanted("decode_8_sequences"))
+      report(options_, "decode_8_sequences", "tok/s", decode(many_sequences, 512));
     for (const int context : {0, 512, 4096, most_context}) {
       const std::string name = context == 0 ? "prefill_512" : "prefill_512_at_" + std::to_string(context);
       if (options_.wanted(name) && fits(context)) report(options_, name, "tok/s", prefill(context));
@@ -267,6 +280,14 @@ class ModelBench {
 
  private:
   static constexpr int kv_tokens = most_context + std::max(rows, most_steps) + 64;
+
+  /// Weights, keys and values.
+  static std::int64_t model_bytes() {
+    const std::int64_t vocab_rows = facts_of(C).vocab_rows;
+    const std::int64_t weights =
+        C.decoder.attention.sinks ? weight_bytes_mxfp4(C, vocab_rows) : weight_bytes(C, vocab_rows);
+    return weights + std::int64_t(kv_tokens + (many_sequences - 1) * 64) * kv_bytes_per_token(C.decoder);
+  }
 
   static Vlm<C> random_model(typename Machine::Context& ctx) {
     Vlm<C> vlm;
@@ -294,7 +315,10 @@ class ModelBench {
   Figure decode(int sequences, int context) {
     std::vector<std::unique_ptr<Sequence>> running;
     for (int i = 0; i < sequences; ++i) running.push_back(start(context, context - 1, most_steps, {}, i));
-    const Figure figure = measure(
+    const double vocab_rows = facts().vocab_rows;
+    double length = 0;  // in the middle of the sample
+    const auto bytes = [&] { return step_bytes(C.decoder, vocab_rows, sequences, sequences * length); };
+    Figure figure = measure(
         [&] {
           const double seconds = seconds_of([&] {
             for (int i = 0; i < steps; ++i) engine_.step();
@@ -302,25 +326,30 @@ class ModelBench {
           return steps * sequences / seconds;
         },
         [&] {
-          const double mean_length = running[0]->length() + (steps - 1) / 2.0;
-          return sequences * machine_->read_bytes_per_s() /
-                 decode_bytes(C.decoder, facts().vocab_rows, sequences, sequences * mean_length);
+          length = running[0]->length() + (steps - 1) / 2.0;
+          return sequences * machine_->read_bytes_per_s() / bytes();
         });
+    figure.bytes = bytes();
+    figure.flops = sequences * prefill_flops(C.decoder, vocab_rows, 1, length - 1);
     for (const auto& sequence : running) engine_.stop(*sequence);
     return figure;
   }
 
   Figure prefill(int context) {
-    return measure(
+    const double flops = prefill_flops(C.decoder, facts().vocab_rows, rows, context);
+    Figure figure = measure(
         [&] {
           const auto sequence = start(context + rows, context, 1);
           return rows / seconds_of([&] { engine_.step(); });
         },
-        [&] { return rows * machine_->flops_per_s() / prefill_flops(C.decoder, facts().vocab_rows, rows, context); });
+        [&] { return rows * machine_->flops_per_s() / flops; });
+    figure.bytes = step_bytes(C.decoder, facts().vocab_rows, rows, context + rows);
+    figure.flops = flops;
+    return figure;
   }
 
   Figure vision() {
-    return measure(
+    Figure figure = measure(
         [&] {
           return 1e3 * seconds_of([&] {
                    engine_.encode({&picture_, 1}, rules_);
@@ -328,6 +357,9 @@ class ModelBench {
                  });
         },
         [&] { return 1e3 * vision_flops(C) / machine_->flops_per_s(); });
+    figure.bytes = vision_bytes(C, facts().vocab_rows);
+    figure.flops = vision_flops(C);
+    return figure;
   }
 
   /// From a decoded picture of one tile to the first token: preprocessing, vision, prefill.
@@ -339,9 +371,13 @@ class ModelBench {
            });
   }
   Figure first_token() {
-    const double flops =
-        vision_flops(C) + prefill_flops(C.decoder, facts().vocab_rows, C.tokens_per_tile() + text_tokens, 0);
-    return measure([&] { return first_token_ms(); }, [&] { return 1e3 * flops / machine_->flops_per_s(); });
+    constexpr int prompt = C.tokens_per_tile() + text_tokens;
+    const double vocab_rows = facts().vocab_rows;
+    const double flops = vision_flops(C) + prefill_flops(C.decoder, vocab_rows, prompt, 0);
+    Figure figure = measure([&] { return first_token_ms(); }, [&] { return 1e3 * flops / machine_->flops_per_s(); });
+    figure.bytes = vision_bytes(C, vocab_rows) + step_bytes(C.decoder, vocab_rows, prompt, prompt);
+    figure.flops = flops;
+    return figure;
   }
 
   Options options_;
@@ -371,7 +407,8 @@ inline void run_type(const CheckpointTypes& types, const std::string& name, cons
   fail<Error>("--checkpoint-type: expected one of ", names, ", found ", name);
 }
 
-void run_on_cuda(const std::string& checkpoint_type,
-                 const Options& options);  // model_cuda.cu or model_without_cuda.cpp
+// model_cuda/, or model_without_cuda.cpp where there is no nvcc or no GPU.
+CheckpointTypes internvl3_on_cuda(), internvl3_5_on_cuda(), mixtures_on_cuda();
+void run_on_cuda(const std::string& checkpoint_type, const Options& options);
 
 }  // namespace ivl::bench

@@ -1,4 +1,4 @@
-// In place of model_cuda.cu where there is no nvcc or no GPU.
+// In place of model_cuda/ where there is no nvcc or no GPU.
 #include <string>
 
 #include "ivl/core/error.hpp"

@@ -45,28 +45,13 @@ constexpr Case cases[] = {
     {"20B decode, window", gpt_oss_window, Mask::causal, 32, 1, 2048, true},
 };
 
-/// Numbers between -1 and 1: products of zeros would draw less power.
-__global__ void fill(bf16* x, std::int64_t count) {
-  const std::int64_t step = std::int64_t(gridDim.x) * blockDim.x;
-  for (std::int64_t i = std::int64_t(blockIdx.x) * blockDim.x + threadIdx.x; i < count; i += step) {
-    const unsigned mixed = (unsigned(i) * 2654435761u) ^ (unsigned(i) >> 9);
-    x[i] = cuda::prim::narrow<bf16>(float(int(mixed * 2246822519u)) * 0x1p-31f);
-  }
-}
-
-Memory filled(cuda::Context& ctx, std::int64_t scalars) {
-  const Memory memory = allocate(ctx, std::size_t(scalars) * sizeof(bf16));
-  cuda::launch(fill, {.grid = unsigned(8 * ctx.device.sms), .block = 256, .stream = ctx.stream},
-               reinterpret_cast<bf16*>(memory.data), scalars);
-  return memory;
-}
-
 void run_case(cuda::Context& ctx, bench::Stopwatch& stopwatch, const bench::Table& table, const Case& c) {
   const int page_tokens = c.mask == Mask::full ? int(round_up(c.keys, kv_page_unit)) : 64;
   const int pages = int(ceil_div(c.keys, page_tokens)), rows = c.sequences * c.rows, width = c.shape.query_width();
   const std::int64_t page_bytes = kv_page_bytes(ctx, c.shape, ScalarKind::bf16, page_tokens);
-  const Memory cache = filled(ctx, page_bytes * pages * c.sequences / 2),
-               queries = filled(ctx, std::int64_t(rows) * width), y = filled(ctx, std::int64_t(rows) * width),
+  const std::size_t rows_bytes = std::size_t(rows) * std::size_t(width) * sizeof(bf16);
+  const Memory cache = bench::filled(ctx, std::size_t(page_bytes * pages * c.sequences)),
+               queries = bench::filled(ctx, rows_bytes), y = allocate(ctx, rows_bytes),
                sinks = allocate(ctx, std::size_t(c.shape.heads) * 4);
   cuda::check(cudaMemsetAsync(sinks.data, 0, sinks.bytes, ctx.stream));
 

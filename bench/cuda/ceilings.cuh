@@ -18,76 +18,6 @@
 
 namespace ivl::bench {
 
-struct Measured {
-  double median_s = 0;
-  double noise = 0;  ///< half the distance of the quartiles, as a share of the median
-};
-
-/// What the second-level cache holds when a sample starts.
-enum class Cache {
-  cold,  ///< nothing of the sample's: weights that stream by
-  warm,  ///< what the sample before left: activations
-};
-
-/// Times what bodies put on the context's stream, between two events.
-class Stopwatch {
- public:
-  explicit Stopwatch(cuda::Context& ctx, int samples = 25)
-      : ctx_(ctx), begin_(std::size_t(samples)), end_(std::size_t(samples)), flushed_(allocate(ctx, flush_bytes)) {
-    for (cudaEvent_t& event : begin_) cuda::check(cudaEventCreate(&event));
-    for (cudaEvent_t& event : end_) cuda::check(cudaEventCreate(&event));
-  }
-  Stopwatch(const Stopwatch&) = delete;
-  Stopwatch& operator=(const Stopwatch&) = delete;
-  ~Stopwatch() {
-    for (const cudaEvent_t event : begin_) (void)cudaEventDestroy(event);
-    for (const cudaEvent_t event : end_) (void)cudaEventDestroy(event);
-  }
-
-  /// Seconds of each sample, after two that do not count. The device is kept busy while the host asks for the next
-  /// sample, so launches of bodies that take longer than the host needs to ask for them follow each other without gaps.
-  template <class Body>
-  std::vector<double> samples(Body&& body, Cache cache = Cache::cold) {
-    body();
-    body();
-    for (std::size_t i = 0; i < begin_.size(); ++i) {
-      // Writing takes tens of microseconds: the host is ahead again. Where the cache shall stay warm, body comes once
-      // more.
-      cuda::check(cudaMemsetAsync(flushed_.data, int(i), flush_bytes, ctx_.stream));
-      if (cache == Cache::warm) body();
-      cuda::check(cudaEventRecord(begin_[i], ctx_.stream));
-      body();
-      cuda::check(cudaEventRecord(end_[i], ctx_.stream));
-    }
-    cuda::check(cudaStreamSynchronize(ctx_.stream));
-    std::vector<double> seconds;
-    for (std::size_t i = 0; i < begin_.size(); ++i) {
-      float ms = 0;
-      cuda::check(cudaEventElapsedTime(&ms, begin_[i], end_[i]));
-      seconds.push_back(1e-3 * double(ms));
-    }
-    return seconds;
-  }
-
-  template <class Body>
-  Measured measure(Body&& body, Cache cache = Cache::cold) {
-    return summary(samples(body, cache));
-  }
-
-  static Measured summary(std::vector<double> seconds) {
-    std::sort(seconds.begin(), seconds.end());
-    const auto quantile = [&](double q) { return seconds[std::size_t(q * double(seconds.size() - 1))]; };
-    return {quantile(0.5), (quantile(0.75) - quantile(0.25)) / 2 / quantile(0.5)};
-  }
-
- private:
-  static constexpr std::size_t flush_bytes = std::size_t(256) << 20;  // more than any second-level cache
-
-  cuda::Context& ctx_;
-  std::vector<cudaEvent_t> begin_, end_;
-  Memory flushed_;
-};
-
 namespace detail {
 
 template <class = void>
@@ -126,6 +56,17 @@ __global__ void __launch_bounds__(256) copy_kernel(const uint4* from, std::int64
   for (; i < count; i += step) cuda::prim::store_once(to + i, cuda::prim::load_once(from + i));
 }
 
+/// Word i is `fixed`, but for bits of `varied` that differ from word to word.
+template <class = void>
+__global__ void __launch_bounds__(256)
+    fill_kernel(std::uint32_t fixed, std::uint32_t varied, std::int64_t count, std::uint32_t* words) {
+  const std::int64_t step = std::int64_t(gridDim.x) * 256;
+  for (std::int64_t i = std::int64_t(blockIdx.x) * 256 + threadIdx.x; i < count; i += step) {
+    const std::uint32_t mixed = (std::uint32_t(i) ^ std::uint32_t(i >> 7)) * 2654435761u;
+    words[i] = fixed ^ ((mixed ^ mixed >> 15) & varied);
+  }
+}
+
 inline constexpr int mma_chains = 8;  // independent accumulators of a warp, more than hide the latency
 
 /// Signs and mantissas differ from scalar to scalar, as in real matrices: on zeros the clocks would stay higher.
@@ -151,6 +92,102 @@ __global__ void __launch_bounds__(256) mma_kernel(int steps, float* result) {
 
 }  // namespace detail
 
+/// What memory is filled with. Signs and mantissas differ from number to number, as in real data: on zeros, and on one
+/// number over and over, a device draws less power, and its clocks stay higher.
+struct Contents {
+  std::uint32_t fixed, varied;  ///< bits of each word
+};
+inline constexpr Contents some_bf16{0x3f003f00u, 0x807f807fu};    // +-[0.5, 1)
+inline constexpr Contents some_floats{0x3f000000u, 0x807fffffu};  // +-[0.5, 1)
+inline constexpr Contents some_mxfp4{0x70707070u, 0x0f0f0f0fu};   // codes, and scales of 2^-15 to 1
+
+inline Memory filled(cuda::Context& ctx, std::size_t bytes, Contents contents = some_bf16) {
+  const std::int64_t words = ceil_div(std::int64_t(bytes), 4);
+  const Memory memory = allocate(ctx, std::size_t(words) * 4);
+  cuda::launch(detail::fill_kernel<>, {.grid = unsigned(8 * ctx.device.sms), .block = 256, .stream = ctx.stream},
+               contents.fixed, contents.varied, words, reinterpret_cast<std::uint32_t*>(memory.data));
+  return memory;
+}
+
+/// Reads `from`. The first bytes of `result` may change.
+inline void read_all(cuda::Context& ctx, const Memory& from, const Memory& result) {
+  cuda::launch(detail::read_kernel<>, {.grid = unsigned(8 * ctx.device.sms), .block = 256, .stream = ctx.stream},
+               reinterpret_cast<const uint4*>(from.data), std::int64_t(from.bytes / 16),
+               reinterpret_cast<unsigned*>(result.data));
+}
+
+struct Measured {
+  double median_s = 0;
+  double noise = 0;  ///< half the distance of the quartiles, as a share of the median
+};
+
+/// What the second-level cache holds when a sample starts.
+enum class Cache {
+  cold,  ///< nothing of the sample's: weights that stream by
+  warm,  ///< what the sample before left: activations
+};
+
+/// Times what bodies put on the context's stream, between two events.
+class Stopwatch {
+ public:
+  explicit Stopwatch(cuda::Context& ctx, int samples = 25)
+      : ctx_(ctx),
+        begin_(std::size_t(samples)),
+        end_(std::size_t(samples)),
+        flushed_(filled(ctx, std::size_t(256) << 20)) {
+    for (cudaEvent_t& event : begin_) cuda::check(cudaEventCreate(&event));
+    for (cudaEvent_t& event : end_) cuda::check(cudaEventCreate(&event));
+  }
+  Stopwatch(const Stopwatch&) = delete;
+  Stopwatch& operator=(const Stopwatch&) = delete;
+  ~Stopwatch() {
+    for (const cudaEvent_t event : begin_) (void)cudaEventDestroy(event);
+    for (const cudaEvent_t event : end_) (void)cudaEventDestroy(event);
+  }
+
+  /// Seconds of each sample, after two that do not count. The device is kept busy while the host asks for the next
+  /// sample, so launches of bodies that take longer than the host needs to ask for them follow each other without gaps.
+  /// The cache is flushed by reading: what was written would leave it for memory on the sample's time.
+  template <class Body>
+  std::vector<double> samples(Body&& body, Cache cache = Cache::cold) {
+    body();
+    body();
+    for (std::size_t i = 0; i < begin_.size(); ++i) {
+      // This takes about a hundred microseconds: the host is ahead again. Where the cache shall stay warm, body comes
+      // once more.
+      read_all(ctx_, flushed_, flushed_);
+      if (cache == Cache::warm) body();
+      cuda::check(cudaEventRecord(begin_[i], ctx_.stream));
+      body();
+      cuda::check(cudaEventRecord(end_[i], ctx_.stream));
+    }
+    cuda::check(cudaStreamSynchronize(ctx_.stream));
+    std::vector<double> seconds;
+    for (std::size_t i = 0; i < begin_.size(); ++i) {
+      float ms = 0;
+      cuda::check(cudaEventElapsedTime(&ms, begin_[i], end_[i]));
+      seconds.push_back(1e-3 * double(ms));
+    }
+    return seconds;
+  }
+
+  template <class Body>
+  Measured measure(Body&& body, Cache cache = Cache::cold) {
+    return summary(samples(body, cache));
+  }
+
+  static Measured summary(std::vector<double> seconds) {
+    std::sort(seconds.begin(), seconds.end());
+    const auto quantile = [&](double q) { return seconds[std::size_t(q * double(seconds.size() - 1))]; };
+    return {quantile(0.5), (quantile(0.75) - quantile(0.25)) / 2 / quantile(0.5)};
+  }
+
+ private:
+  cuda::Context& ctx_;
+  std::vector<cudaEvent_t> begin_, end_;
+  Memory flushed_;  // larger than any second-level cache
+};
+
 struct Ceilings {
   double read_bytes_per_s = 0;  ///< device memory, read only
   double copy_bytes_per_s = 0;  ///< read and written bytes together
@@ -160,12 +197,7 @@ struct Ceilings {
 
 /// Bytes a second that are read out of `from`, which is larger than any cache. The first bytes of `result` may change.
 inline double read_ceiling(cuda::Context& ctx, Stopwatch& stopwatch, const Memory& from, const Memory& result) {
-  const cuda::LaunchConfig config{.grid = unsigned(8 * ctx.device.sms), .block = 256, .stream = ctx.stream};
-  const Measured time = stopwatch.measure([&] {
-    cuda::launch(detail::read_kernel<>, config, reinterpret_cast<const uint4*>(from.data),
-                 std::int64_t(from.bytes / 16), reinterpret_cast<unsigned*>(result.data));
-  });
-  return double(from.bytes) / time.median_s;
+  return double(from.bytes) / stopwatch.measure([&] { read_all(ctx, from, result); }).median_s;
 }
 
 inline double copy_ceiling(cuda::Context& ctx, Stopwatch& stopwatch, const Memory& from, const Memory& to) {
@@ -186,14 +218,13 @@ inline double mma_ceiling(cuda::Context& ctx, Stopwatch& stopwatch, const Memory
 }
 
 inline Ceilings measure_ceilings(cuda::Context& ctx, Stopwatch& stopwatch) {
-  const Memory from = allocate(ctx, std::size_t(1) << 30), to = allocate(ctx, from.bytes);
-  cuda::check(cudaMemsetAsync(from.data, 0, from.bytes, ctx.stream));
+  const Memory from = filled(ctx, std::size_t(1) << 30), to = allocate(ctx, from.bytes);
   Ceilings ceilings;
-  const cuda::LaunchConfig one_warp{.grid = 1, .block = 32, .stream = ctx.stream};
-  ceilings.empty_launch_s = stopwatch.measure([&] { cuda::launch(detail::empty_kernel<>, one_warp); }).median_s;
+  ceilings.mma_flops_per_s = mma_ceiling(ctx, stopwatch, to);  // takes longest: clocks rise before the rest comes
   ceilings.read_bytes_per_s = read_ceiling(ctx, stopwatch, from, to);
   ceilings.copy_bytes_per_s = copy_ceiling(ctx, stopwatch, from, to);
-  ceilings.mma_flops_per_s = mma_ceiling(ctx, stopwatch, to);
+  const cuda::LaunchConfig one_warp{.grid = 1, .block = 32, .stream = ctx.stream};
+  ceilings.empty_launch_s = stopwatch.measure([&] { cuda::launch(detail::empty_kernel<>, one_warp); }).median_s;
   return ceilings;
 }
 

@@ -22,18 +22,14 @@ constexpr Layer layers[] = {
     {"GPT-OSS 20B, MXFP4", 32, 4, 2880, 2880, Format::mxfp4, ExpertActivation::clamped_swi_glu},
 };
 
-Memory filled(cuda::Context& ctx, std::size_t bytes) {
-  const Memory memory = allocate(ctx, bytes);
-  cuda::check(cudaMemsetAsync(memory.data, 0x3c, bytes, ctx.stream));  // small numbers in bf16, float and MXFP4
-  return memory;
-}
-
 PlacedExperts some_experts(cuda::Context& ctx, const Layer& layer, Fusion fusion, int out, int in) {
   PlacedExperts w;
   w.experts = layer.experts;
   const std::int64_t numbers = std::int64_t(out) * in;
   w.expert_bytes = round_up(layer.format == Format::mxfp4 ? numbers / 2 + numbers / 32 : 2 * numbers, 256);
-  w.all = {layer.format, fusion, out, in, filled(ctx, std::size_t(layer.experts * w.expert_bytes))};
+  w.all = {layer.format, fusion, out, in,
+           bench::filled(ctx, std::size_t(layer.experts * w.expert_bytes),
+                         layer.format == Format::mxfp4 ? bench::some_mxfp4 : bench::some_bf16)};
   return w;
 }
 
@@ -45,11 +41,12 @@ void run(cuda::Context& ctx, bench::Stopwatch& stopwatch, const bench::Ceilings&
     const ExpertMlp mlp{&gate_up, &down, nullptr, nullptr, layer.activation};
     for (const int rows : {1, 4, 16, 512, 2048}) {
       const int pairs = rows * layer.active;
-      const Memory x = filled(ctx, 2 * std::size_t(rows) * std::size_t(layer.hidden)),
-                   y = filled(ctx, 2 * std::size_t(rows) * std::size_t(layer.hidden)),
-                   inner = filled(ctx, 2 * std::size_t(pairs) * std::size_t(layer.mlp_hidden)),
-                   chosen = allocate(ctx, 4 * std::size_t(pairs)), weights = filled(ctx, 4 * std::size_t(pairs)),
-                   logits = filled(ctx, 4 * std::size_t(rows) * std::size_t(layer.experts));
+      const std::size_t rows_bytes = sizeof(bf16) * std::size_t(rows) * std::size_t(layer.hidden);
+      const Memory x = bench::filled(ctx, rows_bytes), y = allocate(ctx, rows_bytes),
+                   inner = allocate(ctx, sizeof(bf16) * std::size_t(pairs) * std::size_t(layer.mlp_hidden)),
+                   chosen = allocate(ctx, 4 * std::size_t(pairs)),
+                   weights = bench::filled(ctx, 4 * std::size_t(pairs), bench::some_floats),
+                   logits = bench::filled(ctx, 4 * std::size_t(rows) * std::size_t(layer.experts), bench::some_floats);
       // Rows take turns over the experts, so that as many as can be are chosen.
       std::vector<std::int32_t> experts;
       for (int pair = 0; pair < pairs; ++pair) experts.push_back(pair % layer.experts);

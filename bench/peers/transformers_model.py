@@ -3,15 +3,19 @@ measures them.
 
     python transformers_model.py --type internvl3_5_1b [--device cuda] [--only decode]
 
-bfloat16, SDPA attention, a static cache and, for decoding, the generation loop's own torch.compile where --compile is given.
+bfloat16 and SDPA attention. Keys and values are in the cache that `generate` takes by itself; where --compile is given, in a
+static one, and the decoding step goes through torch.compile, as `generate` does with it.
 """
 
 import argparse
 import time
 
 import torch
-from transformers import InternVLConfig, InternVLForConditionalGeneration, Qwen3Config, StaticCache
+import transformers
+from transformers import DynamicCache, InternVLConfig, InternVLForConditionalGeneration, Qwen3Config, StaticCache
 from transformers.models.internvl import InternVLVisionConfig
+
+from timing import describe, summary
 
 VISION_300M = dict(
     hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096, image_size=[448, 448],
@@ -51,9 +55,7 @@ def measure(device, body, samples):
         body()
         wait(device)
         seconds.append(time.perf_counter() - begin)
-    seconds.sort()
-    quantile = lambda q: seconds[int(q * (len(seconds) - 1))]
-    return quantile(0.5), (quantile(0.75) - quantile(0.25)) / 2 / quantile(0.5)
+    return summary(seconds)
 
 
 @torch.inference_mode()
@@ -62,9 +64,9 @@ def main():
     parser.add_argument("--type", choices=TYPES, required=True)
     parser.add_argument("--device", default="cuda", type=torch.device)
     parser.add_argument("--only", default="", help="figures with this in their name")
-    parser.add_argument("--samples", type=int, default=7)
+    parser.add_argument("--samples", type=int, default=5)
     parser.add_argument("--rows", type=int, default=512, help="of a prefill")
-    parser.add_argument("--steps", type=int, default=16, help="of one sample of decoding")
+    parser.add_argument("--steps", type=int, default=8, help="of one sample of decoding")
     parser.add_argument("--compile", action="store_true", help="the decoding step by torch.compile with CUDA graphs")
     arguments = parser.parse_args()
     device = arguments.device
@@ -79,13 +81,14 @@ def main():
     with device:
         model = InternVLForConditionalGeneration._from_config(config, dtype=torch.bfloat16, attn_implementation="sdpa").eval()
     language = model.model.language_model
-    print(f"transformers, PyTorch {torch.__version__}, {arguments.type}, bf16, SDPA{', compiled' if arguments.compile else ''}")
+    compiled = ", compiled" if arguments.compile else ""
+    print(f"transformers {transformers.__version__}, {arguments.type}, bf16, SDPA{compiled}: {describe(device)}", flush=True)
 
     def report(name, unit, value, noise):
         print(f"{name:22} {value:10.2f} {unit:6} {100 * noise:6.1f} %", flush=True)
 
     def cache_for(tokens):
-        return StaticCache(config=config.text_config, max_cache_len=tokens)
+        return StaticCache(config=config.text_config, max_cache_len=tokens) if arguments.compile else DynamicCache()
 
     def ids(count):
         return torch.randint(0, text["vocab_size"], (1, count), device=device)

@@ -28,10 +28,12 @@ class DeviceArray {
   explicit DeviceArray(std::size_t count) : count_(count) {
     cuda::check(cudaMalloc(&memory_, count * sizeof(T) + 2 * guard_bytes));
     cuda::check(cudaMemset(memory_, 0xff, count * sizeof(T) + 2 * guard_bytes));
+    cuda::check(cudaDeviceSynchronize());  // contexts' streams do not wait for the default one
     watch_guards();
   }
   explicit DeviceArray(const std::vector<T>& values) : DeviceArray(values.size()) {
     cuda::check(cudaMemcpy(data(), values.data(), count_ * sizeof(T), cudaMemcpyHostToDevice));
+    cuda::check(cudaDeviceSynchronize());  // it returns before the last bytes are there
   }
   ~DeviceArray() {
     ignore_guards();

@@ -1,5 +1,6 @@
-// bench_model --device cuda. A type takes nvcc half a minute, so only the ones that stand for the others: the bundled
-// one, decoders in which launches, and in which weights, are what counts, and the large tower.
+// bench_model --device cuda: a GPU as model.hpp wants it. The types are in the .cu files beside this one, which share
+// the work among compilers: the first type of a file takes nvcc half a minute, each other one a few seconds.
+#pragma once
 #include <memory>
 #include <sstream>
 #include <string>
@@ -10,17 +11,18 @@
 
 namespace ivl::bench {
 
-namespace {
-
 class CudaMachine {
  public:
   using Context = cuda::Context;
 
   explicit CudaMachine(Context& ctx)
-      : ctx_(ctx), stopwatch_(ctx, 1), from_(allocate(ctx, std::size_t(1) << 30)), result_(allocate(ctx, 256)) {}
+      : ctx_(ctx), stopwatch_(ctx, 1), from_(filled(ctx, std::size_t(1) << 30)), result_(allocate(ctx, 16)) {}
 
-  static std::unique_ptr<Filled<Context>> open(const Options& options) {
-    return std::make_unique<Filled<Context>>(0, options.threads);
+  /// Throws DeviceError where there is no device, or one without so much free memory.
+  static std::unique_ptr<Filled<Context>> open(const Options& options, std::size_t bytes) {
+    auto ctx = std::make_unique<Filled<Context>>(0, options.threads);
+    cuda::require_memory(*ctx, "weights, keys and values", bytes);
+    return ctx;
   }
   static void wait(Context& ctx) { cuda::check(cudaStreamSynchronize(ctx.stream)); }
 
@@ -46,19 +48,6 @@ class CudaMachine {
 };
 
 template <VlmConfig C>
-constexpr auto run = run_model<C, CudaMachine>;
-
-const CheckpointTypes checkpoint_types = {
-    {"drawn_scenes", run<drawn_scenes>},
-    {"internvl3_5_1b", run<internvl3_5_1b>},
-    {"internvl3_5_8b", run<internvl3_5_8b>},
-    {"internvl3_5_38b", run<internvl3_5_38b>},
-};
-
-}  // namespace
-
-void run_on_cuda(const std::string& checkpoint_type, const Options& options) {
-  run_type(checkpoint_types, checkpoint_type, options);
-}
+constexpr auto run_cuda = run_model<C, CudaMachine>;
 
 }  // namespace ivl::bench
