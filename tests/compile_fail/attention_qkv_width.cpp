@@ -1,6 +1,6 @@
 // expect: no matching function
 // qkv holds queries, keys and values of the shape.
-#include "ivl/cpu/cpu.hpp"
+#include "ivl/cpu/attention.hpp"
 
 #ifdef IVL_CONTROL
 inline constexpr int width = (4 + 2 * 2) * 16;

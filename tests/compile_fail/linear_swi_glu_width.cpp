@@ -1,6 +1,6 @@
 // expect: linear: y must be as wide as the epilogue.s result
 // Gate and up make one number.
-#include "ivl/cpu/cpu.hpp"
+#include "ivl/cpu/linear.hpp"
 
 #ifdef IVL_CONTROL
 inline constexpr int width = 24;

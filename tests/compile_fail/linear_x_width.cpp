@@ -1,6 +1,6 @@
 // expect: no matching function
 // x must be as wide as the rows of the matrix.
-#include "ivl/cpu/cpu.hpp"
+#include "ivl/cpu/linear.hpp"
 
 #ifdef IVL_CONTROL
 inline constexpr int width = 64;

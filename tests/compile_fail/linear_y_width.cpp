@@ -1,5 +1,5 @@
 // expect: linear: y must be as wide as the epilogue.s result
-#include "ivl/cpu/cpu.hpp"
+#include "ivl/cpu/linear.hpp"
 
 #ifdef IVL_CONTROL
 inline constexpr int width = 48;

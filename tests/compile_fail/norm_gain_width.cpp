@@ -1,6 +1,6 @@
 // expect: no matching function
 // A gain is as wide as its rows.
-#include "ivl/cpu/cpu.hpp"
+#include "ivl/cpu/norm.hpp"
 
 #ifdef IVL_CONTROL
 inline constexpr int width = 64;

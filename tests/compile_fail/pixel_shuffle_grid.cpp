@@ -1,5 +1,5 @@
 // expect: pixel_shuffle: the patch grid must be a whole number of blocks
-#include "ivl/cpu/cpu.hpp"
+#include "ivl/cpu/move.hpp"
 
 #ifdef IVL_CONTROL
 inline constexpr int side = 4;

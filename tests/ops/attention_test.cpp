@@ -118,11 +118,14 @@ class World {
 
   /// Largest |y - reference| / bound over the rows of a piece, where the reference is the formula in double.
   double worst(Mask mask, const Piece& piece, const std::vector<Scalar>& y) const {
-    const std::vector<Scalar>& all = qkv_of[std::size_t(piece.sequence)];
+    // Pointers into doubles: under the sanitizers this takes most of the file's time.
+    std::vector<double> all;
+    for (const Scalar x : qkv_of[std::size_t(piece.sequence)]) all.push_back(double(to_float(x)));
     const int d = shape.head_dim;
-    const auto at = [&](int token, int column) {
-      return double(to_float(all[std::size_t(token) * std::size_t(shape.qkv_width()) + std::size_t(column)]));
+    const auto head_at = [&](int token, int column) {
+      return all.data() + std::int64_t(token) * shape.qkv_width() + column;
     };
+    std::vector<double> expected(static_cast<std::size_t>(d)), absolute(static_cast<std::size_t>(d));
     double worst = 0;
     for (int i = 0; i < piece.number; ++i) {
       const int keys = mask == Mask::full ? piece.first + piece.number : piece.first + i + 1;
@@ -133,15 +136,16 @@ class World {
         std::vector<double> p(static_cast<std::size_t>(keys), -1e300);  // its power is 0
         double highest = -1e300, magnitude = 0;                         // of the products in a score
         for (int key = seen; key < keys; ++key) {
-          double score = 0, absolute = 0;
+          const double *q = head_at(piece.first + i, head * d), *k = head_at(key, key_column);
+          double score = 0, products = 0;
           for (int j = 0; j < d; ++j) {
-            const double product = at(piece.first + i, head * d + j) * at(key, key_column + j);
+            const double product = q[j] * k[j];
             score += product;
-            absolute += std::abs(product);
+            products += std::abs(product);
           }
           p[std::size_t(key)] = score / std::sqrt(double(d));
           highest = std::max(highest, p[std::size_t(key)]);
-          magnitude = std::max(magnitude, absolute / std::sqrt(double(d)));
+          magnitude = std::max(magnitude, products / std::sqrt(double(d)));
         }
         double total = 0;
         if (!sinks.empty()) {
@@ -157,14 +161,21 @@ class World {
         const double rounding = std::is_same_v<Scalar, bf16> ? 0x1p-8 : 0;
         const double sums_error = (keys + 8 * (1 + keys / 128.0)) * float_unit;
         const double relative = 2 * (2 * score_error + power_error + sums_error) + rounding;
-        for (int j = 0; j < d; ++j) {
-          double expected = 0, absolute = 0;
-          for (int key = seen; key < keys; ++key) {
-            expected += p[std::size_t(key)] * at(key, value_column + j) / total;
-            absolute += p[std::size_t(key)] * std::abs(at(key, value_column + j)) / total;
+        std::fill(expected.begin(), expected.end(), 0.0);
+        std::fill(absolute.begin(), absolute.end(), 0.0);
+        for (int key = seen; key < keys; ++key) {
+          const double share = p[std::size_t(key)] / total, *v = head_at(key, value_column);
+          double *sum = expected.data(), *magnitudes = absolute.data();
+          for (int j = 0; j < d; ++j) {
+            sum[j] += share * v[j];
+            magnitudes[j] += share * std::abs(v[j]);
           }
-          const double bound = 1.01 * (absolute * relative + std::abs(expected) * rounding_unit<Scalar>)+1e-37;
-          const double error = std::abs(to_float(y[std::size_t((i * shape.heads + head) * d + j)]) - expected);
+        }
+        for (int j = 0; j < d; ++j) {
+          const double y_expected = expected[std::size_t(j)];
+          const double bound =
+              1.01 * (absolute[std::size_t(j)] * relative + std::abs(y_expected) * rounding_unit<Scalar>)+1e-37;
+          const double error = std::abs(to_float(y[std::size_t((i * shape.heads + head) * d + j)]) - y_expected);
           if (!(error / bound <= worst)) worst = error / bound;
         }
       }
@@ -235,6 +246,7 @@ TEST_CASE_TEMPLATE("causal attention equals the formula for groups of one, five 
   cpu::Context ctx(2);
   for (const int group : {1, 5, 7, 60}) {
     for (const int page_tokens : {16, 48, 64, 256}) {
+      if (group == 60 && page_tokens != 48) continue;  // many heads, so many formulas
       World<Scalar> world({2 * group, 2, 32}, page_tokens, {1, 17, 130});
       const std::vector<Piece> pieces{{0, 0, 1}, {1, 0, 17}, {2, 0, 130}};
       const auto y = world.step(ctx, Mask::causal, pieces);
@@ -293,7 +305,7 @@ TEST_CASE_TEMPLATE("the size of a page changes no bit", Scalar, float, bf16) {
 TEST_CASE_TEMPLATE("a long sequence shared by many threads gives the bits of one thread and of its prompt at once",
                    Scalar, float, bf16) {
   cpu::Context one(1), many(8);
-  for (const int length : {1024, 1025, 2500, 3072}) {
+  for (const int length : {1024, 1025, 2048, 2100}) {
     World<Scalar> world({5, 1, 16}, 64, {length}), shared({5, 1, 16}, 64, {length});
     const std::vector<Scalar> at_once = in_steps(one, world, 0, {length});
     const std::vector<Scalar> last(at_once.end() - 2 * 5 * 16, at_once.end());
