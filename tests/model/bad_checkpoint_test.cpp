@@ -366,14 +366,7 @@ TEST_CASE("Every file that is missing or broken is named") {
   fs::resize_file(shards / "model-00002-of-00003.safetensors", 1000);
   cpu::Context ctx(1);
   const auto nothing = [](const auto&) { return 0; };
-  constexpr VlmConfig small_stream{
-      .vit = {.layers = 1, .hidden = 64, .heads = 1, .mlp_hidden = 48, .tile_px = 112},
-      .projector = {},
-      .decoder = {.layers = 1,
-                  .hidden = 80,
-                  .attention = {.heads = 2, .kv_heads = 1, .head_dim = 128, .head_norm = true},
-                  .mlp_hidden = 112}};
-  using List = CheckpointList<small_stream>;
+  using List = CheckpointList<qwen3_small_stream>;
   CHECK(contains(what_of<FileError>([&] { with_checkpoint<List>(ctx, shards.path(), nothing); }),
                  "model-00002-of-00003.safetensors"));
   REQUIRE(fs::remove(shards / "model-00003-of-00003.safetensors"));

@@ -10,14 +10,12 @@
 #include <random>
 #include <vector>
 
+#include "tests/support/rounding.hpp"
+
 namespace {
 
 using namespace ivl;
-
-constexpr double float_unit = 0x1p-24;  // largest relative error of one rounding to float
-
-template <class Scalar>
-constexpr double rounding_unit = std::is_same_v<Scalar, bf16> ? 0x1p-8 : float_unit;
+using ivl_test::float_unit, ivl_test::rounding_unit;
 
 /// One step's share of a sequence: its tokens [first, first + number).
 struct Piece {

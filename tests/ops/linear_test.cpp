@@ -12,42 +12,18 @@
 #include "ivl/cpu/norm.hpp"
 #include "ivl/cpu/place.hpp"
 #include "ivl/ops/norm_linear.hpp"
+#include "tests/support/poisoned_rows.hpp"
+#include "tests/support/rounding.hpp"
 
 namespace {
 
 using namespace ivl;
-
-constexpr double float_unit = 0x1p-24;  // largest relative error of one rounding to float
-template <class Scalar>
-constexpr double rounding_unit = std::is_same_v<Scalar, bf16> ? 0x1p-8 : float_unit;
+using namespace ivl_test;
 
 template <class Scalar>
 Scalar poison() {
   return round_to<Scalar>(std::numeric_limits<float>::quiet_NaN());
 }
-
-/// Rows with a gap after each and a margin around all; what is not a row is NaN.
-template <class Scalar>
-struct PoisonedRows {
-  static constexpr std::int64_t gap = 5, margin = 32;
-  std::int64_t count, width;
-  std::vector<Scalar> memory;
-
-  PoisonedRows(std::int64_t count, std::int64_t width)
-      : count(count), width(width), memory(std::size_t(count * (width + gap) + 2 * margin), poison<Scalar>()) {}
-  Rows<Scalar> rows() { return {memory.data() + margin, count, width, width + gap}; }
-  Rows<const Scalar> read() { return {memory.data() + margin, count, width, width + gap}; }
-  bool only_rows_written() {
-    std::vector<bool> inside(memory.size());
-    for (std::int64_t r = 0; r < count; ++r) {
-      for (std::int64_t i = 0; i < width; ++i) inside[std::size_t(margin + r * (width + gap) + i)] = true;
-    }
-    for (std::size_t i = 0; i < memory.size(); ++i) {
-      if (!inside[i] && !std::isnan(to_float(memory[i]))) return false;
-    }
-    return true;
-  }
-};
 
 template <class Scalar>
 bool same_bits(const Scalar* a, const Scalar* b, std::int64_t number) {

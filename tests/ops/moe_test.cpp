@@ -10,111 +10,14 @@
 #include <type_traits>
 #include <vector>
 
+#include "tests/support/file_experts.hpp"
+#include "tests/support/poisoned_rows.hpp"
+#include "tests/support/rounding.hpp"
+
 namespace {
 
 using namespace ivl;
-
-constexpr double float_unit = 0x1p-24;  // largest relative error of one rounding to float
-template <class Scalar>
-constexpr double rounding_unit = std::is_same_v<Scalar, bf16> ? 0x1p-8 : float_unit;
-
-template <class Scalar>
-std::span<const std::byte> bytes_of(const std::vector<Scalar>& values) {
-  return std::as_bytes(std::span(values));
-}
-
-/// Rows with a gap after each and a margin around all; what is not a row is NaN.
-template <class Scalar>
-struct PoisonedRows {
-  static constexpr std::int64_t gap = 5, margin = 32;
-  std::int64_t count, width;
-  std::vector<Scalar> memory;
-
-  PoisonedRows(std::int64_t count, std::int64_t width)
-      : count(count),
-        width(width),
-        memory(std::size_t(count * (width + gap) + 2 * margin),
-               round_to<Scalar>(std::numeric_limits<float>::quiet_NaN())) {}
-  Rows<Scalar> rows() { return {memory.data() + margin, count, width, width + gap}; }
-  Rows<const Scalar> read() const { return {memory.data() + margin, count, width, width + gap}; }
-  bool only_rows_written() const {
-    int written = 0;
-    for (std::int64_t i = 0; i < std::int64_t(memory.size()); ++i) {
-      const std::int64_t at = i - margin;
-      const bool inside = at >= 0 && at < count * (width + gap) && at % (width + gap) < width;
-      written += !inside && !std::isnan(to_float(memory[std::size_t(i)]));
-    }
-    return written == 0;
-  }
-};
-
-/// Sixteen-bit and 32-bit scalars that files store, and MXFP4.
-struct Mxfp4 {};
-
-/// The matrices [experts][out][in] of one layer's experts, as a file holds them and as numbers.
-template <class Stored>
-struct FileExperts {
-  int experts, out, in;
-  std::vector<double> numbers;  ///< interleaved gate and up, as in ops/moe.hpp
-  std::vector<Stored> fused;    ///< [experts][in][out]
-  std::vector<std::uint8_t> blocks, scales;
-
-  template <class Random>
-  FileExperts(int experts, int out, int in, Random& random)
-      : experts(experts), out(out), in(in), numbers(std::size_t(experts * out * in)) {
-    if constexpr (std::is_same_v<Stored, Mxfp4>) {
-      blocks.resize(numbers.size() / 2);
-      scales.resize(numbers.size() / 32);
-      for (std::uint8_t& scale : scales) scale = std::uint8_t(123 + random() % 4);
-      for (std::size_t i = 0; i < numbers.size(); ++i) {
-        const unsigned code = random() % 16;
-        blocks[i / 2] = std::uint8_t(blocks[i / 2] | code << i % 2 * 4);
-        numbers[i] = double(e2m1_values[code]) * std::ldexp(1.0, scales[i / 32] - 127);
-      }
-    } else {
-      std::normal_distribution<float> normal(0, 1 / std::sqrt(float(in)));
-      fused.resize(numbers.size());
-      for (int e = 0; e < experts; ++e) {
-        for (int o = 0; o < out; ++o) {
-          for (int k = 0; k < in; ++k) {
-            Stored& stored = fused[std::size_t((e * in + k) * out + o)];
-            numbers[std::size_t((e * out + o) * in + k)] = double(to_float(stored = round_to<Stored>(normal(random))));
-          }
-        }
-      }
-    }
-  }
-  double at(int e, int o, int k) const { return numbers[std::size_t((e * out + o) * in + k)]; }
-
-  PlacedExperts place(cpu::Context& ctx, Fusion fusion) const {
-    if constexpr (std::is_same_v<Stored, Mxfp4>) {
-      const TensorView parts[] = {{Dtype::u8, {experts, out, in / 32, 16}, bytes_of(blocks)},
-                                  {Dtype::u8, {experts, out, in / 32}, bytes_of(scales)}};
-      return place_experts(ctx, ExpertLayout::mxfp4, experts, fusion, parts);
-    } else {
-      const TensorView part{dtype_of(kind_of<Stored>), {experts, in, out}, bytes_of(fused)};
-      return place_experts(ctx, ExpertLayout::fused, experts, fusion, {&part, 1});
-    }
-  }
-
-  /// The same numbers as one tensor a matrix: gate and up apart.
-  PlacedExperts place_separate(cpu::Context& ctx, Fusion fusion) const {
-    const int parts_of_each = fusion == Fusion::interleaved ? 2 : 1, height = out / parts_of_each;
-    std::vector<std::vector<Stored>> files;
-    std::vector<TensorView> parts;
-    for (int e = 0; e < experts; ++e) {
-      for (int part = 0; part < parts_of_each; ++part) {
-        files.emplace_back();
-        for (int o = 0; o < height; ++o) {
-          for (int k = 0; k < in; ++k)
-            files.back().push_back(fused[std::size_t((e * in + k) * out + o * parts_of_each + part)]);
-        }
-      }
-    }
-    for (const auto& file : files) parts.push_back({dtype_of(kind_of<Stored>), {height, in}, bytes_of(file)});
-    return place_experts(ctx, ExpertLayout::separate, experts, fusion, parts);
-  }
-};
+using namespace ivl_test;
 
 /// One layer, and rows that go to its experts.
 template <class Stored, class Scalar>

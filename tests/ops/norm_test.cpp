@@ -9,13 +9,12 @@
 #include <type_traits>
 #include <vector>
 
+#include "tests/support/rounding.hpp"
+
 namespace {
 
 using namespace ivl;
-
-constexpr double float_unit = 0x1p-24;  // largest relative error of one rounding to float
-template <class Scalar>
-constexpr double rounding_unit = std::is_same_v<Scalar, bf16> ? 0x1p-8 : float_unit;
+using ivl_test::float_unit, ivl_test::rounding_unit;
 
 constexpr int widths[] = {1, 15, 16, 17, 63, 64, 65, 130, 1024, 3200, 8192};
 constexpr float eps = 1e-6f;

@@ -7,6 +7,8 @@
 #include <limits>
 #include <vector>
 
+#include "tests/support/yarn_ramp.hpp"
+
 namespace {
 
 using namespace ivl;
@@ -156,23 +158,11 @@ TEST_CASE("YaRN equals its formula in double, for other widths, contexts and end
     for (const int d : {16, 48, 64, 128}) {
       float f[64];
       cpu::detail::yarn_frequencies(facts, d, f);
-      const auto turns_at = [&](double turns) {
-        return d * std::log(facts.context / (2 * 3.14159265358979323846 * turns)) / (2 * std::log(facts.base));
-      };
-      double low = turns_at(facts.beta_fast), high = turns_at(facts.beta_slow);
-      if (facts.truncate) {
-        low = std::floor(low);
-        high = std::ceil(high);
-      }
-      low = std::max(low, 0.0);
-      high = std::min(high, d - 1.0);
-      if (low == high) high += 0.001;
+      const ivl_test::YarnRamp yarn(facts, d);
       double worst = 0;
       for (int i = 0; i < d / 2; ++i) {
-        const double ramp = std::clamp((i - low) / (high - low), 0.0, 1.0), plain = std::pow(facts.base, -2.0 * i / d);
-        // The ramp: its ends, a difference and a quotient round; it cancels to 1 / (high - low) of them.
-        const double ramp_error = (2 + 2 * (i + std::abs(low)) / std::abs(high - low)) * 0x1p-24;
-        const double bound = plain * (ramp_error + (6 + std::log(facts.base)) * 0x1p-24);
+        const double ramp = yarn.at(i), plain = std::pow(facts.base, -2.0 * i / d);
+        const double bound = plain * (yarn.error_at(i) + (6 + std::log(facts.base)) * 0x1p-24);
         const double error = std::abs(f[i] - ((1 - ramp) * plain + ramp * plain / facts.factor));
         if (!(error / bound <= worst)) worst = error / bound;
       }

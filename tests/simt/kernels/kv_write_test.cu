@@ -10,14 +10,12 @@
 #include <vector>
 
 #include "tests/simt/support/device_test.hpp"
+#include "tests/support/rounding.hpp"
 
 namespace {
 
 using namespace ivl;
-
-constexpr double float_unit = 0x1p-24;  // largest relative error of one rounding to float
-template <class Scalar>
-constexpr double rounding_unit = std::is_same_v<Scalar, float> ? float_unit : 0x1p-8;
+using ivl_test::float_unit, ivl_test::rounding_unit;
 
 constexpr int page_tokens = 16;
 

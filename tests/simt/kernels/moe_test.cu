@@ -13,63 +13,13 @@
 #include <vector>
 
 #include "tests/simt/support/device_test.hpp"
+#include "tests/support/file_experts.hpp"
+#include "tests/support/rounding.hpp"
 
 namespace {
 
 using namespace ivl;
-
-constexpr double float_unit = 0x1p-24;  // largest relative error of one rounding to float
-template <class Scalar>
-constexpr double rounding_unit = std::is_same_v<Scalar, bf16> ? 0x1p-8 : float_unit;
-
-struct Codes {};  // of MXFP4
-
-template <class Scalar>
-std::span<const std::byte> bytes_of(const std::vector<Scalar>& values) {
-  return std::as_bytes(std::span(values));
-}
-
-/// The matrices [experts, out, in] of a layer, as a file holds them and as numbers.
-template <class Stored>
-struct FileExperts {
-  int experts, out, in;
-  std::vector<double> numbers;               // [experts, out, in]
-  std::vector<Stored> fused;                 // [experts, in, out]
-  std::vector<std::uint8_t> blocks, scales;  // [experts, out, in / 2], [experts, out, in / 32]
-
-  template <class Random>
-  FileExperts(int experts, int out, int in, Random& random) : experts(experts), out(out), in(in) {
-    numbers.resize(std::size_t(experts * out * in));
-    if constexpr (std::is_same_v<Stored, Codes>) {
-      for (std::size_t i = 0; i < numbers.size() / 2; ++i) blocks.push_back(std::uint8_t(random()));
-      for (std::size_t i = 0; i < numbers.size() / 32; ++i) scales.push_back(std::uint8_t(122 + random() % 4));
-      std::vector<float> floats(numbers.size());
-      dequantise_mxfp4(bytes_of(blocks), bytes_of(scales), floats);
-      std::copy(floats.begin(), floats.end(), numbers.begin());
-    } else {
-      std::normal_distribution<float> normal(0, 2 / std::sqrt(float(in)));
-      fused.resize(numbers.size());
-      for (std::size_t i = 0; i < numbers.size(); ++i) {
-        const std::size_t expert = i / std::size_t(out * in), row = i / std::size_t(in) % std::size_t(out);
-        const Stored number = round_to<Stored>(normal(random));
-        fused[(expert * std::size_t(in) + i % std::size_t(in)) * std::size_t(out) + row] = number;
-        numbers[i] = double(to_float(number));
-      }
-    }
-  }
-  double at(int expert, int row, int k) const { return numbers[std::size_t((expert * out + row) * in + k)]; }
-
-  PlacedExperts place(cuda::Context& ctx, Fusion fusion) const {
-    if constexpr (std::is_same_v<Stored, Codes>) {
-      const TensorView parts[] = {{Dtype::u8, {experts, out, in / 32, 16}, bytes_of(blocks)},
-                                  {Dtype::u8, {experts, out, in / 32}, bytes_of(scales)}};
-      return place_experts(ctx, ExpertLayout::mxfp4, experts, fusion, parts);
-    } else {
-      const TensorView part{dtype_of(kind_of<Stored>), {experts, in, out}, bytes_of(fused)};
-      return place_experts(ctx, ExpertLayout::fused, experts, fusion, {&part, 1});
-    }
-  }
-};
+using namespace ivl_test;
 
 /// A value that a kernel computes, and how far it may be from this one.
 struct Estimate {
@@ -99,8 +49,8 @@ struct World {
         activation(activation),
         biased(biased),
         random(unsigned(hidden)),
-        gate_up(experts, 2 * mlp_hidden, hidden, random),
-        down(experts, hidden, mlp_hidden, random),
+        gate_up(experts, 2 * mlp_hidden, hidden, random, 2),
+        down(experts, hidden, mlp_hidden, random, 2),
         stride(hidden + 8) {
     std::normal_distribution<float> normal;
     for (int i = 0; i < experts * 2 * mlp_hidden; ++i) gate_up_bias.push_back(4 * normal(random));  // beyond the limits
@@ -395,9 +345,9 @@ TEST_CASE("on CUDA expert_mlp in bf16 agrees with double precision for few rows"
 }
 
 TEST_CASE("on CUDA expert_mlp in MXFP4 agrees with double precision for few rows") {
-  compare<Codes, bf16>(1, 1056, 32, clamped, true);
-  compare<Codes, bf16>(3, 32, 160, swi_glu, false);
-  compare<Codes, bf16>(16, 64, 32, clamped, true);
+  compare<Mxfp4, bf16>(1, 1056, 32, clamped, true);
+  compare<Mxfp4, bf16>(3, 32, 160, swi_glu, false);
+  compare<Mxfp4, bf16>(16, 64, 32, clamped, true);
 }
 
 // An expert with no row, one, all rows; jobs and tiles of columns that are full and that are not; half a stage of
@@ -408,13 +358,13 @@ TEST_CASE("on CUDA expert_mlp in bf16 agrees with double precision for many rows
 }
 
 TEST_CASE("on CUDA expert_mlp in MXFP4 agrees with double precision for many rows") {
-  compare<Codes, bf16>(70, 160, 96, clamped, true);
+  compare<Mxfp4, bf16>(70, 160, 96, clamped, true);
 }
 
 TEST_CASE("on CUDA expert_mlp with floats agrees with double precision") {
   compare<float, float>(3, 24, 40, swi_glu, false);
   compare<bf16, float>(2, 16, 36, clamped, true);
-  compare<Codes, float>(2, 64, 32, clamped, true);
+  compare<Mxfp4, float>(2, 64, 32, clamped, true);
   compare<half, bf16>(2, 16, 40, clamped, false);
 }
 
@@ -431,10 +381,10 @@ TEST_CASE("on CUDA the bits of a row of expert_mlp depend neither on the rows be
     });
   };
   const World<bf16, bf16> few(16, 272, 16, swi_glu, true), many(70, 48, 48, swi_glu, true);
-  const World<Codes, bf16> few_coded(16, 64, 32, clamped, true);
+  const World<Mxfp4, bf16> few_coded(16, 64, 32, clamped, true);
   using Placed = PlacedWorld<bf16, bf16>;
   check(std::make_unique<Placed>(few), cuda::Order::fastest, {{0, 1}, {8, 1}, {3, 9}});
-  check(std::make_unique<PlacedWorld<Codes, bf16>>(few_coded), cuda::Order::fastest, {{8, 1}, {3, 9}});
+  check(std::make_unique<PlacedWorld<Mxfp4, bf16>>(few_coded), cuda::Order::fastest, {{8, 1}, {3, 9}});
   check(std::make_unique<Placed>(many), cuda::Order::invariant, {{0, 1}, {35, 1}, {3, 20}});
 }
 
@@ -479,7 +429,7 @@ TEST_CASE("on CUDA place_experts puts every layout of a file into rows of output
   whole[1].dtype = Dtype::f16;
   CHECK_THROWS_WITH_AS(place_experts(ctx, ExpertLayout::separate, 3, Fusion::stacked, whole),
                        "the experts of one layer differ in type: expected BF16, found F16", FileError);
-  FileExperts<Codes> codes(2, 6, 64, random);
+  FileExperts<Mxfp4> codes(2, 6, 64, random);
   codes.scales[5] = 255;
   CHECK_THROWS_WITH_AS(codes.place(ctx, Fusion::stacked), "a scale of MXFP4 is 255, which is not a number", FileError);
 }

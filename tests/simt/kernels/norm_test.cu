@@ -10,16 +10,12 @@
 #include <vector>
 
 #include "tests/simt/support/device_test.hpp"
+#include "tests/support/rounding.hpp"
 
 namespace {
 
 using namespace ivl;
-
-constexpr double float_unit = 0x1p-24;  // largest relative error of one rounding to float
-template <class Scalar>
-constexpr double rounding_unit = std::is_same_v<Scalar, float>  ? float_unit
-                                 : std::is_same_v<Scalar, bf16> ? 0x1p-8
-                                                                : 0x1p-11;
+using ivl_test::float_unit, ivl_test::rounding_unit;
 /// Below its normal numbers a half is rounded to a multiple of 2^-24; the others do not come near theirs.
 template <class Scalar>
 constexpr double least_rounding = std::is_same_v<Scalar, half> ? 0x1p-25 : 0;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "tests/simt/support/device_test.hpp"
+#include "tests/support/yarn_ramp.hpp"
 
 namespace {
 
@@ -114,28 +115,16 @@ TEST_CASE("on CUDA YaRN's angles and factor are the formula's, whatever the leng
     const int d = 64;
     const std::vector<std::int32_t> positions{0, 1, 100}, lengths{1, 5000, 70000};
     const std::vector<float> angles = angles_of(ctx, facts, d, positions, lengths);
-    const auto dimension = [&](double turns) {
-      return d * std::log(facts.context / (2 * 3.14159265358979323846 * turns)) / (2 * std::log(facts.base));
-    };
-    double low = dimension(facts.beta_fast), high = dimension(facts.beta_slow);
-    if (facts.truncate) {
-      low = std::floor(low);
-      high = std::ceil(high);
-    }
-    low = std::max(low, 0.0);
-    high = std::min(high, d - 1.0);
-    if (low == high) high += 0.001;
+    const ivl_test::YarnRamp yarn(facts, d);
     double worst = 0;
     for (std::size_t row = 0; row < positions.size(); ++row) {
       for (int i = 0; i < d / 2; ++i) {
-        const double ramp = std::clamp((i - low) / (high - low), 0.0, 1.0), plain = std::pow(facts.base, -2.0 * i / d);
+        const double ramp = yarn.at(i), plain = std::pow(facts.base, -2.0 * i / d);
         const double angle = positions[row] * ((1 - ramp) * plain + ramp * plain / facts.factor);
-        // The ramp's ends, a difference and a quotient round, and it cancels to 1 / (high - low) of them; the power,
-        // two reciprocals, products and a sum; the angle. A cosine or sine moves no more than its angle, and is then
-        // rounded twice.
-        const double ramp_error = (2 + 2 * (i + low) / std::abs(high - low)) * 0x1p-24;
+        // The ramp; the power, two reciprocals, products and a sum; the angle. A cosine or sine moves no more than its
+        // angle, and is then rounded twice.
         const double bound =
-            facts.attention_factor * positions[row] * plain * (ramp_error + (7 + std::log(facts.base)) * 0x1p-24);
+            facts.attention_factor * positions[row] * plain * (yarn.error_at(i) + (7 + std::log(facts.base)) * 0x1p-24);
         const float* found = angles.data() + row * std::size_t(d);
         for (const auto& [value, exact] :
              {std::pair(found[i], std::cos(angle)), std::pair(found[d / 2 + i], std::sin(angle))}) {

@@ -1,0 +1,96 @@
+// Experts' matrices as files hold them, and as numbers that nothing has rounded.
+#pragma once
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <random>
+#include <span>
+#include <type_traits>
+#include <vector>
+
+#include "ivl/core/scalar.hpp"
+#include "ivl/core/tensor.hpp"
+#include "ivl/formats/mxfp4.hpp"
+#include "ivl/ops/moe.hpp"
+
+namespace ivl_test {
+
+using namespace ivl;
+
+template <class Scalar>
+std::span<const std::byte> bytes_of(const std::vector<Scalar>& values) {
+  return std::as_bytes(std::span(values));
+}
+
+struct Mxfp4 {};  ///< beside the scalars that files store
+
+/// The matrices [experts][out][in] of one layer's experts, as a file holds them and as numbers.
+template <class Stored>
+struct FileExperts {
+  int experts, out, in;
+  std::vector<double> numbers;  ///< interleaved gate and up, as in ops/moe.hpp
+  std::vector<Stored> fused;    ///< [experts][in][out]
+  std::vector<std::uint8_t> blocks, scales;
+
+  /// Scalars have the deviation spread / sqrt(in).
+  template <class Random>
+  FileExperts(int experts, int out, int in, Random& random, float spread = 1)
+      : experts(experts), out(out), in(in), numbers(std::size_t(experts * out * in)) {
+    if constexpr (std::is_same_v<Stored, Mxfp4>) {
+      blocks.resize(numbers.size() / 2);
+      scales.resize(numbers.size() / 32);
+      for (std::uint8_t& scale : scales) scale = std::uint8_t(123 + random() % 4);
+      for (std::size_t i = 0; i < numbers.size(); ++i) {
+        const unsigned code = random() % 16;
+        blocks[i / 2] = std::uint8_t(blocks[i / 2] | code << i % 2 * 4);
+        numbers[i] = double(e2m1_values[code]) * std::ldexp(1.0, scales[i / 32] - 127);
+      }
+    } else {
+      std::normal_distribution<float> normal(0, spread / std::sqrt(float(in)));
+      fused.resize(numbers.size());
+      for (int e = 0; e < experts; ++e) {
+        for (int o = 0; o < out; ++o) {
+          for (int k = 0; k < in; ++k) {
+            Stored& stored = fused[std::size_t((e * in + k) * out + o)];
+            numbers[std::size_t((e * out + o) * in + k)] = double(to_float(stored = round_to<Stored>(normal(random))));
+          }
+        }
+      }
+    }
+  }
+  double at(int e, int o, int k) const { return numbers[std::size_t((e * out + o) * in + k)]; }
+
+  template <class Context>
+  PlacedExperts place(Context& ctx, Fusion fusion) const {
+    if constexpr (std::is_same_v<Stored, Mxfp4>) {
+      const TensorView parts[] = {{Dtype::u8, {experts, out, in / 32, 16}, bytes_of(blocks)},
+                                  {Dtype::u8, {experts, out, in / 32}, bytes_of(scales)}};
+      return place_experts(ctx, ExpertLayout::mxfp4, experts, fusion, parts);
+    } else {
+      const TensorView part{dtype_of(kind_of<Stored>), {experts, in, out}, bytes_of(fused)};
+      return place_experts(ctx, ExpertLayout::fused, experts, fusion, {&part, 1});
+    }
+  }
+
+  /// The same numbers as one tensor a matrix: gate and up apart.
+  /// The same, of files that hold each expert's gate, up and down on their own.
+  template <class Context>
+  PlacedExperts place_separate(Context& ctx, Fusion fusion) const {
+    const int parts_of_each = fusion == Fusion::interleaved ? 2 : 1, height = out / parts_of_each;
+    std::vector<std::vector<Stored>> files;
+    std::vector<TensorView> parts;
+    for (int e = 0; e < experts; ++e) {
+      for (int part = 0; part < parts_of_each; ++part) {
+        files.emplace_back();
+        for (int o = 0; o < height; ++o) {
+          for (int k = 0; k < in; ++k)
+            files.back().push_back(fused[std::size_t((e * in + k) * out + o * parts_of_each + part)]);
+        }
+      }
+    }
+    for (const auto& file : files) parts.push_back({dtype_of(kind_of<Stored>), {height, in}, bytes_of(file)});
+    return place_experts(ctx, ExpertLayout::separate, experts, fusion, parts);
+  }
+};
+
+}  // namespace ivl_test
