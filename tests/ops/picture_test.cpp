@@ -55,9 +55,11 @@ TEST_CASE("patches for which there are too many or too few rows, and pictures th
   const Image picture = test::formula_image(20, 10);  // two tiles and the thumbnail
   unfold(picture, {.tile_px = 8}, 48);
   CHECK_THROWS_WITH_AS(unfold(picture, {.tile_px = 8}, 32),
-                       "patches: expected 32 of 2 x 2 pixels, found 3 tiles of 8 x 8", RequestError);
+                       "patches: expected rows for 3 tiles of 8 x 8 pixels in whole patches of 2 x 2, found 32",
+                       RequestError);
   CHECK_THROWS_WITH_AS(unfold(picture, {.tile_px = 9}, 48),
-                       "patches: expected 48 of 2 x 2 pixels, found 3 tiles of 9 x 9", RequestError);
+                       "patches: expected rows for 3 tiles of 9 x 9 pixels in whole patches of 2 x 2, found 48",
+                       RequestError);
   CHECK_THROWS_AS(unfold(picture, {.tile_px = 0}, 48), RequestError);
   CHECK_THROWS_AS(unfold({20, 10, std::vector<std::uint8_t>(599)}, {.tile_px = 8}, 48), ImageError);
   CHECK_THROWS_AS(unfold(picture, {.tile_px = 8}, 48, {{0, 0, 0}, {1, 0, 1}}), ConfigError);

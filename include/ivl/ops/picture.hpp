@@ -29,8 +29,8 @@ void unfold_picture(Context& ctx, const Image& picture, const TileRules& rules, 
   const std::int64_t tiles = choose_grid(picture.width, picture.height, rules).tiles(rules),
                      side = rules.tile_px / PatchPx;
   if (rules.tile_px % PatchPx != 0 || patches.count != tiles * side * side)
-    fail<RequestError>("patches: expected ", patches.count, " of ", PatchPx, " x ", PatchPx, " pixels, found ", tiles,
-                       " tiles of ", rules.tile_px, " x ", rules.tile_px);
+    fail<RequestError>("patches: expected rows for ", tiles, " tiles of ", rules.tile_px, " x ", rules.tile_px,
+                       " pixels in whole patches of ", PatchPx, " x ", PatchPx, ", found ", patches.count);
   unfold_picture(ctx, picture, rules, statistics, PatchPx, Rows<Scalar>(patches));
 }
 
