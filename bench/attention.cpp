@@ -142,8 +142,8 @@ int main(int argc, char** argv) {
     const Result result = measure(ctx, reads, c);
     if (result.ceiling == 0) {
       options.json ? std::printf("{\"name\": \"attention_%s\", \"median\": %.2f, \"unit\": \"us\"}\n", c.name,
-                         result.microseconds)
-           : std::printf("%-25s %5d %6d %10.1f\n", c.name, c.rows, c.keys, result.microseconds);
+                                 result.microseconds)
+                   : std::printf("%-25s %5d %6d %10.1f\n", c.name, c.rows, c.keys, result.microseconds);
     } else if (options.json) {
       std::printf(
           "{\"name\": \"attention_%s\", \"median\": %.2f, \"unit\": \"%s\", \"ceiling\": %.2f, \"share\": %.3f}\n",

@@ -7,7 +7,10 @@
 constexpr ivl::VlmConfig my_checkpoint{
     .vit = ivl::intern_vit_300m,
     .projector = {},
-    .decoder = {.layers = 12, .hidden = 768, .attention = {.heads = 12, .kv_heads = 4, .head_dim = 64, .head_norm = true}, .mlp_hidden = 2048}};
+    .decoder = {.layers = 12,
+                .hidden = 768,
+                .attention = {.heads = 12, .kv_heads = 4, .head_dim = 64, .head_norm = true},
+                .mlp_hidden = 2048}};
 
 // With .heads = 10 above, the compiler says:
 //   AttentionConfig: heads must be a multiple of kv_heads, so that each group shares one

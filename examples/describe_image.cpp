@@ -23,10 +23,12 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "%s\n", chat->description().c_str());
     for (std::size_t i = 0; i < pictures.size(); ++i) {
       const ivl::TileGrid grid = chat->grid_of(pictures[i]);
-      std::fprintf(stderr, "%s: %d x %d, %d x %d tiles\n", images[i].c_str(), pictures[i].width, pictures[i].height, grid.columns, grid.rows);
+      std::fprintf(stderr, "%s: %d x %d, %d x %d tiles\n", images[i].c_str(), pictures[i].width, pictures[i].height,
+                   grid.columns, grid.rows);
     }
     AnswerPrinter printer(sampling.separate_channels);
-    chat->ask(question, pictures, sampling.options(chat->sampling()), [&](std::string_view text) { printer.print(text); });
+    chat->ask(question, pictures, sampling.options(chat->sampling()),
+              [&](std::string_view text) { printer.print(text); });
     printer.finish();
     if (stats) print_statistics(chat->statistics());
   });

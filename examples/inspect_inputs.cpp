@@ -32,9 +32,13 @@ int main(int argc, char** argv) {
   app.add_option("--image", files, "PNG or JPEG; repeat for several pictures");
   app.add_option("--question", question, "may place pictures itself with <image>")->capture_default_str();
   app.add_option("--system", system, "system message (default: the checkpoint's own)");
-  app.add_option("--max-tiles", max_tiles, "most tiles of a picture, the thumbnail not counted (default: the checkpoint's own)");
-  app.add_option("--tiles-out", tiles_out, "writes every tile as uint8 [tiles, tile_px, tile_px, 3] to a safetensors file: image_0, image_1, ...");
-  app.add_option("--text-lines", text_lines, "instead: reads one JSON string a line, prints one JSON array of ids a line");
+  app.add_option("--max-tiles", max_tiles,
+                 "most tiles of a picture, the thumbnail not counted (default: the checkpoint's own)");
+  app.add_option(
+      "--tiles-out", tiles_out,
+      "writes every tile as uint8 [tiles, tile_px, tile_px, 3] to a safetensors file: image_0, image_1, ...");
+  app.add_option("--text-lines", text_lines,
+                 "instead: reads one JSON string a line, prints one JSON array of ids a line");
   CLI11_PARSE(app, argc, argv);
 
   try {
@@ -50,18 +54,22 @@ int main(int argc, char** argv) {
       const ivl::Image picture = ivl::read_image(file);
       tiles.push_back(ivl::make_tiles(pool, picture, rules));
       tokens.push_back(processor.tokens_of(picture, rules));
-      images.push_back({{"width", picture.width}, {"height", picture.height}, {"tiles", tiles.back().count},
+      images.push_back({{"width", picture.width},
+                        {"height", picture.height},
+                        {"tiles", tiles.back().count},
                         {"grid", {tiles.back().grid.columns, tiles.back().grid.rows}}});
     }
     const std::string marked = ivl::with_image_marks(processor.style(), question, int(files.size()));
     const std::string prompt = processor.prompt(system, {}, marked, tokens);
-    std::cout << nlohmann::ordered_json{{"prompt", prompt}, {"ids", processor.ids_of(prompt)}, {"images", images}} << '\n';
+    std::cout << nlohmann::ordered_json{{"prompt", prompt}, {"ids", processor.ids_of(prompt)}, {"images", images}}
+              << '\n';
 
     if (!tiles_out.empty()) {
       std::vector<ivl::NamedTensor> tensors;
       for (std::size_t i = 0; i < tiles.size(); ++i) {
         const ivl::Tiles& t = tiles[i];
-        tensors.push_back({"image_" + std::to_string(i), {ivl::Dtype::u8, {t.count, t.tile_px, t.tile_px, 3}, std::as_bytes(std::span(t.pixels))}});
+        tensors.push_back({"image_" + std::to_string(i),
+                           {ivl::Dtype::u8, {t.count, t.tile_px, t.tile_px, 3}, std::as_bytes(std::span(t.pixels))}});
       }
       ivl::write_safetensors(tiles_out, tensors);
     }

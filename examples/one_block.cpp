@@ -15,7 +15,8 @@ static TensorView random_tensor(Shape shape) {
   static std::vector<std::vector<bf16>> kept;
   static std::uint32_t state = 1;
   std::vector<bf16>& values = kept.emplace_back(std::size_t(*elements_of(shape)));
-  for (bf16& value : values) value = round_to<bf16>(0.06f * (float((state = state * 1664525u + 1013904223u) >> 8) * 0x1p-24f - 0.5f));
+  for (bf16& value : values)
+    value = round_to<bf16>(0.06f * (float((state = state * 1664525u + 1013904223u) >> 8) * 0x1p-24f - 0.5f));
   return {Dtype::bf16, shape, std::as_bytes(std::span(values))};
 }
 
@@ -46,8 +47,15 @@ int main() {
   const std::int32_t row_begin[] = {0, tokens}, kv_length[] = {tokens}, page_table[] = {0};
   std::vector<std::int32_t> sequence_of(tokens, 0), positions(tokens);
   std::iota(positions.begin(), positions.end(), 0);
-  const Batch batch{.rows = tokens, .sequences = 1, .row_begin = row_begin, .kv_length = kv_length, .sequence_of = sequence_of.data(),
-                    .positions = positions.data(), .page_table = page_table, .pages_per_sequence = 1, .longest = tokens};
+  const Batch batch{.rows = tokens,
+                    .sequences = 1,
+                    .row_begin = row_begin,
+                    .kv_length = kv_length,
+                    .sequence_of = sequence_of.data(),
+                    .positions = positions.data(),
+                    .page_table = page_table,
+                    .pages_per_sequence = 1,
+                    .longest = tokens};
   const auto page_bytes = kv_page_bytes(ctx, VitBlock<tower>::attention_shape, ScalarKind::bf16, page_tokens);
   const Memory page = allocate(ctx, std::size_t(page_bytes));
   const KvView kv{page.data, page_bytes, page_tokens};
@@ -67,7 +75,9 @@ int main() {
     block.forward(ctx, batch, kv, 1e-6f, scratch, x);
     best_s = std::min(best_s, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   }
-  const double flops = 2.0 * tokens * (4.0 * tower.hidden * tower.hidden + 2.0 * tower.hidden * tower.mlp_hidden + 2.0 * tokens * tower.hidden);
-  std::printf("one block of InternViT-300M, one tile: %.2f ms, %.0f GFLOP/s (%s, %d threads)\n", 1e3 * best_s, flops / best_s * 1e-9,
-              name_of(cpu::Context::level()).data(), ctx.threads());
+  const double flops =
+      2.0 * tokens *
+      (4.0 * tower.hidden * tower.hidden + 2.0 * tower.hidden * tower.mlp_hidden + 2.0 * tokens * tower.hidden);
+  std::printf("one block of InternViT-300M, one tile: %.2f ms, %.0f GFLOP/s (%s, %d threads)\n", 1e3 * best_s,
+              flops / best_s * 1e-9, name_of(cpu::Context::level()).data(), ctx.threads());
 }

@@ -1,5 +1,6 @@
 // bench_cuda_picture: a picture to the patches that the tower embeds, as the engine asks for it, what the host does
-// for it included; beside it the upload of its bytes, which all the rest must not take longer than; and the patches alone.
+// for it included; beside it the upload of its bytes, which all the rest must not take longer than; and the patches
+// alone.
 #include <string>
 #include <utility>
 #include <vector>

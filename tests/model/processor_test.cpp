@@ -17,7 +17,8 @@ namespace fs = std::filesystem;
 
 TEST_CASE("A prompt for InternLM3 begins with its BOS, one for Qwen3 with the template") {
   const test::TemporaryFolder folder;
-  fs::copy(fs::path(IVL_SOURCE_DIR) / "tests/golden/tokenizer/sentence_piece", folder.path(), fs::copy_options::recursive);
+  fs::copy(fs::path(IVL_SOURCE_DIR) / "tests/golden/tokenizer/sentence_piece", folder.path(),
+           fs::copy_options::recursive);
   fs::copy(tiny_folder("internlm3_tiny", "github") / "config.json", folder / "config.json");
   const Processor internlm3 = Processor::from_folder(folder.path());
   const std::vector<int> ids = internlm3.ids_of(internlm3.prompt({}, {}, "Hi", {}));

@@ -94,8 +94,10 @@ TEST_CASE("a tokenizer.model gives the ids and texts of the sentencepiece librar
 
 TEST_CASE("a tokenizer.json made from a SentencePiece model gives the ids and texts of the tokenizers library") {
   const fs::path folder = fs::path(IVL_SHARED_DIR) / "data/tokenizers/internlm2_base";
-  if (fs::exists(folder)) check_sentence_piece(folder, "internlm2_base");
-  else MESSAGE("skipped: no ../shared/data/tokenizers/internlm2_base");
+  if (fs::exists(folder))
+    check_sentence_piece(folder, "internlm2_base");
+  else
+    MESSAGE("skipped: no ../shared/data/tokenizers/internlm2_base");
 }
 
 TEST_CASE("a tokenizer.model that is not what this library runs is refused by name") {
@@ -122,7 +124,8 @@ TEST_CASE("a tokenizer.model that is cut short or is no protocol buffer is one c
 TEST_CASE("a piece is merged from every cut into two pieces, and the piece with the higher score goes first") {
   using Merges = std::vector<std::pair<std::string, std::string>>;
   const auto merges = [](float score_of_two, float score_of_three) {
-    return sentence_piece_parts(small_model(piece_field("aa", 1, score_of_two) + piece_field("aaa", 1, score_of_three))).merges;
+    return sentence_piece_parts(small_model(piece_field("aa", 1, score_of_two) + piece_field("aaa", 1, score_of_three)))
+        .merges;
   };
   CHECK(merges(-1, -2) == Merges{{"a", "a"}, {"a", "aa"}, {"aa", "a"}});
   CHECK(merges(-2, -1) == Merges{{"a", "aa"}, {"aa", "a"}, {"a", "a"}});

@@ -35,12 +35,14 @@ constexpr std::int64_t kv_bytes_per_token(const DecoderConfig& c, int scalar_byt
 
 template <DecoderConfig C>
 constexpr bool checked() {
-  static_assert(C.layers > 0 && C.hidden > 0 && C.mlp_hidden >= 0, "DecoderConfig: every size must be set and positive");
+  static_assert(C.layers > 0 && C.hidden > 0 && C.mlp_hidden >= 0,
+                "DecoderConfig: every size must be set and positive");
   static_assert(MultipleOf<C.hidden, 16>, "DecoderConfig: hidden must be a multiple of 16, one tensor-core tile");
   static_assert((C.mlp_hidden != 0) != (C.moe != MoeConfig{}),
                 "DecoderConfig: exactly one of mlp_hidden (dense layers) and moe (mixtures of experts) must be set");
   if constexpr (C.moe == MoeConfig{}) {
-    static_assert(MultipleOf<C.mlp_hidden, 16>, "DecoderConfig: mlp_hidden must be a multiple of 16, one tensor-core tile");
+    static_assert(MultipleOf<C.mlp_hidden, 16>,
+                  "DecoderConfig: mlp_hidden must be a multiple of 16, one tensor-core tile");
   } else {
     static_assert(checked<C.moe>());
     static_assert(MultipleOf<C.hidden, 32>,

@@ -40,7 +40,7 @@ struct ModelFacts {
   RopeFacts rope;
   float vision_norm_eps = 1e-6f;
   float language_norm_eps = 1e-6f;
-  bool tied_head = false;  ///< tie_word_embeddings; a stored head wins over it
+  bool tied_head = false;     ///< tie_word_embeddings; a stored head wins over it
   std::vector<int> stop_ids;  ///< eos_token_id of generation_config.json, else of the language model's config
   ImageFacts image;
   SamplingFacts sampling;

@@ -8,14 +8,14 @@
 namespace ivl {
 
 /// A row goes to the `active` experts with the largest router logits (the lower number wins a tie), weighted by the
-/// softmax of those logits. Qwen3-MoE says softmax over all experts, top-k, renormalise; GPT-OSS says top-k, then softmax: one
-/// function.
+/// softmax of those logits. Qwen3-MoE says softmax over all experts, top-k, renormalise; GPT-OSS says top-k, then
+/// softmax: one function.
 struct MoeConfig {
   int experts = 0;     ///< num_experts, num_local_experts; 0: the layer is dense
   int active = 0;      ///< num_experts_per_tok
   int mlp_hidden = 0;  ///< of one expert: moe_intermediate_size; GPT-OSS calls it intermediate_size
   ExpertActivation activation = ExpertActivation::swi_glu;
-  bool bias = false;   ///< of the router and of the experts' matrices: GPT-OSS
+  bool bias = false;  ///< of the router and of the experts' matrices: GPT-OSS
 
   bool operator==(const MoeConfig&) const = default;
 };

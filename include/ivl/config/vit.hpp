@@ -10,12 +10,12 @@ enum class NormKind : std::uint8_t { layer_norm, rms_norm };
 
 /// Names in comments are the keys of `vision_config` in config.json.
 struct VitConfig {
-  int layers = 0;      ///< num_hidden_layers
-  int hidden = 0;      ///< hidden_size
-  int heads = 0;       ///< num_attention_heads
-  int mlp_hidden = 0;  ///< intermediate_size
-  int patch_px = 14;   ///< patch_size
-  int tile_px = 448;   ///< image_size
+  int layers = 0;                        ///< num_hidden_layers
+  int hidden = 0;                        ///< hidden_size
+  int heads = 0;                         ///< num_attention_heads
+  int mlp_hidden = 0;                    ///< intermediate_size
+  int patch_px = 14;                     ///< patch_size
+  int tile_px = 448;                     ///< image_size
   NormKind norm = NormKind::layer_norm;  ///< norm_type
   bool qkv_bias = true;                  ///< qkv_bias, attention_bias
   bool qk_norm = false;                  ///< qk_normalization, use_qk_norm: RMSNorm over all of q and all of k

@@ -18,19 +18,26 @@ enum class Format : std::uint8_t {
 
 constexpr Format format_of(ScalarKind kind) {
   switch (kind) {
-    case ScalarKind::f32: return Format::f32;
-    case ScalarKind::bf16: return Format::bf16;
-    case ScalarKind::f16: return Format::f16;
+    case ScalarKind::f32:
+      return Format::f32;
+    case ScalarKind::bf16:
+      return Format::bf16;
+    case ScalarKind::f16:
+      return Format::f16;
   }
   return Format::f32;
 }
 
 constexpr std::string_view name_of(Format format) {
   switch (format) {
-    case Format::f32: return "f32";
-    case Format::bf16: return "bf16";
-    case Format::f16: return "f16";
-    case Format::mxfp4: return "mxfp4";
+    case Format::f32:
+      return "f32";
+    case Format::bf16:
+      return "bf16";
+    case Format::f16:
+      return "f16";
+    case Format::mxfp4:
+      return "mxfp4";
   }
   return "?";
 }

@@ -33,7 +33,9 @@ namespace detail {
 
 // ---- config.json -------------------------------------------------------------------------------------------------
 /// Where a config keeps what only the other format has a place for, so that converting back gives it again.
-constexpr const char* remembered_key(FolderFormat format) { return format == FolderFormat::github ? "internvl_chat" : "internvl"; }
+constexpr const char* remembered_key(FolderFormat format) {
+  return format == FolderFormat::github ? "internvl_chat" : "internvl";
+}
 
 /// Moves `key` from one object to another, perhaps under another name.
 inline void move_key(Json& from, const char* key, Json& to, const char* new_key) {
@@ -43,12 +45,14 @@ inline void move_key(Json& from, const char* key, Json& to, const char* new_key)
   }
 }
 
-/// What is left of `from` is remembered in `to`; or, where `from` was converted before and remembers what `to` once had,
-/// that comes back, and what is left was only made for `from`.
+/// What is left of `from` is remembered in `to`; or, where `from` was converted before and remembers what `to` once
+/// had, that comes back, and what is left was only made for `from`.
 inline void remember(Json from, FolderFormat target, Json& to) {
   const FolderFormat source = target == FolderFormat::github ? FolderFormat::hf : FolderFormat::github;
-  if (const auto own = from.find(remembered_key(target)); own != from.end()) to.update(*own);
-  else to[remembered_key(source)] = std::move(from);
+  if (const auto own = from.find(remembered_key(target)); own != from.end())
+    to.update(*own);
+  else
+    to[remembered_key(source)] = std::move(from);
 }
 
 inline Json converted_vision(Json vision, FolderFormat target) {
@@ -61,8 +65,10 @@ inline Json converted_vision(Json vision, FolderFormat target) {
   rename("qk_normalization", "use_qk_norm");
   for (const char* key : {"image_size", "patch_size"}) {
     Json& value = vision[key];
-    if (github && value.is_array()) value = value.at(0);
-    else if (!github && !value.is_array()) value = Json::array({value, value});
+    if (github && value.is_array())
+      value = value.at(0);
+    else if (!github && !value.is_array())
+      value = Json::array({value, value});
   }
   vision["model_type"] = github ? "intern_vit_6b" : "internvl_vision";
   result.update(vision);  // the rest has one name in both
@@ -70,7 +76,8 @@ inline Json converted_vision(Json vision, FolderFormat target) {
 }
 
 /// The config.json of the other format. `config` was read by `parse_checkpoint_config` without complaint.
-inline Json converted_config(Json config, const CheckpointConfig& known, const ConvertedTokens& tokens, FolderFormat target) {
+inline Json converted_config(Json config, const CheckpointConfig& known, const ConvertedTokens& tokens,
+                             FolderFormat target) {
   const bool github = target == FolderFormat::github;
   Json result = Json::object();
   move_key(config, github ? "text_config" : "llm_config", result, github ? "llm_config" : "text_config");
@@ -90,7 +97,8 @@ inline Json converted_config(Json config, const CheckpointConfig& known, const C
     result["use_thumbnail"] = true;
     result["min_dynamic_patch"] = known.facts.image.min_tiles;
     result["max_dynamic_patch"] = known.facts.image.max_tiles;
-    for (const char* key : {"image_seq_length", "image_token_id", "projector_hidden_act", "vision_feature_layer", "vision_feature_select_strategy"})
+    for (const char* key : {"image_seq_length", "image_token_id", "projector_hidden_act", "vision_feature_layer",
+                            "vision_feature_select_strategy"})
       config.erase(key);
   } else {
     result["architectures"] = {"InternVLForConditionalGeneration"};
@@ -111,17 +119,26 @@ inline Json converted_preprocessor(Json config, const CheckpointConfig& known, F
   Json result = {{"do_normalize", true}, {"do_resize", true}, {"resample", 3}};
   const auto statistics = [&](const char* key, const std::array<float, 3>& values) {
     result[key] = Json::array();
-    for (const float value : values) result[key].push_back(std::round(double(value) * 1e6) / 1e6);  // 0.485, not float's 0.48500001
+    for (const float value : values)
+      result[key].push_back(std::round(double(value) * 1e6) / 1e6);  // 0.485, not float's 0.48500001
     move_key(config, key, result, key);
   };
   statistics("image_mean", image.mean);
   statistics("image_std", image.deviation);
   if (target == FolderFormat::github) {
-    result.update({{"crop_size", px}, {"do_center_crop", true}, {"feature_extractor_type", "CLIPFeatureExtractor"}, {"size", px}});
+    result.update({{"crop_size", px},
+                   {"do_center_crop", true},
+                   {"feature_extractor_type", "CLIPFeatureExtractor"},
+                   {"size", px}});
   } else {
-    result.update({{"crop_to_patches", true}, {"do_convert_rgb", true}, {"do_rescale", true}, {"min_patches", image.min_tiles},
-                   {"max_patches", image.max_tiles}, {"image_processor_type", "GotOcr2ImageProcessorFast"},
-                   {"processor_class", "InternVLProcessor"}, {"size", {{"height", px}, {"width", px}}}});
+    result.update({{"crop_to_patches", true},
+                   {"do_convert_rgb", true},
+                   {"do_rescale", true},
+                   {"min_patches", image.min_tiles},
+                   {"max_patches", image.max_tiles},
+                   {"image_processor_type", "GotOcr2ImageProcessorFast"},
+                   {"processor_class", "InternVLProcessor"},
+                   {"size", {{"height", px}, {"width", px}}}});
   }
   remember(std::move(config), target, result);
   return result;
@@ -185,11 +202,15 @@ inline ConvertedTensor some_rows(const TensorView& view, std::string name, std::
   Shape shape{height};
   for (int d = 1; d < view.shape.rank(); ++d) shape.push_back(view.shape[d]);
   const std::size_t row_bytes = view.shape[0] > 0 ? view.bytes.size() / std::size_t(view.shape[0]) : 0;
-  return {std::move(name), view.dtype, shape, {view.bytes.subspan(std::size_t(first) * row_bytes, std::size_t(height) * row_bytes)}};
+  return {std::move(name),
+          view.dtype,
+          shape,
+          {view.bytes.subspan(std::size_t(first) * row_bytes, std::size_t(height) * row_bytes)}};
 }
 
 /// All tensors of a folder as the other format has them. Throws FileError where one is unknown, missing or misshapen.
-inline std::vector<ConvertedTensor> converted_tensors(const Safetensors& files, FolderFormat source, FolderFormat target) {
+inline std::vector<ConvertedTensor> converted_tensors(const Safetensors& files, FolderFormat source,
+                                                      FolderFormat target) {
   std::map<std::string, const TensorView*> views;
   for (const std::string& name : files.names()) views.emplace(published_name(name), files.find(name));
 
@@ -206,15 +227,19 @@ inline std::vector<ConvertedTensor> converted_tensors(const Safetensors& files, 
       }
       if (numbers) break;
     }
-    if (row == nullptr) fail<FileError>("cannot convert the tensor ", name, ": no weight of these models has this name");
-    const auto filled = [&](std::string_view pattern) { return with_expert(with_layer(pattern, numbers->layer), numbers->expert); };
+    if (row == nullptr)
+      fail<FileError>("cannot convert the tensor ", name, ": no weight of these models has this name");
+    const auto filled = [&](std::string_view pattern) {
+      return with_expert(with_layer(pattern, numbers->layer), numbers->expert);
+    };
     const auto &from = file_names(*row, source), &to = file_names(*row, target);
     const std::size_t from_pieces = number_of_pieces(from), to_pieces = number_of_pieces(to);
     if (from_pieces == to_pieces) {
       tensors.push_back({filled(to[piece]), view->dtype, view->shape, {view->bytes}});
     } else if (from_pieces == 1) {  // the tower's q, k and v, of one height
       if (view->shape.rank() == 0 || view->shape[0] % std::int64_t(to_pieces) != 0)
-        fail<FileError>("tensor ", name, ": expected ", to_pieces, " parts of one height, found ", shape_text(view->shape));
+        fail<FileError>("tensor ", name, ": expected ", to_pieces, " parts of one height, found ",
+                        shape_text(view->shape));
       const std::int64_t height = view->shape[0] / std::int64_t(to_pieces);
       for (std::size_t p = 0; p < to_pieces; ++p)
         tensors.push_back(some_rows(*view, filled(to[p]), std::int64_t(p) * height, height));
@@ -224,10 +249,12 @@ inline std::vector<ConvertedTensor> converted_tensors(const Safetensors& files, 
       for (int d = 1; d < joined.shape.rank(); ++d) whole.push_back(joined.shape[d]);
       for (std::size_t p = 1; p < from_pieces; ++p) {
         const auto other = views.find(filled(from[p]));
-        if (other == views.end()) fail<FileError>("tensor ", filled(from[p]), ": expected beside ", name, ", found none");
+        if (other == views.end())
+          fail<FileError>("tensor ", filled(from[p]), ": expected beside ", name, ", found none");
         if (other->second->shape != view->shape || other->second->dtype != view->dtype)
-          fail<FileError>("tensor ", other->first, ": expected ", name_of(view->dtype), ' ', shape_text(view->shape), " like ", name,
-                          ", found ", name_of(other->second->dtype), ' ', shape_text(other->second->shape));
+          fail<FileError>("tensor ", other->first, ": expected ", name_of(view->dtype), ' ', shape_text(view->shape),
+                          " like ", name, ", found ", name_of(other->second->dtype), ' ',
+                          shape_text(other->second->shape));
         joined.parts.push_back(other->second->bytes);
       }
       joined.shape = whole;
@@ -264,17 +291,20 @@ inline void write_json(const std::filesystem::path& path, const Json& json) {
 
 /// Writes the checkpoint of folder `from` to the new folder `to` in the format `target`, in files of at most 5 GB.
 /// Weights keep their bits. What the target's config files have no place for is kept in them under one key, so that
-/// converting back gives the same weights and the same configs. Files that both formats share are copied. Throws FileError
-/// and ConfigError; config.json is written last.
-inline void convert_folder(const std::filesystem::path& from, const std::filesystem::path& to, FolderFormat target, const ConvertedTokens& tokens,
-                           const ProgressCallback& progress = {}) {
+/// converting back gives the same weights and the same configs. Files that both formats share are copied. Throws
+/// FileError and ConfigError; config.json is written last.
+inline void convert_folder(const std::filesystem::path& from, const std::filesystem::path& to, FolderFormat target,
+                           const ConvertedTokens& tokens, const ProgressCallback& progress = {}) {
   namespace fs = std::filesystem;
   constexpr std::int64_t shard_bytes = 5'000'000'000;
   const CheckpointConfig known = read_checkpoint_config(from);
-  if (known.facts.format == target) fail<FileError>(from.string(), ": expected a folder in the other format, found the wanted one");
+  if (known.facts.format == target)
+    fail<FileError>(from.string(), ": expected a folder in the other format, found the wanted one");
   if (known.vlm.projector.order != ShuffleOrder::v2)
-    fail<ConfigError>((from / "config.json").string(), ": ps_version: expected v2, the only order of the HF format, found v1");
-  if (fs::exists(to) && !fs::is_empty(to)) fail<FileError>(to.string(), ": expected a new or empty folder, found files in it");
+    fail<ConfigError>((from / "config.json").string(),
+                      ": ps_version: expected v2, the only order of the HF format, found v1");
+  if (fs::exists(to) && !fs::is_empty(to))
+    fail<FileError>(to.string(), ": expected a new or empty folder, found files in it");
   const Safetensors files(from);
   const auto tensors = detail::converted_tensors(files, known.facts.format, target);
   fs::create_directories(to);
@@ -288,13 +318,16 @@ inline void convert_folder(const std::filesystem::path& from, const std::filesys
     total += size;
   }
   ends.push_back(tensors.size());
-  const auto number = [](std::size_t n) { return std::string(5 - std::min<std::size_t>(5, std::to_string(n).size()), '0') + std::to_string(n); };
+  const auto number = [](std::size_t n) {
+    return std::string(5 - std::min<std::size_t>(5, std::to_string(n).size()), '0') + std::to_string(n);
+  };
   Json weight_map = Json::object();
   std::int64_t done = 0;
   for (std::size_t shard = 0; shard < ends.size(); ++shard) {
     const std::size_t first = shard > 0 ? ends[shard - 1] : 0;
-    const std::string name =
-        ends.size() == 1 ? "model.safetensors" : "model-" + number(shard + 1) + "-of-" + number(ends.size()) + ".safetensors";
+    const std::string name = ends.size() == 1
+                                 ? "model.safetensors"
+                                 : "model-" + number(shard + 1) + "-of-" + number(ends.size()) + ".safetensors";
     if (progress) progress({done, total, name});
     detail::write_shard(to / name, std::span(tensors).subspan(first, ends[shard] - first));
     for (std::size_t i = first; i < ends[shard]; ++i) {
@@ -302,7 +335,9 @@ inline void convert_folder(const std::filesystem::path& from, const std::filesys
       done += *bytes_of(tensors[i].dtype, tensors[i].shape);
     }
   }
-  if (ends.size() > 1) detail::write_json(to / "model.safetensors.index.json", {{"metadata", {{"total_size", total}}}, {"weight_map", weight_map}});
+  if (ends.size() > 1)
+    detail::write_json(to / "model.safetensors.index.json",
+                       {{"metadata", {{"total_size", total}}}, {"weight_map", weight_map}});
 
   for (const auto& entry : fs::directory_iterator(from)) {
     const std::string name = entry.path().filename().string();
@@ -310,10 +345,15 @@ inline void convert_folder(const std::filesystem::path& from, const std::filesys
                       name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json");
     if (!ours && entry.is_regular_file()) fs::copy_file(entry.path(), to / name);
   }
-  const auto read_or_empty = [&](const char* name) { return fs::exists(from / name) ? read_json(from / name) : Json::object(); };
-  detail::write_json(to / "preprocessor_config.json", detail::converted_preprocessor(read_or_empty("preprocessor_config.json"), known, target));
-  detail::write_json(to / "generation_config.json", detail::converted_generation(read_or_empty("generation_config.json"), tokens, target));
-  detail::write_json(to / "config.json", detail::converted_config(read_json(from / "config.json"), known, tokens, target));
+  const auto read_or_empty = [&](const char* name) {
+    return fs::exists(from / name) ? read_json(from / name) : Json::object();
+  };
+  detail::write_json(to / "preprocessor_config.json",
+                     detail::converted_preprocessor(read_or_empty("preprocessor_config.json"), known, target));
+  detail::write_json(to / "generation_config.json",
+                     detail::converted_generation(read_or_empty("generation_config.json"), tokens, target));
+  detail::write_json(to / "config.json",
+                     detail::converted_config(read_json(from / "config.json"), known, tokens, target));
   if (progress) progress({total, total, {}});
 }
 

@@ -37,8 +37,8 @@ struct SparseMlp {
 
   /// h: room for as many rows as x has.
   template <class Context, class Scalar>
-  void forward(Context& ctx, const Vector<Hidden>& norm_gain, float eps, Rows<Scalar, Hidden> h, const Scratch<Scalar>& scratch,
-               Rows<Scalar, Hidden> x) const {
+  void forward(Context& ctx, const Vector<Hidden>& norm_gain, float eps, Rows<Scalar, Hidden> h,
+               const Scratch<Scalar>& scratch, Rows<Scalar, Hidden> x) const {
     static_assert(NormOps<Context, Scalar> && MoeOps<Context, Scalar> && LinearOp<Context, Scalar, float>,
                   "SparseMlp: include the backend's header (such as ivl/cpu/cpu.hpp) before use");
     const auto logits = scratch.logits.slice(0, x.count);

@@ -28,12 +28,14 @@ class Chat {
       : processor_(checkpoint.processor),
         options_(std::move(options)),
         rules_(processor_.tile_rules(options_.max_tiles)),
-        engine_(ctx, checkpoint.vlm, {.kv_tokens = std::min(options_.kv_tokens, checkpoint.vlm.facts.context_length)}) {}
+        engine_(ctx, checkpoint.vlm, {.kv_tokens = std::min(options_.kv_tokens, checkpoint.vlm.facts.context_length)}) {
+  }
 
   /// Asks the next question; `pictures` are new ones. "<image>" marks in the question place them; without marks they go
   /// before it. `on_text` receives the answer as it comes; the whole of it is returned. The conversation is as it was
   /// before when this throws (RequestError, ImageError, or whatever `on_text` throws).
-  std::string ask(std::string_view question, std::span<const Image> pictures, GenerationOptions generation = {}, TextCallback on_text = {}) {
+  std::string ask(std::string_view question, std::span<const Image> pictures, GenerationOptions generation = {},
+                  TextCallback on_text = {}) {
     Stopwatch watch;
     AnswerStatistics statistics;
     std::string marked = with_image_marks(processor_.style(), question, int(pictures.size()));
@@ -51,9 +53,11 @@ class Chat {
     // gpt-oss's channels are special tokens. The reference's chat() keeps them, and its next prompts hold them.
     if (processor_.style() == PromptStyle::internvl3_5_gpt_oss) generation.special_tokens = SpecialTokens::keep;
     // An answer may fill the room that is left; a prompt without room for one token is refused by `start`.
-    generation.max_new_tokens = std::min(generation.max_new_tokens, std::max(1, options_.kv_tokens - statistics.prompt_tokens));
+    generation.max_new_tokens =
+        std::min(generation.max_new_tokens, std::max(1, options_.kv_tokens - statistics.prompt_tokens));
     ImageRows images = prompt.images;
-    auto sequence = engine_.start(processor_.tokenizer(), std::move(prompt), std::move(generation), std::move(on_text), std::move(sequence_));
+    auto sequence = engine_.start(processor_.tokenizer(), std::move(prompt), std::move(generation), std::move(on_text),
+                                  std::move(sequence_));
     const Running running{engine_, *sequence};
     statistics.cached_tokens = sequence->cached;
     bool more = true;

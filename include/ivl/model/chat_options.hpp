@@ -14,8 +14,8 @@ namespace ivl {
 struct GenerationOptions {
   int max_new_tokens = 1024;  ///< fewer where the context ends
   SamplingOptions sampling = {};
-  std::vector<int> stop_ids = {};              ///< tokens that end the answer
-  std::vector<std::string> stop_strings = {};  ///< texts that end the answer; not part of it
+  std::vector<int> stop_ids = {};                      ///< tokens that end the answer
+  std::vector<std::string> stop_strings = {};          ///< texts that end the answer; not part of it
   SpecialTokens special_tokens = SpecialTokens::skip;  ///< in the answer's text
 };
 
@@ -25,15 +25,15 @@ using TextCallback = std::function<void(std::string_view)>;
 struct ChatOptions {
   std::optional<std::string> system = {};  ///< nothing: the checkpoint's own default
   std::optional<int> max_tiles = {};       ///< of one picture; nothing: the checkpoint's own
-  int kv_tokens = 8192;               ///< room for the conversation, at most the model's context
+  int kv_tokens = 8192;                    ///< room for the conversation, at most the model's context
 };
 
 /// Where the time of one answer went.
 struct AnswerStatistics {
-  int tiles = 0;          ///< seen by the vision tower for this answer
-  int prompt_tokens = 0;  ///< of the whole conversation
-  int cached_tokens = 0;  ///< of these, known from earlier turns
-  int new_tokens = 0;     ///< generated
+  int tiles = 0;                                     ///< seen by the vision tower for this answer
+  int prompt_tokens = 0;                             ///< of the whole conversation
+  int cached_tokens = 0;                             ///< of these, known from earlier turns
+  int new_tokens = 0;                                ///< generated
   double vision_s = 0, prefill_s = 0, decode_s = 0;  ///< prefill ends with the first token
 };
 

@@ -37,19 +37,21 @@ auto load_matching(Context& ctx, const std::filesystem::path& folder, Processor&
   if constexpr (sizeof...(Rest) > 0) {
     return load_matching(ctx, folder, processor, visitor, progress, CheckpointList<Rest...>{});
   } else {
-    fail<ConfigError>((folder / "config.json").string(),
-                      ": none of the compiled checkpoints has this structure. To run it, put this into your source and call\n"
-                      "load<my_checkpoint>(...), or add it to the list that you give with_checkpoint:\n\n",
-                      config_text(processor.config().vlm));
+    fail<ConfigError>(
+        (folder / "config.json").string(),
+        ": none of the compiled checkpoints has this structure. To run it, put this into your source and call\n"
+        "load<my_checkpoint>(...), or add it to the list that you give with_checkpoint:\n\n",
+        config_text(processor.config().vlm));
   }
 }
 
 }  // namespace detail
 
-/// Finds the type in `List` whose structure is the folder's, loads it and returns visitor(checkpoint). All visitors must
-/// return one type. An unknown structure throws a ConfigError with the text of the type to paste.
+/// Finds the type in `List` whose structure is the folder's, loads it and returns visitor(checkpoint). All visitors
+/// must return one type. An unknown structure throws a ConfigError with the text of the type to paste.
 template <class List = AllCheckpoints, PlaceOps Context, class Visitor>
-auto with_checkpoint(Context& ctx, const std::filesystem::path& folder, Visitor&& visitor, const ProgressCallback& progress = {}) {
+auto with_checkpoint(Context& ctx, const std::filesystem::path& folder, Visitor&& visitor,
+                     const ProgressCallback& progress = {}) {
   Processor processor = Processor::from_folder(folder);
   return detail::load_matching(ctx, folder, processor, visitor, progress, List{});
 }

@@ -28,8 +28,8 @@ namespace ivl {
 
 /// What an engine makes room for. Nothing is allocated later but by `encode` and `start`.
 struct EngineOptions {
-  int kv_tokens = 4096;   ///< tokens of all sequences together; memory is touched only as they come. Layers with a window
-                          ///< hold window + max_rows tokens of each sequence instead
+  int kv_tokens = 4096;  ///< tokens of all sequences together; memory is touched only as they come. Layers with a
+                         ///< window hold window + max_rows tokens of each sequence instead
   int max_sequences = 1;  ///< running together
   int max_rows = 512;     ///< of one step: the prefill chunk
 };
@@ -60,7 +60,9 @@ class Engine {
     kv_page_bytes_ = kv_page_bytes(ctx, DecoderBlock<C.decoder>::attention_shape, kind_of<Scalar>, page_tokens);
     ring_ = KvRing::of(C.decoder.attention.window, options.max_rows, page_tokens, pages);
     const auto ring_pages = [&](int layer) { return C.decoder.attention.window_of(layer) > 0 ? ring_.pages : 0; };
-    const auto layer_pages = [&](int layer) { return ring_pages(layer) > 0 ? ring_pages(layer) * options.max_sequences : pages; };
+    const auto layer_pages = [&](int layer) {
+      return ring_pages(layer) > 0 ? ring_pages(layer) * options.max_sequences : pages;
+    };
     std::int64_t all_pages = 0;
     for (int layer = 0; layer < C.decoder.layers; ++layer) all_pages += layer_pages(layer);
     kv_memory_ = allocate(ctx, std::size_t(kv_page_bytes_ * all_pages));
@@ -105,7 +107,8 @@ class Engine {
     std::int64_t done = before.rows;
     for (const Image& picture : pictures) {
       const int tiles = choose_grid(picture.width, picture.height, rules).tiles(rules);
-      const Rows<Scalar, patch_width> patches(reinterpret_cast<Scalar*>(vision_.patches.data), tiles * patches_per_tile);
+      const Rows<Scalar, patch_width> patches(reinterpret_cast<Scalar*>(vision_.patches.data),
+                                              tiles * patches_per_tile);
       unfold_picture<C.vit.patch_px>(ctx_, picture, rules, statistics(), patches);
       for (int first = 0; first < tiles; first += tiles_per_step) {
         const std::int64_t now = std::min(tiles_per_step, tiles - first), tokens = now * C.tokens_per_tile();
@@ -119,13 +122,14 @@ class Engine {
   /// Begins a sequence; `step` then runs it. Where its prompt begins like what `earlier` holds, those tokens' keys and
   /// values are taken over; image rows of one number must then be rows of the same picture.
   /// Throws RequestError where the prompt does not fit the context, the engine's room or the vocabulary.
-  std::unique_ptr<Sequence> start(const Tokenizer& tokenizer, Prompt prompt, GenerationOptions options, TextCallback on_text = {},
-                                  std::unique_ptr<Sequence> earlier = nullptr) {
+  std::unique_ptr<Sequence> start(const Tokenizer& tokenizer, Prompt prompt, GenerationOptions options,
+                                  TextCallback on_text = {}, std::unique_ptr<Sequence> earlier = nullptr) {
     check_prompt(prompt, options);
     const int prompt_length = int(prompt.sources.size());
     options.max_new_tokens = std::min(options.max_new_tokens, vlm_.facts.context_length - prompt_length);
     const int usable = std::min(vlm_.facts.vocab_rows, tokenizer.size());
-    auto sequence = std::make_unique<Sequence>(pages_, tokenizer, std::move(prompt), std::move(options), std::move(on_text), usable);
+    auto sequence = std::make_unique<Sequence>(pages_, tokenizer, std::move(prompt), std::move(options),
+                                               std::move(on_text), usable);
     const int total = prompt_length + sequence->max_new_tokens;
     sequence->sources.reserve(std::size_t(total));
     sequence->pages.reserve(std::size_t(ceil_div(total, page_tokens)));
@@ -144,8 +148,8 @@ class Engine {
   /// Takes a sequence out before it is done.
   void stop(const Sequence& sequence) { std::erase(running_, &sequence); }
 
-  /// One step of all running sequences. Returns whether any of them goes on. What a callback throws leaves here once all
-  /// sequences have their token; the engine can go on.
+  /// One step of all running sequences. Returns whether any of them goes on. What a callback throws leaves here once
+  /// all sequences have their token; the engine can go on.
   bool step() {
     if (running_.empty()) return false;
     const Step step = plan();
@@ -185,16 +189,19 @@ class Engine {
     const std::int32_t* sources;
     const std::int32_t* last_rows;
     bool images = false;
-    int greedy_ids = 0;  ///< how many ids are usable where all sampled sequences take the largest logit of as many; 0: draw
+    int greedy_ids =
+        0;  ///< how many ids are usable where all sampled sequences take the largest logit of as many; 0: draw
     std::span<const Planned> parts() const { return planned; }
   };
 
   int pages_per_sequence() const { return pages_->count(); }
   std::int64_t step_ints() const {
-    return 5LL * options_.max_rows + 4LL * options_.max_sequences + 1 + std::int64_t(options_.max_sequences) * pages_per_sequence();
+    return 5LL * options_.max_rows + 4LL * options_.max_sequences + 1 +
+           std::int64_t(options_.max_sequences) * pages_per_sequence();
   }
 
-  /// Decides who runs how many rows, and writes the batch's arrays: on the host, and where they will lie in the context.
+  /// Decides who runs how many rows, and writes the batch's arrays: on the host, and where they will lie in the
+  /// context.
   Step plan() {
     std::int32_t* host = host_step_.data();
     const auto take = [&](std::int64_t number) { return std::exchange(host, host + number); };
@@ -232,7 +239,8 @@ class Engine {
         sources[rows] = sequence->sources[std::size_t(position)];
         step.images |= sources[rows] < 0;
       }
-      std::copy(sequence->pages.begin(), sequence->pages.end(), page_table + std::int64_t(index) * pages_per_sequence());
+      std::copy(sequence->pages.begin(), sequence->pages.end(),
+                page_table + std::int64_t(index) * pages_per_sequence());
       step.batch.longest = std::max(step.batch.longest, kv_length[index]);
       if (count == waiting) {
         last_rows[sampled_.size()] = rows - 1;
@@ -256,7 +264,8 @@ class Engine {
     step.sources = in_context(sources);
     step.last_rows = in_context(last_rows);
     step.greedy_ids = common_greedy_ids();
-    if (is_decoding(step)) step.batch.longest = int(std::bit_ceil(unsigned(std::max(step.batch.longest, 4 * page_tokens))));
+    if (is_decoding(step))
+      step.batch.longest = int(std::bit_ceil(unsigned(std::max(step.batch.longest, 4 * page_tokens))));
     return step;
   }
 
@@ -270,13 +279,15 @@ class Engine {
 
   /// Nothing but one token of each sequence: a step that comes again, and is told apart from others by little.
   bool is_decoding(const Step& step) const {
-    return !step.images && step.batch.rows == step.batch.sequences && sampled_.size() == std::size_t(step.batch.sequences);
+    return !step.images && step.batch.rows == step.batch.sequences &&
+           sampled_.size() == std::size_t(step.batch.sequences);
   }
 
   void run(const Step& step) {
     if (!is_decoding(step)) return run_now(step);
     // `longest` is rounded up, so that thousands of steps share a key. Tokenizers have one size, mostly.
-    const std::uint64_t key = std::uint64_t(step.batch.rows) << 48 ^ std::uint64_t(std::bit_width(unsigned(step.batch.longest))) << 32 ^
+    const std::uint64_t key = std::uint64_t(step.batch.rows) << 48 ^
+                              std::uint64_t(std::bit_width(unsigned(step.batch.longest))) << 32 ^
                               std::uint64_t(step.greedy_ids);
     replay(ctx_, recordings_, key, [&] { run_now(step); });
   }
@@ -289,12 +300,14 @@ class Engine {
     } else {
       for (const Planned& part : step.parts()) {
         const ImageRows& images = part.sequence->images;
-        language.embed_rows(ctx_, step.sources + part.first,
-                            Rows<const Scalar, hidden>(reinterpret_cast<const Scalar*>(images.memory.data), images.rows),
-                            x.slice(part.first, part.rows));
+        language.embed_rows(
+            ctx_, step.sources + part.first,
+            Rows<const Scalar, hidden>(reinterpret_cast<const Scalar*>(images.memory.data), images.rows),
+            x.slice(part.first, part.rows));
       }
     }
-    language.forward(ctx_, step.batch, kv_, vlm_.facts.rope, step.rope_lengths, vlm_.facts.language_norm_eps, language_);
+    language.forward(ctx_, step.batch, kv_, vlm_.facts.rope, step.rope_lengths, vlm_.facts.language_norm_eps,
+                     language_);
     if (sampled_.empty()) return;
     const auto logits = logits_.slice(0, std::int64_t(sampled_.size()));
     language.head_logits(ctx_, step.last_rows, vlm_.facts.language_norm_eps, language_, logits);
@@ -331,8 +344,10 @@ class Engine {
     const int context = vlm_.facts.context_length;
     if (prompt.sources.empty()) fail<RequestError>("prompt: expected at least one token, found none");
     if (prompt.sources.size() >= std::size_t(context))
-      fail<RequestError>("prompt: expected fewer tokens than the model's context of ", context, ", found ", prompt.sources.size());
-    if (options.max_new_tokens < 1) fail<RequestError>("max_new_tokens: expected at least 1, found ", options.max_new_tokens);
+      fail<RequestError>("prompt: expected fewer tokens than the model's context of ", context, ", found ",
+                         prompt.sources.size());
+    if (options.max_new_tokens < 1)
+      fail<RequestError>("max_new_tokens: expected at least 1, found ", options.max_new_tokens);
     check(options.sampling);
     for (const std::int32_t source : prompt.sources) {
       if (source >= vlm_.facts.vocab_rows)
@@ -342,7 +357,8 @@ class Engine {
     }
   }
 
-  /// Only a repetition penalty asks which ids a sequence holds. Those of pictures, and ids that no one draws, do not count.
+  /// Only a repetition penalty asks which ids a sequence holds. Those of pictures, and ids that no one draws, do not
+  /// count.
   void note_prompt(Sequence& sequence) {
     if (sequence.sampling.repetition_penalty == 1) return;
     std::vector<std::uint8_t> seen(std::size_t(sequence.usable_ids));
@@ -374,8 +390,8 @@ class Engine {
     earlier.pages.erase(earlier.pages.begin(), earlier.pages.begin() + std::ptrdiff_t(kept));
   }
 
-  /// Of the slots that no running sequence has, the one that was taken longest ago: rings of sequences that ended last are
-  /// the likeliest to be taken over.
+  /// Of the slots that no running sequence has, the one that was taken longest ago: rings of sequences that ended last
+  /// are the likeliest to be taken over.
   void take_slot(Sequence& sequence) {
     int oldest = -1;
     for (int slot = 0; slot < options_.max_sequences; ++slot) {
@@ -390,16 +406,17 @@ class Engine {
   void reserve_pages(Sequence& sequence, int total) {
     const int wanted = int(ceil_div(total, page_tokens)) - int(sequence.pages.size());
     if (wanted > pages_->free())
-      fail<RequestError>("engine: the prompt and its answer need room for ", total, " tokens, but of ", pages_->count() * page_tokens,
-                         " only ", (pages_->free() + int(sequence.pages.size())) * page_tokens, " are free");
+      fail<RequestError>("engine: the prompt and its answer need room for ", total, " tokens, but of ",
+                         pages_->count() * page_tokens, " only ",
+                         (pages_->free() + int(sequence.pages.size())) * page_tokens, " are free");
     for (int i = 0; i < wanted; ++i) sequence.pages.push_back(pages_->take());
   }
 
   // ---- memory ----------------------------------------------------------------------------------------------------
   void lay_out(Carver& carver) {
     language_ = Language::template Scratch<Scalar>::carve(carver, options_.max_rows);
-    logits_ = Rows<float>(carver.take<float>(std::int64_t(options_.max_sequences) * vlm_.facts.vocab_rows), options_.max_sequences,
-                          vlm_.facts.vocab_rows);
+    logits_ = Rows<float>(carver.take<float>(std::int64_t(options_.max_sequences) * vlm_.facts.vocab_rows),
+                          options_.max_sequences, vlm_.facts.vocab_rows);
     ids_ = carver.take<std::int32_t>(options_.max_sequences);
     draws_ = carver.take<Draw>(options_.max_sequences);
     step_memory_ = carver.take<std::int32_t>(step_ints());
@@ -407,7 +424,8 @@ class Engine {
 
   PixelStatistics statistics() const {
     const ImageFacts& facts = vlm_.facts.image;
-    return {{facts.mean[0], facts.mean[1], facts.mean[2]}, {facts.deviation[0], facts.deviation[1], facts.deviation[2]}};
+    return {{facts.mean[0], facts.mean[1], facts.mean[2]},
+            {facts.deviation[0], facts.deviation[1], facts.deviation[2]}};
   }
 
   // ---- vision ----------------------------------------------------------------------------------------------------
@@ -427,7 +445,8 @@ class Engine {
     vision_.tower = Tower::template Scratch<Scalar>::carve(carver, tiles);
     vision_.projector = Projection::template Scratch<Scalar>::carve(carver, tiles);
     vision_.tables = carver.take<std::int32_t>(3 * tiles + 1 + 2 * rows);
-    const std::int64_t page_bytes = kv_page_bytes(ctx_, VitBlock<C.vit>::attention_shape, kind_of<Scalar>, vision_page_tokens);
+    const std::int64_t page_bytes =
+        kv_page_bytes(ctx_, VitBlock<C.vit>::attention_shape, kind_of<Scalar>, vision_page_tokens);
     vision_.kv = {carver.take<std::byte>(tiles * page_bytes), page_bytes, vision_page_tokens};
   }
 

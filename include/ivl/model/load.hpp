@@ -28,7 +28,9 @@ class FolderWeights {
   explicit FolderWeights(const std::filesystem::path& folder) : files_(folder) {
     for (const std::string& name : files_.names()) {
       const auto [entry, is_new] = views_.emplace(published_name(name), files_.find(name));
-      if (!is_new) fail<FileError>(folder.string(), ": the tensor ", entry->first, " is stored twice, once with the prefix model.");
+      if (!is_new)
+        fail<FileError>(folder.string(), ": the tensor ", entry->first,
+                        " is stored twice, once with the prefix model.");
     }
   }
   const std::map<std::string, const TensorView*>& views() const { return views_; }
@@ -48,18 +50,19 @@ class FolderWeights {
 
 namespace detail {
 
-/// One weight of a model: where it goes once placed, and what files call it. Made from what layers say in `each_weight`,
-/// so that all that follows is ordinary code, compiled once for all checkpoints.
+/// One weight of a model: where it goes once placed, and what files call it. Made from what layers say in
+/// `each_weight`, so that all that follows is ordinary code, compiled once for all checkpoints.
 struct WeightSlot {
   std::string canonical;  ///< a row of io/names.hpp
   int layer;              ///< -1 outside the layers
-  std::vector<int> heights;  ///< of the pieces q, k, v or gate, up, or of the whole; `dynamic`: as many as vocabulary rows
-  int in = 0;                ///< 0: a vector
+  std::vector<int>
+      heights;  ///< of the pieces q, k, v or gate, up, or of the whole; `dynamic`: as many as vocabulary rows
+  int in = 0;   ///< 0: a vector
   std::optional<Shape> shape = {};  ///< in files, where it is not [height, in] or [height]
   Fusion fusion = Fusion::stacked;
-  int experts = 0;           ///< 0: one matrix, vector or table
+  int experts = 0;                               ///< 0: one matrix, vector or table
   ExpertLayout layout = ExpertLayout::separate;  ///< of experts in files: see `find_layouts`
-  PlacedMatrix* matrix = nullptr;  // one of these four
+  PlacedMatrix* matrix = nullptr;                // one of these four
   PlacedVector* vector = nullptr;
   PlacedTable* table = nullptr;
   PlacedExperts* mixture = nullptr;
@@ -76,13 +79,15 @@ struct SlotCollector {
   std::vector<WeightSlot>& slots;
 
   template <int Width, class... Shapes>
-  void operator()(const char* module, int layer, const char* part, Vector<Width>& weight, const Shapes&... shape) const {
+  void operator()(const char* module, int layer, const char* part, Vector<Width>& weight,
+                  const Shapes&... shape) const {
     WeightSlot& slot = add(module, layer, part, Width, 0);
     slot.vector = &weight.placed;
     (apply(slot, shape), ...);
   }
   template <int Out, int In, class... Shapes>
-  void operator()(const char* module, int layer, const char* part, Weight<Out, In>& weight, const Shapes&... shape) const {
+  void operator()(const char* module, int layer, const char* part, Weight<Out, In>& weight,
+                  const Shapes&... shape) const {
     WeightSlot& slot = add(module, layer, part, Out, In);
     slot.matrix = &weight.placed;
     (apply(slot, shape), ...);
@@ -92,7 +97,8 @@ struct SlotCollector {
     add(module, layer, part, dynamic, Width).table = &weight.placed;
   }
   template <int Experts, int Out, int In, class... Shapes>
-  void operator()(const char* module, int layer, const char* part, ExpertWeight<Experts, Out, In>& weight, const Shapes&... shape) const {
+  void operator()(const char* module, int layer, const char* part, ExpertWeight<Experts, Out, In>& weight,
+                  const Shapes&... shape) const {
     WeightSlot& slot = add(module, layer, part, Out, In);
     slot.experts = Experts;
     slot.layout = slot.canonical.find('*') == std::string::npos ? ExpertLayout::fused : ExpertLayout::separate;
@@ -102,7 +108,8 @@ struct SlotCollector {
 
  private:
   WeightSlot& add(const char* module, int layer, const char* part, int height, int in) const {
-    return slots.emplace_back(WeightSlot{.canonical = std::string(module) + part, .layer = layer, .heights = {height}, .in = in});
+    return slots.emplace_back(
+        WeightSlot{.canonical = std::string(module) + part, .layer = layer, .heights = {height}, .in = in});
   }
   static void apply(WeightSlot& slot, const FileParts& parts) {
     slot.heights.assign(parts.heights.begin(), parts.heights.begin() + parts.count);
@@ -174,7 +181,8 @@ inline bool is_tied_head(const WeightSlot& slot, const ModelFacts& facts) {
 }
 
 /// Missing, misshapen and unexpected tensors, a line each; empty if all is well.
-inline std::string tensor_differences(const std::vector<WeightSlot>& slots, const ModelFacts& facts, const FolderWeights& files) {
+inline std::string tensor_differences(const std::vector<WeightSlot>& slots, const ModelFacts& facts,
+                                      const FolderWeights& files) {
   std::string differences;
   std::set<std::string> known;
   for (const WeightSlot& slot : slots) {
@@ -184,15 +192,18 @@ inline std::string tensor_differences(const std::vector<WeightSlot>& slots, cons
       known.insert(expected.name);
       const TensorView* found = files.find(expected.name);
       if (found == nullptr) {
-        if (!is_tied_head(slot, facts)) differences += "\n  " + expected.name + ": expected " + shape_text(expected.shape) + ", found none";
+        if (!is_tied_head(slot, facts))
+          differences += "\n  " + expected.name + ": expected " + shape_text(expected.shape) + ", found none";
       } else if (found->shape != expected.shape) {
-        differences += "\n  " + expected.name + ": expected " + shape_text(expected.shape) + ", found " + shape_text(found->shape);
+        differences +=
+            "\n  " + expected.name + ": expected " + shape_text(expected.shape) + ", found " + shape_text(found->shape);
       } else if (expected.packed ? found->dtype != Dtype::u8 : !scalar_kind(found->dtype)) {
-        differences += "\n  " + expected.name + ": expected " + (expected.packed ? "U8" : "F32, BF16 or F16") + ", found " +
-                       std::string(name_of(found->dtype));
-      } else if (!expected.packed && slot.vector == nullptr && first != nullptr && scalar_kind(first->dtype) && found->dtype != first->dtype) {
-        differences += "\n  " + expected.name + ": expected " + std::string(name_of(first->dtype)) + " like " + pieces[0].name + ", found " +
-                       std::string(name_of(found->dtype));
+        differences += "\n  " + expected.name + ": expected " + (expected.packed ? "U8" : "F32, BF16 or F16") +
+                       ", found " + std::string(name_of(found->dtype));
+      } else if (!expected.packed && slot.vector == nullptr && first != nullptr && scalar_kind(first->dtype) &&
+                 found->dtype != first->dtype) {
+        differences += "\n  " + expected.name + ": expected " + std::string(name_of(first->dtype)) + " like " +
+                       pieces[0].name + ", found " + std::string(name_of(found->dtype));
       }
     }
   }
@@ -220,8 +231,8 @@ void place(Context& ctx, const WeightSlot& slot, std::vector<TensorView> views) 
 
 /// Source: find(name) gives a tensor that is known to be there, release(view) lets it go.
 template <PlaceOps Context, class Source>
-void place_all(Context& ctx, const std::vector<WeightSlot>& slots, const ModelFacts& facts, const Source& source, std::int64_t bytes_total,
-               const ProgressCallback& progress) {
+void place_all(Context& ctx, const std::vector<WeightSlot>& slots, const ModelFacts& facts, const Source& source,
+               std::int64_t bytes_total, const ProgressCallback& progress) {
   std::int64_t bytes_done = 0;
   std::vector<TensorView> views;
   for (const WeightSlot& slot : slots) {
@@ -245,7 +256,8 @@ void place_all(Context& ctx, const std::vector<WeightSlot>& slots, const ModelFa
 
 /// Places every weight of `vlm`, whose facts are set, from `source`: anything with find(name) and release(view).
 template <VlmConfig C, PlaceOps Context, class Source>
-void place_weights(Context& ctx, const Source& source, std::int64_t bytes_total, Vlm<C>& vlm, const ProgressCallback& progress = {}) {
+void place_weights(Context& ctx, const Source& source, std::int64_t bytes_total, Vlm<C>& vlm,
+                   const ProgressCallback& progress = {}) {
   auto slots = detail::weight_slots(vlm);
   detail::find_layouts(slots, vlm.facts, source);
   detail::place_all(ctx, slots, vlm.facts, source, bytes_total, progress);
@@ -306,7 +318,8 @@ inline std::string config_differences(const VlmConfig& found, const VlmConfig& e
   const auto file = detail::field_texts(found), type = detail::field_texts(expected);
   std::string lines;
   for (std::size_t i = 0; i < file.size(); ++i) {
-    if (file[i] != type[i]) lines += "\n  " + file[i].first + ": the file says " + file[i].second + ", the type " + type[i].second;
+    if (file[i] != type[i])
+      lines += "\n  " + file[i].first + ": the file says " + file[i].second + ", the type " + type[i].second;
   }
   return lines;
 }
@@ -317,17 +330,20 @@ inline std::string config_text(const VlmConfig& c) {
   std::ostringstream text;
   text << "inline constexpr ivl::VlmConfig my_checkpoint{\n"
        << "    .vit = {.layers = " << c.vit.layers << ", .hidden = " << c.vit.hidden << ", .heads = " << c.vit.heads
-       << ", .mlp_hidden = " << c.vit.mlp_hidden << ",\n            .patch_px = " << c.vit.patch_px << ", .tile_px = " << c.vit.tile_px
+       << ", .mlp_hidden = " << c.vit.mlp_hidden << ",\n            .patch_px = " << c.vit.patch_px
+       << ", .tile_px = " << c.vit.tile_px
        << ", .norm = ivl::NormKind::" << (c.vit.norm == NormKind::rms_norm ? "rms_norm" : "layer_norm")
        << ", .qkv_bias = " << flag(c.vit.qkv_bias) << ", .qk_norm = " << flag(c.vit.qk_norm) << "},\n"
        << "    .projector = {.scale = " << c.projector.scale
        << ", .order = ivl::ShuffleOrder::" << (c.projector.order == ShuffleOrder::v1 ? "v1" : "v2") << "},\n"
        << "    .decoder = {.layers = " << c.decoder.layers << ", .hidden = " << c.decoder.hidden
-       << ",\n                .attention = {.heads = " << c.decoder.attention.heads << ", .kv_heads = " << c.decoder.attention.kv_heads
-       << ", .head_dim = " << c.decoder.attention.head_dim << ", .qkv_bias = " << flag(c.decoder.attention.qkv_bias)
-       << ", .head_norm = " << flag(c.decoder.attention.head_norm) << ",\n                              .out_bias = "
-       << flag(c.decoder.attention.out_bias) << ", .sinks = " << flag(c.decoder.attention.sinks)
-       << ", .window = " << c.decoder.attention.window << "},\n                ";
+       << ",\n                .attention = {.heads = " << c.decoder.attention.heads
+       << ", .kv_heads = " << c.decoder.attention.kv_heads << ", .head_dim = " << c.decoder.attention.head_dim
+       << ", .qkv_bias = " << flag(c.decoder.attention.qkv_bias)
+       << ", .head_norm = " << flag(c.decoder.attention.head_norm)
+       << ",\n                              .out_bias = " << flag(c.decoder.attention.out_bias)
+       << ", .sinks = " << flag(c.decoder.attention.sinks) << ", .window = " << c.decoder.attention.window
+       << "},\n                ";
   if (c.decoder.sparse()) {
     const MoeConfig& moe = c.decoder.moe;
     text << ".moe = {.experts = " << moe.experts << ", .active = " << moe.active << ", .mlp_hidden = " << moe.mlp_hidden
@@ -343,9 +359,11 @@ inline std::string config_text(const VlmConfig& c) {
 /// from the type, and FileError for broken files; nothing is placed before all are known.
 /// Peak memory: the placed weights and the tensors of the largest one, such as all experts of a layer.
 template <VlmConfig C, PlaceOps Context>
-Vlm<C> load_weights(Context& ctx, const std::filesystem::path& folder, const CheckpointConfig& config, const ProgressCallback& progress = {}) {
+Vlm<C> load_weights(Context& ctx, const std::filesystem::path& folder, const CheckpointConfig& config,
+                    const ProgressCallback& progress = {}) {
   if (config.vlm != C)
-    fail<ConfigError>((folder / "config.json").string(), ": another structure than the type:", config_differences(config.vlm, C));
+    fail<ConfigError>((folder / "config.json").string(),
+                      ": another structure than the type:", config_differences(config.vlm, C));
   Vlm<C> vlm;
   vlm.facts = config.facts;
   const FolderWeights files(folder);

@@ -37,7 +37,10 @@ class Processor {
   TileRules tile_rules(std::optional<int> max_tiles = {}) const {
     const ImageFacts& image = config_.facts.image;
     const int most = max_tiles.value_or(image.max_tiles);
-    return {.tile_px = config_.vlm.vit.tile_px, .min_tiles = std::min(image.min_tiles, most), .max_tiles = most, .thumbnail = image.thumbnail};
+    return {.tile_px = config_.vlm.vit.tile_px,
+            .min_tiles = std::min(image.min_tiles, most),
+            .max_tiles = most,
+            .thumbnail = image.thumbnail};
   }
 
   /// <IMG_CONTEXT> tokens of a picture.
@@ -76,7 +79,9 @@ class Processor {
 
  private:
   Processor(CheckpointConfig config, Tokenizer tokenizer, const std::string& folder)
-      : config_(std::move(config)), tokenizer_(std::move(tokenizer)), style_(style_of(config_.facts, tokenizer_, folder)) {
+      : config_(std::move(config)),
+        tokenizer_(std::move(tokenizer)),
+        style_(style_of(config_.facts, tokenizer_, folder)) {
     image_token_ = id_of(image_context_token, folder);
     end_token_ = id_of(ivl::end_token(style_), folder);
     stop_ids_ = config_.facts.stop_ids;
@@ -90,7 +95,8 @@ class Processor {
     if (facts.format == FolderFormat::hf) return harmony ? PromptStyle::internvl3_5_gpt_oss : PromptStyle::hf;
     if (facts.prompt_template == "internvl2_5") return PromptStyle::internvl2_5;
     if (facts.prompt_template == "internvl3_5_gpt_oss") return PromptStyle::internvl3_5_gpt_oss;
-    fail<ConfigError>(folder, "/config.json: template: expected internvl2_5 or internvl3_5_gpt_oss, found ", facts.prompt_template);
+    fail<ConfigError>(folder, "/config.json: template: expected internvl2_5 or internvl3_5_gpt_oss, found ",
+                      facts.prompt_template);
   }
 
   int id_of(std::string_view token, const std::string& folder) const {

@@ -36,8 +36,8 @@ struct Prompt {
 /// Made by `Engine::start`; gives its pages back when it dies. The engine must not step while one is destroyed.
 class Sequence {
  public:
-  Sequence(std::shared_ptr<KvPages> pages, const Tokenizer& tokenizer, Prompt prompt, GenerationOptions options, TextCallback on_text,
-           int usable_ids)
+  Sequence(std::shared_ptr<KvPages> pages, const Tokenizer& tokenizer, Prompt prompt, GenerationOptions options,
+           TextCallback on_text, int usable_ids)
       : sources(std::move(prompt.sources)),
         images(std::move(prompt.images)),
         prompt_length(int(sources.size())),
@@ -71,9 +71,10 @@ class Sequence {
   int max_new_tokens;
   std::vector<int> stop_ids;
   int cached = 0;  ///< tokens whose keys and values lie in the pages
-  int slot = 0;           ///< its place among those running: whose ring is whose
-  std::int64_t turn = 0;  ///< when it took the slot, which is its own until the engine gives it to a later one; 0: has none
-  int written = 0;        ///< positions that the slot's rings have seen, those of sequences that it took over among them
+  int slot = 0;    ///< its place among those running: whose ring is whose
+  std::int64_t turn =
+      0;            ///< when it took the slot, which is its own until the engine gives it to a later one; 0: has none
+  int written = 0;  ///< positions that the slot's rings have seen, those of sequences that it took over among them
   Finish finish = Finish::running;
   std::string text;  ///< the answer so far
   SamplingOptions sampling;

@@ -26,7 +26,9 @@ struct Vlm {
   template <class Self, class Visit>
   static void each_weight(Self& self, const Visit& visit) {
     const auto in = [&](const char* module, int layer) {
-      return [&visit, module, layer](const char* part, auto& weight, auto... shape) { visit(module, layer, part, weight, shape...); };
+      return [&visit, module, layer](const char* part, auto& weight, auto... shape) {
+        visit(module, layer, part, weight, shape...);
+      };
     };
     self.vision.each_weight(self.vision, in("vision.", -1));
     for (int layer = 0; layer < C.vit.layers; ++layer) {

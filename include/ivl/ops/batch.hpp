@@ -24,12 +24,13 @@ struct Batch {
 /// Keys and values of one layer, in pages of `page_tokens` tokens. What lies inside a page is the backend's layout.
 /// A contiguous cache is one page a sequence. A layer with a sliding window needs only the newest tokens, so its
 /// sequences have a ring of pages each: position p lies in page slot_of[s] * ring_pages + p / page_tokens % ring_pages,
-/// whatever the page table says. The ring holds the window and one step's rows, so that no row overwrites what another sees.
+/// whatever the page table says. The ring holds the window and one step's rows, so that no row overwrites what another
+/// sees.
 struct KvView {
-  std::byte* pages = nullptr;    ///< page p starts at pages + p * page_bytes
-  std::int64_t page_bytes = 0;   ///< what kv_page_bytes(ctx, shape, scalar, page_tokens) says
-  int page_tokens = 0;           ///< a multiple of kv_page_unit
-  int ring_pages = 0;            ///< 0: pages by the page table
+  std::byte* pages = nullptr;   ///< page p starts at pages + p * page_bytes
+  std::int64_t page_bytes = 0;  ///< what kv_page_bytes(ctx, shape, scalar, page_tokens) says
+  int page_tokens = 0;          ///< a multiple of kv_page_unit
+  int ring_pages = 0;           ///< 0: pages by the page table
 };
 
 /// Page sizes are multiples of this many tokens on every backend.

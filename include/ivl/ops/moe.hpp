@@ -1,14 +1,16 @@
 // The sparse mixture of experts.
 //
-//   route:       a row's `active` experts are those with its largest logits, in descending order (the lower number wins a tie);
+//   route:       a row's `active` experts are those with its largest logits, in descending order (the lower number wins
+//   a tie);
 //                their weights are the softmax of these logits
-//   expert_mlp:  y += sum over a row's chosen experts e of weight_e (down_e act(gate_up_e x + gate_up_bias_e) + down_bias_e)
+//   expert_mlp:  y += sum over a row's chosen experts e of weight_e (down_e act(gate_up_e x + gate_up_bias_e) +
+//   down_bias_e)
 //
-//   logits [rows, experts] float      x [rows, hidden]      gate_up [experts, 2 mlp_hidden, hidden], rows 2j gate, 2j + 1 up
-//   experts, weights [rows, active]   y [rows, hidden]      down    [experts, hidden, mlp_hidden]
+//   logits [rows, experts] float      x [rows, hidden]      gate_up [experts, 2 mlp_hidden, hidden], rows 2j gate, 2j +
+//   1 up experts, weights [rows, active]   y [rows, hidden]      down    [experts, hidden, mlp_hidden]
 //
-// Sums are float. What an expert makes of a row depends neither on the other rows nor on their number; y is rounded once,
-// after the sum over the experts, whose order is that of `experts`.
+// Sums are float. What an expert makes of a row depends neither on the other rows nor on their number; y is rounded
+// once, after the sum over the experts, whose order is that of `experts`.
 #pragma once
 #include <concepts>
 #include <cstdint>
@@ -25,7 +27,8 @@ namespace ivl {
 enum class ExpertLayout : std::uint8_t {
   separate,  ///< parts: [out, in] views, all of expert 0 (gate, up or down alone), then of expert 1, ... (Qwen3-MoE)
   fused,     ///< one part: [experts, in, out], gate and up columns interleaved already (GPT-OSS in bf16)
-  mxfp4,     ///< two parts: U8 blocks [experts, out, in / 32, 16] and U8 scales [experts, out, in / 32] (GPT-OSS, interleaved already)
+  mxfp4,     ///< two parts: U8 blocks [experts, out, in / 32, 16] and U8 scales [experts, out, in / 32] (GPT-OSS,
+             ///< interleaved already)
 };
 
 /// The matrices [out, in] of all experts, one after the other in the backend's layout for one matrix.
@@ -63,11 +66,12 @@ struct Routes {
 ///   route(ctx, logits, routes)
 ///   expert_mlp(ctx, mlp, x, routes, inner, y)   inner [rows active, mlp_hidden] is working memory
 template <class Context, class Scalar>
-concept MoeOps = PlaceOps<Context> && requires(Context& ctx, std::span<const TensorView> parts, Rows<const float> logits, const Routes& routes,
-                                               const ExpertMlp& mlp, Rows<const Scalar> x, Rows<Scalar> y) {
-  { place_experts(ctx, ExpertLayout::separate, 8, Fusion::interleaved, parts) } -> std::same_as<PlacedExperts>;
-  route(ctx, logits, routes);
-  expert_mlp(ctx, mlp, x, routes, y, y);
-};
+concept MoeOps =
+    PlaceOps<Context> && requires(Context& ctx, std::span<const TensorView> parts, Rows<const float> logits,
+                                  const Routes& routes, const ExpertMlp& mlp, Rows<const Scalar> x, Rows<Scalar> y) {
+      { place_experts(ctx, ExpertLayout::separate, 8, Fusion::interleaved, parts) } -> std::same_as<PlacedExperts>;
+      route(ctx, logits, routes);
+      expert_mlp(ctx, mlp, x, routes, y, y);
+    };
 
 }  // namespace ivl

@@ -45,7 +45,8 @@ inline PlacedMatrix outline_matrix(std::span<const TensorView> parts, Fusion fus
 constexpr std::size_t parts_of_expert(Fusion fusion) { return fusion == Fusion::interleaved ? 2 : 1; }
 
 /// Parts as `layout` says. Throws FileError for types that no expert has, and for scales that are no numbers.
-inline PlacedExperts outline_experts(ExpertLayout layout, int experts, Fusion fusion, std::span<const TensorView> parts) {
+inline PlacedExperts outline_experts(ExpertLayout layout, int experts, Fusion fusion,
+                                     std::span<const TensorView> parts) {
   assert(experts > 0 && !parts.empty());
   PlacedExperts placed;
   placed.experts = experts;

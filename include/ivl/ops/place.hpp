@@ -78,10 +78,11 @@ struct Table {
 ///   place_table(ctx, view)            a two-dimensional view
 /// Dtypes other than F32, BF16, F16 throw FileError. Views are read completely before these return.
 template <class Context>
-concept PlaceOps = MemoryOps<Context> && requires(Context& ctx, std::span<const TensorView> parts, const TensorView& view) {
-  { place_matrix(ctx, parts, Fusion::stacked) } -> std::same_as<PlacedMatrix>;
-  { place_vector(ctx, parts) } -> std::same_as<PlacedVector>;
-  { place_table(ctx, view) } -> std::same_as<PlacedTable>;
-};
+concept PlaceOps =
+    MemoryOps<Context> && requires(Context& ctx, std::span<const TensorView> parts, const TensorView& view) {
+      { place_matrix(ctx, parts, Fusion::stacked) } -> std::same_as<PlacedMatrix>;
+      { place_vector(ctx, parts) } -> std::same_as<PlacedVector>;
+      { place_table(ctx, view) } -> std::same_as<PlacedTable>;
+    };
 
 }  // namespace ivl

@@ -34,10 +34,10 @@ struct Draw {
 ///                                   logits [rows, at least as many as any draw's ids]: worked in, and left changed
 /// For both a NaN is smaller than everything, but at id 0 larger: what std::max_element makes of it.
 template <class Context>
-concept SampleOps = requires(Context& ctx, const Draw* draws, Rows<const float> read, Rows<float> write,
-                             std::int32_t* ids) {
-  argmax(ctx, read, ids);
-  draw(ctx, draws, write, ids);
-};
+concept SampleOps =
+    requires(Context& ctx, const Draw* draws, Rows<const float> read, Rows<float> write, std::int32_t* ids) {
+      argmax(ctx, read, ids);
+      draw(ctx, draws, write, ids);
+    };
 
 }  // namespace ivl

@@ -37,7 +37,8 @@ struct Projector {
 
   /// features [tiles * Vit.tokens(), Vit.hidden] with their class rows; y [tiles * tokens_per_tile, Hidden].
   template <class Context, class Scalar>
-  void forward(Context& ctx, Rows<Scalar, Vit.hidden> features, const Scratch<Scalar>& scratch, Rows<Scalar, Hidden> y) const {
+  void forward(Context& ctx, Rows<Scalar, Vit.hidden> features, const Scratch<Scalar>& scratch,
+               Rows<Scalar, Hidden> y) const {
     static_assert(NormOps<Context, Scalar> && LinearOp<Context, Scalar> && RowOps<Context, Scalar>,
                   "Projector: include the backend's header (such as ivl/cpu/cpu.hpp) before use");
     const auto shuffled = scratch.shuffled.slice(0, y.count), normed = scratch.normed.slice(0, y.count);

@@ -151,8 +151,8 @@ inline std::string image_marks(int images) {
 }
 
 /// The question with a mark for each of its images before it, unless it has marks itself: "<image>\n", and for several
-/// what the style's users write: `image_marks`, or in transformers' format "<image>\n" for each. This is the question to
-/// keep in the history.
+/// what the style's users write: `image_marks`, or in transformers' format "<image>\n" for each. This is the question
+/// to keep in the history.
 inline std::string with_image_marks(PromptStyle style, std::string_view question, int images) {
   if (images == 0 || question.find(image_mark) != question.npos) return std::string(question);
   if (images > 1 && style != PromptStyle::hf) return image_marks(images).append(question);

@@ -144,7 +144,8 @@ inline TokenizerParts sentence_piece_parts(std::string_view model) {
     if (piece.text.empty() || !is_utf8(piece.text))
       fail<FileError>("tokenizer.model: piece ", id, ": expected UTF-8 text, found \"", to_utf8(piece.text), "\"");
     if (piece.text.size() > longest_piece)
-      fail<FileError>("tokenizer.model: piece ", id, ": expected at most ", longest_piece, " bytes, found ", piece.text.size());
+      fail<FileError>("tokenizer.model: piece ", id, ": expected at most ", longest_piece, " bytes, found ",
+                      piece.text.size());
     const std::string text(piece.text);
     switch (piece.type) {
       case Type::normal:
@@ -162,7 +163,8 @@ inline TokenizerParts sentence_piece_parts(std::string_view model) {
         parts.added.push_back({id, text, false, true});
         break;
       default:
-        fail<FileError>("tokenizer.model: piece \"", text, "\": its type ", std::uint64_t(piece.type), " is not implemented");
+        fail<FileError>("tokenizer.model: piece \"", text, "\": its type ", std::uint64_t(piece.type),
+                        " is not implemented");
     }
   }
   if (bos < pieces.size() && pieces[std::size_t(bos)].type == Type::control) parts.bos = int(bos);

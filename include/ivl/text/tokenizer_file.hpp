@@ -274,12 +274,14 @@ inline void read_sentence_piece(const Json& file, TokenizerParts& parts) {
   const Json& decoder = member(file, "decoder");
   const Json& parts_of = member(decoder, "decoders");
   const auto type_at = [&](std::size_t at) { return string_or(parts_of[at], "type", ""); };
-  if (string_or(decoder, "type", "") != "Sequence" || !parts_of.is_array() || parts_of.size() < 3 || parts_of.size() > 4 ||
-      !is_replace(parts_of[0], "\u2581", " ") || type_at(1) != "ByteFallback" || type_at(2) != "Fuse")
+  if (string_or(decoder, "type", "") != "Sequence" || !parts_of.is_array() || parts_of.size() < 3 ||
+      parts_of.size() > 4 || !is_replace(parts_of[0], "\u2581", " ") || type_at(1) != "ByteFallback" ||
+      type_at(2) != "Fuse")
     not_implemented("decoder", decoder, decoding);
   if (parts_of.size() == 4) {
     const Json& strip = parts_of[3];
-    if (type_at(3) != "Strip" || string_or(strip, "content", "") != " " || member(strip, "start") != 1 || member(strip, "stop") != 0)
+    if (type_at(3) != "Strip" || string_or(strip, "content", "") != " " || member(strip, "start") != 1 ||
+        member(strip, "stop") != 0)
       not_implemented("decoder", decoder, decoding);
     parts.drops_first_space = true;
   }
@@ -325,7 +327,8 @@ inline TokenizerParts tokenizer_parts(std::string_view tokenizer_json) {
   } else {
     if (const Json& decoder = member(file, "decoder"); string_or(decoder, "type", "") != "ByteLevel")
       not_implemented("decoder", decoder, "ByteLevel");
-    if (const Json& post = member(file, "post_processor"); !post.is_null() && string_or(post, "type", "") != "ByteLevel")
+    if (const Json& post = member(file, "post_processor");
+        !post.is_null() && string_or(post, "type", "") != "ByteLevel")
       not_implemented("post_processor", post, "null or ByteLevel, which add no tokens");
     parts.nfc = normalizer_is_nfc(member(file, "normalizer"));
     parts.split_pattern = split_pattern_of(member(file, "pre_tokenizer"));
@@ -370,7 +373,8 @@ inline TokenizerParts tokenizer_parts(const std::filesystem::path& folder) {
       at = end + 1;
     }
   } else {
-    fail<FileError>(folder.string(), ": expected tokenizer.json, tokenizer.model, or vocab.json and merges.txt; found none");
+    fail<FileError>(folder.string(),
+                    ": expected tokenizer.json, tokenizer.model, or vocab.json and merges.txt; found none");
   }
 
   std::map<std::string, int, std::less<>> known;

@@ -34,10 +34,10 @@ struct TokenizerParts {
   bool ignore_merges = false;
 
   // sentence_piece
-  bool one_rank_a_token = false;    ///< merges into one token rank alike: tokenizer.model ranks tokens, not merges
-  bool prefix_space = false;        ///< a space goes before every piece of text between added tokens
-  bool single_spaces = false;       ///< runs of spaces become one, and none is left at the ends
-  bool drops_first_space = false;   ///< decoding
+  bool one_rank_a_token = false;   ///< merges into one token rank alike: tokenizer.model ranks tokens, not merges
+  bool prefix_space = false;       ///< a space goes before every piece of text between added tokens
+  bool single_spaces = false;      ///< runs of spaces become one, and none is left at the ends
+  bool drops_first_space = false;  ///< decoding
 };
 
 }  // namespace ivl
