@@ -18,8 +18,8 @@
 #include "bench/timing.hpp"
 #include "ivl/config/published.hpp"
 #include "ivl/core/thread_pool.hpp"
-#include "ivl/model/engine.hpp"
 #include "ivl/model/load.hpp"
+#include "ivl/serve/engine.hpp"
 
 namespace ivl::bench {
 

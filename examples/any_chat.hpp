@@ -8,11 +8,11 @@
 #include <string_view>
 #include <vector>
 
-#include "ivl/config/facts.hpp"
+#include "ivl/checkpoint/progress.hpp"
+#include "ivl/facts/model_facts.hpp"
 #include "ivl/image/image.hpp"
 #include "ivl/image/tile_grid.hpp"
-#include "ivl/io/progress.hpp"
-#include "ivl/model/chat_options.hpp"
+#include "ivl/serve/options.hpp"
 
 struct AnyChat {
   virtual ~AnyChat() = default;

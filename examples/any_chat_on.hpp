@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "any_chat.hpp"
-#include "ivl/model/chat.hpp"
+#include "ivl/serve/chat.hpp"
 
 template <ivl::VlmConfig C, class Context>
 class ChatOn final : public AnyChat {

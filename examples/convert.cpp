@@ -5,7 +5,7 @@
 #include <map>
 #include <string>
 
-#include "ivl/io/convert.hpp"
+#include "ivl/checkpoint/convert.hpp"
 #include "ivl/model/processor.hpp"
 
 int main(int argc, char** argv) {

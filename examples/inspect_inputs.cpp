@@ -3,9 +3,9 @@
 #include <fstream>
 #include <iostream>
 
+#include "ivl/files/safetensors.hpp"
 #include "ivl/image/decode.hpp"
 #include "ivl/image/tiles.hpp"
-#include "ivl/io/safetensors.hpp"
 #include "ivl/model/processor.hpp"
 
 using ivl::Json;

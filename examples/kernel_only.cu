@@ -3,10 +3,10 @@
 #include <cstdio>
 #include <vector>
 
-#include "ivl/cuda/linear.cuh"
-#include "ivl/cuda/memory.cuh"
-#include "ivl/cuda/norm.cuh"
-#include "ivl/cuda/place.cuh"
+#include "ivl/cuda/linear/linear.cuh"
+#include "ivl/cuda/linear/place.cuh"
+#include "ivl/cuda/rows/norm.cuh"
+#include "ivl/cuda/runtime/memory.cuh"
 
 using namespace ivl;
 

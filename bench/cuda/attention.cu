@@ -1,6 +1,6 @@
 // bench_cuda_attention: pictures, prompts and decoding steps of the checkpoints; keys and values come from memory that
 // no cache holds, as between the layers of a model.
-#include "ivl/cuda/attention.cuh"
+#include "ivl/cuda/attention/attention.cuh"
 
 #include <algorithm>
 #include <numeric>

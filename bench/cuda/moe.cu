@@ -1,5 +1,5 @@
 // bench_cuda_moe: routing, and the experts of one layer, for decoding rows and for prefill.
-#include "ivl/cuda/moe.cuh"
+#include "ivl/cuda/moe/moe.cuh"
 
 #include <vector>
 

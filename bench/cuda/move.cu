@@ -1,6 +1,6 @@
 // bench_cuda_move: the ops of move.cuh at the sizes of the 8B checkpoint, for a prefill chunk and for 13 tiles.
 #include "bench/cuda/ceilings.cuh"
-#include "ivl/cuda/move.cuh"
+#include "ivl/cuda/rows/move.cuh"
 
 namespace {
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "bench/cuda/ceilings.cuh"
-#include "ivl/cuda/picture.cuh"
+#include "ivl/cuda/picture/picture.cuh"
 
 namespace {
 

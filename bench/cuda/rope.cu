@@ -1,7 +1,7 @@
 // bench_cuda_rope: the angles of a step, and the norm, rotation and KV write of a layer of the 8B checkpoint.
 #include "bench/cuda/ceilings.cuh"
-#include "ivl/cuda/kv_write.cuh"
-#include "ivl/cuda/rope.cuh"
+#include "ivl/cuda/attention/kv_write.cuh"
+#include "ivl/cuda/rows/rope.cuh"
 
 namespace {
 

@@ -3,4 +3,4 @@
 #include "ivl/config/checkpoints.hpp"
 #include "ivl/cpu/cpu.hpp"
 #include "ivl/image/decode.hpp"
-#include "ivl/model/chat.hpp"
+#include "ivl/serve/chat.hpp"

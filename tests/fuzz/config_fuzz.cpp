@@ -7,8 +7,8 @@
 #include <string_view>
 #include <vector>
 
-#include "ivl/io/config_json.hpp"
-#include "ivl/io/json.hpp"
+#include "ivl/checkpoint/read_config.hpp"
+#include "ivl/files/json.hpp"
 
 namespace {
 

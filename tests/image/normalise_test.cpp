@@ -5,7 +5,7 @@
 #include <cmath>
 #include <limits>
 
-#include "ivl/io/safetensors.hpp"
+#include "ivl/files/safetensors.hpp"
 #include "tests/image/golden.hpp"
 
 namespace {

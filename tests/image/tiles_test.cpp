@@ -2,8 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include "ivl/files/safetensors.hpp"
 #include "ivl/image/decode.hpp"
-#include "ivl/io/safetensors.hpp"
 #include "tests/image/golden.hpp"
 
 namespace {

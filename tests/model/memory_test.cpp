@@ -11,11 +11,11 @@
 #include <string>
 #include <vector>
 
-#include "../io/temporary_folder.hpp"
 #include "../support/tiny_models.hpp"
 #include "ivl/cpu/cpu.hpp"
-#include "ivl/io/safetensors.hpp"
-#include "ivl/model/chat.hpp"
+#include "ivl/files/safetensors.hpp"
+#include "ivl/serve/chat.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 namespace {
 

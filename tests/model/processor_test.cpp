@@ -6,8 +6,8 @@
 #include <filesystem>
 #include <vector>
 
-#include "../io/temporary_folder.hpp"
 #include "../support/tiny_models.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 namespace {
 

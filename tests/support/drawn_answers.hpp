@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "ivl/model/checkpoint.hpp"
-#include "ivl/model/engine.hpp"
+#include "ivl/serve/engine.hpp"
 #include "tiny_models.hpp"
 
 namespace ivl_test {

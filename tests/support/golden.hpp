@@ -14,11 +14,11 @@
 #include <utility>
 #include <vector>
 
+#include "ivl/files/json.hpp"
+#include "ivl/files/safetensors.hpp"
 #include "ivl/image/normalise.hpp"
-#include "ivl/io/json.hpp"
-#include "ivl/io/safetensors.hpp"
 #include "ivl/model/checkpoint.hpp"
-#include "ivl/model/engine.hpp"
+#include "ivl/serve/engine.hpp"
 #include "run_model.hpp"
 
 namespace ivl_test {

@@ -14,9 +14,9 @@
 #include <string_view>
 #include <vector>
 
+#include "ivl/files/json.hpp"
 #include "ivl/image/decode.hpp"
-#include "ivl/io/json.hpp"
-#include "ivl/model/chat.hpp"
+#include "ivl/serve/chat.hpp"
 
 namespace ivl_test {
 

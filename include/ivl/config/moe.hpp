@@ -3,7 +3,7 @@
 #include <cstdint>
 
 #include "ivl/core/constant.hpp"
-#include "ivl/core/expert_activation.hpp"
+#include "ivl/facts/expert_activation.hpp"
 
 namespace ivl {
 

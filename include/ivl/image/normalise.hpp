@@ -9,7 +9,7 @@
 #include "ivl/core/scalar.hpp"
 #include "ivl/core/simd.hpp"
 #include "ivl/core/thread_pool.hpp"
-#include "ivl/image/pixel_statistics.hpp"
+#include "ivl/facts/pixel_statistics.hpp"
 #include "ivl/image/tiles.hpp"
 
 namespace ivl {

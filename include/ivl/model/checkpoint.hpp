@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "ivl/config/checkpoints.hpp"
+#include "ivl/config/fields.hpp"
 #include "ivl/model/load.hpp"
 #include "ivl/model/processor.hpp"
 

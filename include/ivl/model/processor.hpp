@@ -9,10 +9,10 @@
 #include <utility>
 #include <vector>
 
+#include "ivl/checkpoint/read_config.hpp"
 #include "ivl/core/error.hpp"
 #include "ivl/image/image.hpp"
 #include "ivl/image/tile_grid.hpp"
-#include "ivl/io/config_json.hpp"
 #include "ivl/text/chat_template.hpp"
 #include "ivl/text/tokenizer.hpp"
 

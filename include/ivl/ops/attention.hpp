@@ -14,20 +14,10 @@
 
 #include "ivl/core/rows.hpp"
 #include "ivl/core/scalar.hpp"
+#include "ivl/facts/attention_shape.hpp"
 #include "ivl/ops/batch.hpp"
 
 namespace ivl {
-
-struct AttentionShape {
-  int heads = 0, kv_heads = 0, head_dim = 0;
-  int window = 0;  ///< under Mask::causal a row at position p sees keys p - window + 1 ... p; 0: all up to p
-
-  constexpr int group() const { return heads / kv_heads; }
-  constexpr int query_width() const { return heads * head_dim; }
-  constexpr int kv_width() const { return kv_heads * head_dim; }
-  constexpr int qkv_width() const { return query_width() + 2 * kv_width(); }
-  bool operator==(const AttentionShape&) const = default;
-};
 
 enum class Mask : std::uint8_t {
   full,    ///< every row sees every key of its sequence (vision)

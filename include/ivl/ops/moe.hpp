@@ -16,9 +16,9 @@
 #include <cstdint>
 #include <span>
 
-#include "ivl/core/expert_activation.hpp"
 #include "ivl/core/rows.hpp"
 #include "ivl/core/scalar.hpp"
+#include "ivl/facts/expert_activation.hpp"
 #include "ivl/ops/place.hpp"
 
 namespace ivl {

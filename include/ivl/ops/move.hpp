@@ -4,7 +4,7 @@
 #include <type_traits>
 
 #include "ivl/core/rows.hpp"
-#include "ivl/core/shuffle_order.hpp"
+#include "ivl/facts/shuffle_order.hpp"
 #include "ivl/ops/place.hpp"
 
 namespace ivl {

@@ -4,8 +4,8 @@
 
 #include "ivl/core/error.hpp"
 #include "ivl/core/rows.hpp"
+#include "ivl/facts/pixel_statistics.hpp"
 #include "ivl/image/image.hpp"
-#include "ivl/image/pixel_statistics.hpp"
 #include "ivl/image/tile_grid.hpp"
 
 namespace ivl {

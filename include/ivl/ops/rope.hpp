@@ -15,8 +15,8 @@
 #include <cmath>
 #include <cstdint>
 
-#include "ivl/core/rope_facts.hpp"
 #include "ivl/core/rows.hpp"
+#include "ivl/facts/rope.hpp"
 
 namespace ivl {
 

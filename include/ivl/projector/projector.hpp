@@ -1,8 +1,8 @@
 // From tower features to the language model's rows: pixel shuffle, norm, two linear layers.
 #pragma once
-#include "ivl/config/facts.hpp"
 #include "ivl/config/vlm.hpp"
 #include "ivl/core/buffer.hpp"
+#include "ivl/facts/model_facts.hpp"
 #include "ivl/ops/linear.hpp"
 #include "ivl/ops/move.hpp"
 #include "ivl/ops/norm.hpp"

@@ -1,4 +1,4 @@
-#include "ivl/cuda/attention.cuh"
+#include "ivl/cuda/attention/attention.cuh"
 
 #include <doctest/doctest.h>
 

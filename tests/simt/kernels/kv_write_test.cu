@@ -1,4 +1,4 @@
-#include "ivl/cuda/kv_write.cuh"
+#include "ivl/cuda/attention/kv_write.cuh"
 
 #include <doctest/doctest.h>
 

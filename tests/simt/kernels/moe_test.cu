@@ -1,4 +1,4 @@
-#include "ivl/cuda/moe.cuh"
+#include "ivl/cuda/moe/moe.cuh"
 
 #include <doctest/doctest.h>
 

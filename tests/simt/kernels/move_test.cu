@@ -1,4 +1,4 @@
-#include "ivl/cuda/move.cuh"
+#include "ivl/cuda/rows/move.cuh"
 
 #include <doctest/doctest.h>
 

@@ -1,4 +1,4 @@
-#include "ivl/cuda/picture.cuh"
+#include "ivl/cuda/picture/picture.cuh"
 
 #include <doctest/doctest.h>
 

@@ -7,11 +7,11 @@
 #include <string>
 #include <vector>
 
-#include "ivl/cuda/context.cuh"
-#include "ivl/cuda/graph.cuh"
-#include "ivl/cuda/launch.cuh"
-#include "ivl/cuda/memory.cuh"
-#include "ivl/cuda/place.cuh"
+#include "ivl/cuda/linear/place.cuh"
+#include "ivl/cuda/runtime/context.cuh"
+#include "ivl/cuda/runtime/graph.cuh"
+#include "ivl/cuda/runtime/launch.cuh"
+#include "ivl/cuda/runtime/memory.cuh"
 
 namespace {
 
