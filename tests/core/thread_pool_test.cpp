@@ -130,7 +130,8 @@ TEST_CASE("where all tasks fail at once, one of this run's exceptions reaches th
   for (int round = 0; round < 500; ++round) {
     std::atomic<int> begun = 0;
     std::vector<std::string> texts;
-    for (int task = 0; task < 4; ++task) texts.push_back("round " + std::to_string(round) + ", task " + std::to_string(task));
+    for (int task = 0; task < 4; ++task)
+      texts.push_back("round " + std::to_string(round) + ", task " + std::to_string(task));
     const std::string text = text_of_failure(pool, 4, [&](std::int64_t task) {
       ++begun;
       while (begun < 4) std::this_thread::yield();
@@ -151,7 +152,8 @@ TEST_CASE("usable CPUs are those of the process, not of the machine") {
     CPU_ZERO(&one);
     CPU_SET(cpu, &one);
     if (sched_setaffinity(0, sizeof one, &one) == 0) found = usable_cpus();
-  }).join();
+  })
+      .join();
   CHECK(found == 1);
 }
 #endif

@@ -54,8 +54,9 @@ class ThreadPool {
       return;
     }
     using Function = std::remove_reference_t<Body>;
-    job_ = Job{[](const void* function, std::int64_t task) { (*static_cast<Function*>(const_cast<void*>(function)))(task); },
-               &body, tasks};
+    job_ = Job{
+        [](const void* function, std::int64_t task) { (*static_cast<Function*>(const_cast<void*>(function)))(task); },
+        &body, tasks};
     next_.store(0, std::memory_order_relaxed);
     busy_.store(int(workers_.size()), std::memory_order_relaxed);
     announce();
@@ -93,7 +94,8 @@ class ThreadPool {
   void take_tasks() {
     const Job job = job_;
     try {
-      for (std::int64_t task; (task = next_.fetch_add(1, std::memory_order_relaxed)) < job.tasks;) job.call(job.body, task);
+      for (std::int64_t task; (task = next_.fetch_add(1, std::memory_order_relaxed)) < job.tasks;)
+        job.call(job.body, task);
     } catch (...) {
       next_.store(job.tasks, std::memory_order_relaxed);
       if (!failed_.test_and_set(std::memory_order_relaxed)) error_ = std::current_exception();
