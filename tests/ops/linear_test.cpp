@@ -279,6 +279,21 @@ TEST_CASE("GELU and SiLU of huge numbers are those numbers or nothing") {
   }
 }
 
+TEST_CASE("SiLU of the lowest numbers, minus infinity too, is nothing beside an ordinary factor") {
+  cpu::Context ctx(1);
+  // Gates of -1e30, -3e38 and less than any float; up is 1.
+  const float x = -1e10f, up_weight = -1e-10f;
+  const TensorView up{Dtype::f32, {1, 1}, std::as_bytes(std::span(&up_weight, 1))};
+  for (const float gate_weight : {1e20f, 3e28f, 1e38f}) {
+    CAPTURE(gate_weight);
+    const TensorView parts[] = {{Dtype::f32, {1, 1}, std::as_bytes(std::span(&gate_weight, 1))}, up};
+    float y = 1;
+    linear(ctx, Rows<const float>(&x, 1, 1), place_matrix(ctx, parts, Fusion::interleaved),
+           Epilogue{EpilogueKind::swi_glu, nullptr, nullptr}, Rows<float>(&y, 1, 1));
+    CHECK(std::abs(y) < 1e-36f);
+  }
+}
+
 TEST_CASE_TEMPLATE("a row's bits depend neither on the rows beside it nor on the number of threads", Types,
                    Combination<bf16, bf16, bf16>, Combination<half, bf16, float>, Combination<bf16, float, float>,
                    Combination<float, float, float>) {

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -127,6 +128,41 @@ Answer alone(Spy& spy, const Checkpoint<C>& checkpoint, const Request& request, 
   all.push_back(begin<C, Scalar>(engine, checkpoint, request));
   while (!all[0]->sequence->done()) step<C, Scalar>(spy, engine, all);
   return all[0]->answer;
+}
+
+/// One request's answer, and what a later one may go on from.
+struct Finished {
+  Answer answer;
+  int taken_over = 0;  ///< tokens of the prompt that were known from the earlier request
+  std::unique_ptr<Sequence> sequence;
+};
+
+/// Runs one request, alone in an engine that others may have used before, and goes on from an earlier one.
+template <VlmConfig C, class Scalar>
+Finished finished(Spy& spy, SpyEngine<C, Scalar>& engine, const Tokenizer& tokenizer, const Request& request,
+                  std::unique_ptr<Sequence> earlier = nullptr) {
+  Finished result;
+  result.sequence = engine.start(
+      tokenizer, {request.sources, {}}, request.options,
+      [&](std::string_view piece) { result.answer.streamed += piece; }, std::move(earlier));
+  Sequence& sequence = *result.sequence;
+  result.taken_over = sequence.cached;
+  spy.logits.clear();
+  for (int steps = 0; steps < 1000 && engine.step();) ++steps;
+  sequence.on_text = {};
+  result.answer.ids.assign(sequence.generated().begin(), sequence.generated().end());
+  result.answer.logits = spy.logits;
+  result.answer.text = sequence.text;
+  result.answer.finish = sequence.finish;
+  return result;
+}
+
+/// All tokens of a request that ended, and one more.
+std::vector<std::int32_t> longer(const Request& request, const Answer& answer) {
+  std::vector<std::int32_t> sources = request.sources;
+  sources.insert(sources.end(), answer.ids.begin(), answer.ids.end());
+  sources.push_back(7);
+  return sources;
 }
 
 void check_same(const Answer& found, const Answer& expected) {
@@ -401,6 +437,141 @@ TEST_CASE("With windows a sequence takes over what its rings still hold, and els
   run(sources, std::move(ended), 0);
 }
 
+TEST_CASE("The same prompt again gives the same answer, whatever of it is known already") {
+  Spy spy;
+  const auto checkpoint = load<qwen3_tiny>(spy, tiny_folder("qwen3_tiny", "hf"));
+  const Tokenizer& tokenizer = checkpoint.processor.tokenizer();
+  std::mt19937 random(29);
+  SpyEngine<qwen3_tiny, bf16> engine(spy, checkpoint.vlm, {.kv_tokens = 256});
+  for (const int length : {1, 5, 64, 65}) {
+    CAPTURE(length);
+    const Request request{random_ids(random, length), {}, {.max_new_tokens = 6}};
+    auto first = finished<qwen3_tiny, bf16>(spy, engine, tokenizer, request);
+    REQUIRE(first.answer.ids.size() == 6);
+    auto second = finished<qwen3_tiny, bf16>(spy, engine, tokenizer, request, std::move(first.sequence));
+    CHECK(second.taken_over == length - 1);  // the last token has to run for its logits
+    check_same(second.answer, first.answer);
+  }
+}
+
+TEST_CASE("With windows and room for two, of three conversations the one before the last is kept") {
+  Spy spy;
+  const auto checkpoint = load<gpt_oss_tiny>(spy, tiny_folder("gpt_oss_tiny", "mxfp4"));
+  const Tokenizer& tokenizer = checkpoint.processor.tokenizer();
+  std::mt19937 random(31);
+  const auto any = [&](int length) { return Request{random_ids(random, length), {}, {.max_new_tokens = 7}}; };
+  const Request a = any(40), b = any(33), c = any(37);
+  for (const bool third : {true, false}) {
+    CAPTURE(third);
+    SpyEngine<gpt_oss_tiny, bf16> engine(spy, checkpoint.vlm, {.kv_tokens = 512, .max_sequences = 2, .max_rows = 48});
+    const auto run = [&](const Request& request, std::unique_ptr<Sequence> earlier = nullptr) {
+      auto result = finished<gpt_oss_tiny, bf16>(spy, engine, tokenizer, request, std::move(earlier));
+      check_same(result.answer, alone<gpt_oss_tiny, bf16>(spy, checkpoint, request, 512));
+      return result;
+    };
+    const Finished of_a = run(a);
+    Finished of_b = run(b);
+    Finished of_c;
+    if (third) of_c = run(c);
+    const Request more_of_b{longer(b, of_b.answer), {}, {.max_new_tokens = 7}};
+    const Finished again = run(more_of_b, std::move(of_b.sequence));
+    CHECK(again.taken_over >= int(b.sources.size()));
+  }
+}
+
+TEST_CASE("Pictures that come later leave the rows of earlier ones as they are") {
+  Spy spy;
+  const auto checkpoint = load<qwen3_tiny>(spy, tiny_folder("qwen3_tiny", "hf"));
+  const TileRules rules = checkpoint.processor.tile_rules();
+  SpyEngine<qwen3_tiny, bf16> engine(spy, checkpoint.vlm, {.kv_tokens = 64});
+  const std::vector<Image> first{noise_picture(90, 40, 1)}, later{noise_picture(30, 30, 2), noise_picture(40, 90, 3)};
+  const ImageRows one = engine.encode(first, rules), others = engine.encode(later, rules),
+                  all = engine.encode(later, rules, one);
+  const auto bytes = [&](const ImageRows& rows) {
+    std::vector<std::byte> result(std::size_t(rows.rows) * qwen3_tiny.decoder.hidden * sizeof(bf16));
+    download(spy, result.data(), rows.memory.data, result.size());
+    return result;
+  };
+  std::vector<std::byte> expected = bytes(one);
+  const std::vector<std::byte> behind = bytes(others);
+  expected.insert(expected.end(), behind.begin(), behind.end());
+  REQUIRE(all.rows == one.rows + others.rows);
+  CHECK(bytes(all) == expected);
+}
+
+TEST_CASE("Sequences whose tokens are as many as there is room for fit together, wherever each ends") {
+  Spy spy;
+  const auto checkpoint = load<qwen3_tiny>(spy, tiny_folder("qwen3_tiny", "hf"));
+  std::mt19937 random(37);
+  const Request requests[] = {{random_ids(random, 61), {}, {.max_new_tokens = 4}},  // 65 of 128
+                              {random_ids(random, 59), {}, {.max_new_tokens = 4}}};
+  SpyEngine<qwen3_tiny, float> engine(spy, checkpoint.vlm, {.kv_tokens = 128, .max_sequences = 2});
+  std::vector<std::unique_ptr<Running>> all;
+  for (const Request& request : requests) all.push_back(begin<qwen3_tiny, float>(engine, checkpoint, request));
+  for (int steps = 0; steps < 10; ++steps) step<qwen3_tiny, float>(spy, engine, all);
+  for (std::size_t i = 0; i < 2; ++i)
+    check_same(all[i]->answer, alone<qwen3_tiny, float>(spy, checkpoint, requests[i], 512));
+}
+
+TEST_CASE("Sequences with tokenizers of different sizes share an engine, and each keeps to its own ids") {
+  Spy spy;
+  const auto checkpoint = load<qwen3_tiny>(spy, tiny_folder("qwen3_tiny", "hf"));
+  const Tokenizer &large = checkpoint.processor.tokenizer(),
+                  small = Tokenizer::from_folder(tiny_folder("gpt_oss_tiny", "hf"));
+  const int last = large.size() - 1;
+  REQUIRE(small.size() <= last);
+  for (const bool small_first : {true, false}) {
+    CAPTURE(small_first);
+    SpyEngine<qwen3_tiny, float> engine(spy, checkpoint.vlm, {.kv_tokens = 128, .max_sequences = 2});
+    spy.logits.clear();
+    spy.script.assign(100, last);  // what the head wants, be there such an id or not
+    std::vector<std::unique_ptr<Sequence>> sequences;
+    for (const bool is_small : {small_first, !small_first})
+      sequences.push_back(engine.start(is_small ? small : large, {{1, 2, 3}, {}}, {.max_new_tokens = 4}));
+    for (int steps = 0; steps < 10 && engine.step();) ++steps;
+    spy.script.clear();
+    const auto of_small = sequences[small_first ? 0 : 1]->generated(),
+               of_large = sequences[small_first ? 1 : 0]->generated();
+    CHECK(std::vector(of_large.begin(), of_large.end()) == std::vector(4, last));
+    CHECK(std::vector(of_small.begin(), of_small.end()) == std::vector(4, 0));  // the first of equals
+  }
+}
+
+/// Each epsilon changes what is its own, and nothing else.
+template <VlmConfig C>
+void check_epsilons(std::string_view name) {
+  CAPTURE(name);
+  Spy spy;
+  auto checkpoint = load<C>(spy, tiny_folder(name, "hf"));
+  std::mt19937 random(41);
+  const Request request{random_ids(random, 9), {}, {.max_new_tokens = 2}};
+  const std::vector<Image> pictures{noise_picture(56, 56, 9)};
+  const auto logits = [&] { return alone<C, float>(spy, checkpoint, request, 512).logits[0]; };
+  const auto picture_rows = [&] {
+    SpyEngine<C, float> engine(spy, checkpoint.vlm, {.kv_tokens = 64});
+    const ImageRows rows = engine.encode(pictures, checkpoint.processor.tile_rules());
+    std::vector<float> values(std::size_t(rows.rows) * C.decoder.hidden);
+    download(spy, values.data(), rows.memory.data, values.size() * sizeof(float));
+    return values;
+  };
+  const auto logits_before = logits();
+  const auto rows_before = picture_rows();
+  float& vision = checkpoint.vlm.facts.vision_norm_eps;
+  float& language = checkpoint.vlm.facts.language_norm_eps;
+  const auto vision_before = std::exchange(vision, 0.5f);
+  CHECK(logits() == logits_before);
+  CHECK(picture_rows() != rows_before);
+  vision = vision_before;
+  language = 0.5f;
+  CHECK(logits() != logits_before);
+  CHECK(picture_rows() == rows_before);
+}
+
+TEST_CASE("The tower's epsilon is not the decoder's, in any of their norms") {
+  check_epsilons<qwen3_tiny>("qwen3_tiny");
+  check_epsilons<vit6b_qwen3>("vit6b_qwen3");
+}
+
 /// A CPU that knows how much was asked for.
 struct Counting : cpu::Context {
   Counting() : cpu::Context(1) {}
@@ -583,6 +754,67 @@ TEST_CASE("Streamed pieces are whole characters, hold nothing of a stop string, 
   // Half a character at the end.
   CHECK(told(spy, checkpoint, "ab\xe4\xb8\x87", {}, pieces, 4).text == "ab\uFFFD");
   CHECK(joined() == "ab\uFFFD");
+}
+
+TEST_CASE("A stop string that only the end of the answer completes is why it ended") {
+  Spy spy;
+  const auto checkpoint = load<qwen3_tiny>(spy, tiny_folder("qwen3_tiny", "hf"));
+  std::vector<std::string> pieces;
+  // Half a character becomes U+FFFD when nothing follows.
+  const Answer answer = told(spy, checkpoint, "\xe4", {"\uFFFD"}, pieces, 1);
+  CHECK(answer.finish == Finish::stop_string);
+  CHECK(answer.text == "");
+  CHECK(pieces.empty());
+}
+
+// ---- what a chat adds --------------------------------------------------------------------------------------------
+
+TEST_CASE("An answer without an end fills a chat's room to the last token") {
+  Spy spy;
+  const auto checkpoint = load<qwen3_tiny>(spy, tiny_folder("qwen3_tiny", "hf"));
+  Chat<qwen3_tiny, Spy, float> chat(spy, checkpoint, {.kv_tokens = 192});
+  chat.ask("Hello", {}, {.max_new_tokens = 1000, .stop_ids = {5000}});  // there is no such id
+  CHECK(chat.statistics().prompt_tokens < 150);
+  CHECK(chat.statistics().prompt_tokens + chat.statistics().new_tokens == 192);
+}
+
+TEST_CASE("A caller's stop ids take the place of the checkpoint's") {
+  Spy spy;
+  const auto checkpoint = load<qwen3_tiny>(spy, tiny_folder("qwen3_tiny", "hf"));
+  Chat<qwen3_tiny, Spy, float> chat(spy, checkpoint, {.kv_tokens = 256});
+  std::vector<int> all;
+  for (int id = 0; id < checkpoint.vlm.facts.vocab_rows; ++id) all.push_back(id);
+  CHECK(chat.ask("Hello", {}, {.max_new_tokens = 8, .stop_ids = all}) == "");
+  CHECK(chat.statistics().new_tokens == 0);
+  // And the checkpoint's own no longer end an answer.
+  const int end = checkpoint.processor.stop_ids().at(0);
+  spy.logits.clear();
+  spy.script.assign(8, end);
+  chat.ask("Hello", {}, {.max_new_tokens = 8, .stop_ids = {5000}});
+  CHECK(chat.statistics().new_tokens == 8);
+  spy.logits.clear();
+  chat.ask("Hello", {}, {.max_new_tokens = 8});
+  CHECK(chat.statistics().new_tokens == 0);
+}
+
+/// What a chat makes of an answer of these tokens.
+template <VlmConfig C>
+std::string chat_told(std::string_view name, const std::vector<std::string>& tokens) {
+  Spy spy;
+  const auto checkpoint = load<C>(spy, tiny_folder(name, "hf"));
+  Chat<C, Spy, bf16> chat(spy, checkpoint, {.kv_tokens = 256});
+  for (const std::string& token : tokens) spy.script.push_back(checkpoint.processor.tokenizer().id_of(token).value());
+  spy.script.push_back(checkpoint.processor.stop_ids().at(0));
+  const std::string text = chat.ask("Hi", {}, {.max_new_tokens = int(tokens.size()) + 1});
+  CHECK(chat.statistics().new_tokens == int(tokens.size()));
+  CHECK(chat.history().back().answer == text);
+  return text;
+}
+
+TEST_CASE("A chat keeps the special tokens of gpt-oss's answers, which are its channels, and skips those of others") {
+  CHECK(chat_told<gpt_oss_tiny>("gpt_oss_tiny", {"<|channel|>", "a", "<|message|>", "b"}) ==
+        "<|channel|>a<|message|>b");
+  CHECK(chat_told<qwen3_tiny>("qwen3_tiny", {"<|im_start|>", "a", "<ref>", "b"}) == "ab");
 }
 
 // ---- sampling in the engine
