@@ -27,7 +27,7 @@ __global__ void __launch_bounds__(32 * plain_warps) attention_plain_kernel(Atten
   const int token = batch_row - call.batch.row_begin[sequence];
   const RowTile tile = {sequence, head / call.group, token * call.group + head % call.group, 1};
   const AttentionRow row = tile.row(call, 0);
-  const KvHead<const Scalar> kv(call.shape, call.batch, call.kv, sequence, tile.kv_head);
+  const KvHead<const Scalar> kv(call.shape, call.kv, sequence, tile.kv_head);
   const Scalar* query = call.queries + batch_row * call.query_stride + head * head_dim;
 
   float highest = minus_infinity, sum = 0, out[plain_max_head_dim / 32] = {};
