@@ -16,14 +16,15 @@
 #include <string>
 #include <vector>
 
-#include "../support/run_model.hpp"
 #include "ivl/config/checkpoints.hpp"
 #include "ivl/cpu/cpu.hpp"
+#include "ivl/language/decoder_block.hpp"
+#include "ivl/model/whole_sequences.hpp"
+#include "ivl/vision/vit_block.hpp"
 
 namespace {
 
 using namespace ivl;
-using namespace ivl_test;
 
 cpu::Context& context() {
   static cpu::Context ctx(2);
@@ -757,15 +758,14 @@ struct RandomBlock {
 template <class Scalar, VitConfig C>
 std::vector<Scalar> run_block(const VitBlock<C>& block, const Input& input) {
   cpu::Context& ctx = context();
-  const WholeSequences whole(ctx, 1, C.tokens());
-  constexpr int page_tokens = kv_page_unit;
-  const auto page_bytes = kv_page_bytes(ctx, VitBlock<C>::attention_shape, kind_of<Scalar>, page_tokens);
-  const Poisoned pages{std::size_t(page_bytes)};
+  const auto whole =
+      WholeSequences::full(ctx, VitBlock<C>::attention_shape, kind_of<Scalar>, 1, C.tokens(), C.tokens());
+  const Poisoned pages{std::size_t(whole.kv().page_bytes)};
   using Scratch = typename VitBlock<C>::template Scratch<Scalar>;
   Poisoned memory;
   const Scratch scratch = carve<Scratch>(memory, C.tokens());
   std::vector<Scalar> x_data = input.as<Scalar>();
-  block.forward(ctx, whole.batch, {pages.memory.data, page_bytes, page_tokens}, eps, scratch,
+  block.forward(ctx, whole.steps().front().batch, whole.kv(pages.memory.data), eps, scratch,
                 Rows<Scalar, C.hidden>(x_data.data(), C.tokens()));
   return x_data;
 }

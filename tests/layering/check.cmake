@@ -12,11 +12,13 @@ set(rules
   "ops:        core facts formats image ops"
   "cpu:        core facts formats image ops cpu"
   "cuda:       core facts formats image ops cuda"
+  "counting:   core facts formats image ops counting"
   "vision:     core facts formats ops config vision"
   "projector:  core facts formats ops config projector"
   "language:   core facts formats ops config language"
   "checkpoint: core facts files formats config ops checkpoint"
-  "model:      core facts files formats config image text ops vision projector language checkpoint model"
+  "model:      core facts files formats config image text ops counting vision projector language checkpoint model"
+  "testing:    core facts files formats config image ops checkpoint testing"
   "serve:      core facts image text ops model serve")
 set(layers vision projector language)  # the backend arrives as a template parameter, so no #if in these
 

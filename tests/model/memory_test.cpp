@@ -75,13 +75,8 @@ WrittenSizes write_checkpoint(const fs::path& folder) {
   Vlm<mid_size> vlm;
   vlm.facts.format = FolderFormat::hf;
   vlm.facts.vocab_rows = vocab_rows;
-  std::vector<bf16> pool(std::size_t(std::max(vocab_rows, 4096)) *
-                         mid_size.decoder.hidden);  // every tensor is its beginning
-  std::uint32_t state = 1;
-  for (bf16& value : pool) {
-    state = state * 1664525u + 1013904223u;
-    value = round_to<bf16>((float(state >> 8) * 0x1p-24f - 0.5f) * 0.1f);
-  }
+  // Every tensor is the beginning of these.
+  const auto pool = random_values<bf16>(std::max(vocab_rows, 4096) * mid_size.decoder.hidden, 0, 0.05f, 1);
   std::vector<NamedTensor> shards[3];
   Json map = Json::object();
   WrittenSizes sizes;

@@ -18,10 +18,12 @@
 #include "ivl/files/safetensors.hpp"
 #include "ivl/image/normalise.hpp"
 #include "ivl/model/checkpoint.hpp"
+#include "ivl/model/taps.hpp"
 #include "ivl/serve/engine.hpp"
-#include "run_model.hpp"
 
 namespace ivl_test {
+
+using namespace ivl;
 
 /// One golden file: what transformers made of one prompt.
 struct Golden {
@@ -143,19 +145,21 @@ void check_golden(Context& ctx, const Checkpoint<C>& checkpoint, const Golden& g
   // times over (another order of sums), and stages before the logits stay within that of their own size.
   const double logits_bound = 4 * golden.number("float32_to_float64_max");
   const double relative_bound = logits_bound / golden.number("logits_std");
-  const Look look = [&](const std::string& stage, const std::vector<float>& values) {
-    if (!golden.has(stage)) return;
-    CAPTURE(stage);
-    const auto want = golden.floats(stage);
+  const auto look = [&](const Stage& stage, auto stage_rows) {
+    if (!golden.has(name_of(stage))) return;
+    CAPTURE(name_of(stage));
+    const auto want = golden.floats(name_of(stage));
     double square = 0;
     for (const float value : want) square += double(value) * value;
     const double size = std::sqrt(square / double(want.size()));
-    const double difference = largest_difference(values, want);
+    const double difference = largest_difference(to_floats(ctx, stage_rows).values, want);
     CHECK(difference <= relative_bound * size);
   };
-  std::vector<float> image_rows;
-  if (rows > 0) image_rows = run_vision<float>(ctx, vlm, golden.floats("pixel_values"), look);
-  const auto logits = run_language<float>(ctx, vlm, sources, image_rows, look);
+  OwnedRows<float, C.decoder.hidden> pictures;
+  if (rows > 0)
+    pictures = features(ctx, vlm, patches_of<float>(ctx, vlm, golden.floats("pixel_values")), look).projected;
+  const std::vector<float> image_rows = to_floats(ctx, pictures.view()).values;
+  const auto logits = ivl::logits<float>(ctx, vlm, sources, pictures, look).values;
   CHECK(largest_difference(logits, golden.floats("logits")) <= logits_bound);
 
   for (const int max_rows : effort.step_rows)
@@ -179,9 +183,11 @@ void check_golden(Context& ctx, const Checkpoint<C>& checkpoint, const Golden& g
         if (id == image_token) id = -1 - row++;
       }
       REQUIRE(row == rows);
-      const Look nothing = [](auto&&...) {};
-      const auto exact = run_language<float>(ctx, vlm, prompt, run_vision<float>(ctx, vlm, pixels, nothing), nothing);
-      const auto rounded = run_language<bf16>(ctx, vlm, prompt, run_vision<bf16>(ctx, vlm, pixels, nothing), nothing);
+      const auto logits_in = [&]<class Scalar>(Scalar) {
+        const auto seen = features(ctx, vlm, patches_of<Scalar>(ctx, vlm, pixels));
+        return ivl::logits<Scalar>(ctx, vlm, prompt, seen.projected).values;
+      };
+      const auto exact = logits_in(float{}), rounded = logits_in(bf16{});
       for (std::size_t at = 0; at < exact.size(); at += std::size_t(vocabulary))
         ours.push_back(float(divergence(&exact[at], &rounded[at], vocabulary)));
     }
@@ -211,14 +217,13 @@ void check_pictures(Context& ctx, const Vlm<C>& vlm, const std::vector<Image>& p
     const int tiles = choose_grid(picture.width, picture.height, rules).tiles(rules);
     std::vector<float> pixels(std::size_t(tiles) * 3 * std::size_t(rules.tile_px) * std::size_t(rules.tile_px));
     make_pixel_values<float>(pool, picture, rules, statistics, pixels);
-    const auto rows = run_vision<float>(ctx, vlm, pixels, [](auto&&...) {});
+    const auto rows = to_floats(ctx, features(ctx, vlm, patches_of<float>(ctx, vlm, pixels)).projected.view()).values;
     wanted.insert(wanted.end(), rows.begin(), rows.end());
   }
   Engine<C, Context, float> engine(ctx, vlm, {.kv_tokens = 64});
   const ImageRows found = engine.encode(pictures, rules);
   REQUIRE(found.rows * C.decoder.hidden == std::int64_t(wanted.size()));
-  CHECK(downloaded<float>(ctx, reinterpret_cast<const float*>(found.memory.data), std::int64_t(wanted.size())) ==
-        wanted);
+  CHECK(to_host<float>(ctx, reinterpret_cast<const float*>(found.memory.data), std::int64_t(wanted.size())) == wanted);
 }
 
 }  // namespace ivl_test
