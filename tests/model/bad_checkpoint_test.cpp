@@ -14,9 +14,11 @@
 #include <vector>
 
 #include "../support/checkpoint_copy.hpp"
+#include "../support/engine_on.hpp"
 #include "../support/tiny_models.hpp"
 #include "ivl/cpu/cpu.hpp"
 #include "ivl/model/checkpoint.hpp"
+#include "ivl/serve/chat.hpp"
 
 // What with_checkpoint prints of an unknown structure, as a user would paste it.
 #include "pasted_checkpoint.inc"
@@ -359,7 +361,6 @@ TEST_CASE("Every file that is missing or broken is named") {
     return load_error(copy.path());
   };
   CHECK(contains(error_without("config.json"), "config.json"));
-  CHECK(contains(error_without("tokenizer.json"), "tokenizer.json"));
   CHECK(contains(error_without("model.safetensors"), "expected model.safetensors or model.safetensors.index.json"));
 
   const CheckpointCopy shards(tiny_folder("qwen3_small_stream", "github"));
@@ -394,19 +395,42 @@ TEST_CASE("A tokenizer without the tokens that a prompt needs is refused") {
     copy.edit_json("tokenizer_config.json", [&](Json& config) { rename(config["added_tokens_decoder"]); });
     return load_error(copy.path());
   };
-  CHECK(contains(error_without("<IMG_CONTEXT>"), "expected a tokenizer with the token <IMG_CONTEXT>, found none"));
+  CHECK(contains(error_without("<img>"), "expected a tokenizer with the token <img>, found none"));
+  CHECK(contains(error_without("</img>"), "expected a tokenizer with the token </img>, found none"));
   CHECK(contains(error_without("<|im_end|>"), "expected a tokenizer with the token <|im_end|>, found none"));
   CHECK(error_without("<box>") == "");
+}
+
+TEST_CASE("A folder without a tokenizer loads, takes and gives ids, and says what it cannot do") {
+  const CheckpointCopy copy(tiny_folder("qwen3_tiny", "hf"));
+  for (const auto& entry : fs::directory_iterator(copy.path())) {
+    if (entry.path().filename().string().starts_with("tokenizer")) fs::remove(entry.path());
+  }
+  cpu::Context ctx(1);
+  const auto with = load<qwen3_tiny>(ctx, tiny_folder("qwen3_tiny", "hf")),
+             without = load<qwen3_tiny>(ctx, copy.path());
+  CHECK(!without.processor.has_tokenizer());
+  const auto ids = [&](const Checkpoint<qwen3_tiny>& checkpoint) {
+    RunnerAndEngine<qwen3_tiny, cpu::Context, float> on(ctx, checkpoint.vlm, {.kv_tokens = 64});
+    return ids_of(*run(on.engine, {.prompt = {{1, 2, 3}}, .generation = {.max_new_tokens = 5}}));
+  };
+  CHECK(ids(with) == ids(without));
+  Runner<qwen3_tiny, cpu::Context> runner(ctx, without.vlm);
+  Chat chat(runner, without.processor, {.kv_tokens = 64});
+  CHECK(what_of<RequestError>([&] { chat.ask("Hi"); }) ==
+        copy.path().string() +
+            ": expected tokenizer.json or tokenizer.model beside the weights, found neither: such a "
+            "model takes and gives token ids alone");
 }
 
 TEST_CASE("A folder whose tokenizer is gpt-oss's is prompted and stopped in its way, in both formats") {
   for (const char* format : {"hf", "github", "mxfp4"}) {
     CAPTURE(format);
-    const Processor processor = Processor::from_folder(tiny_folder("gpt_oss_tiny", format));
+    const Processor processor = load_processor(tiny_folder("gpt_oss_tiny", format));
     CHECK(processor.style() == PromptStyle::internvl3_5_gpt_oss);
     CHECK(processor.stop_ids() == std::vector{*processor.tokenizer().id_of("<|return|>")});
   }
-  CHECK(Processor::from_folder(tiny_folder("qwen3_moe_tiny", "hf")).style() == PromptStyle::hf);
+  CHECK(load_processor(tiny_folder("qwen3_moe_tiny", "hf")).style() == PromptStyle::hf);
 }
 
 }  // namespace

@@ -14,6 +14,8 @@
 #include "../support/tiny_models.hpp"
 #include "ivl/cpu/cpu.hpp"
 #include "ivl/files/safetensors.hpp"
+#include "ivl/model/checkpoint.hpp"
+#include "ivl/model/runner.hpp"
 #include "ivl/serve/chat.hpp"
 #include "tests/support/temporary_folder.hpp"
 
@@ -103,7 +105,8 @@ TEST_CASE("child of the memory test" * doctest::skip()) {
   cpu::Context ctx(2);
   const auto checkpoint = load<mid_size>(ctx, folder);
   const std::int64_t loaded = peak_bytes();
-  Chat<mid_size, cpu::Context> chat(ctx, checkpoint, {.kv_tokens = kv_tokens});
+  Runner runner(ctx, checkpoint.vlm);
+  Chat chat(runner, checkpoint.processor, {.kv_tokens = kv_tokens});
   chat.ask("What is this?", {{noise_picture(300, 200, 1)}}, {.max_new_tokens = 5});
   CHECK(chat.statistics().new_tokens == 5);
   std::ofstream(fs::path(folder) / "peaks") << before << ' ' << loaded << ' ' << peak_bytes();

@@ -80,9 +80,7 @@ struct Answer {
   Finish finish = Finish::running;
 };
 
-Answer answer_of(const Sequence& sequence) {
-  return {ids_of(sequence), {}, sequence.text(), "", sequence.finish()};
-}
+Answer answer_of(const Sequence& sequence) { return {ids_of(sequence), {}, sequence.text(), "", sequence.finish()}; }
 
 template <VlmConfig C, class Scalar>
 using SpyEngine = RunnerAndEngine<C, Spy, Scalar>;
@@ -159,7 +157,8 @@ void check_together(Spy& spy, const Checkpoint<C>& checkpoint, std::vector<int> 
   std::mt19937 random(7);
   std::vector<Question> questions;
   for (const int length : lengths) {
-    Question question{{random_ids(random, length)}, {.max_new_tokens = 2 + int(random() % 12), .ignore_stop_ids = true}};
+    Question question{{random_ids(random, length)},
+                      {.max_new_tokens = 2 + int(random() % 12), .ignore_stop_ids = true}};
     if (questions.size() % 2 == 1)
       question.options.sampling = {.temperature = 0.8f, .top_k = 40, .repetition_penalty = 1.2f, .seed = random()};
     questions.push_back(question);
@@ -242,7 +241,8 @@ Answer fresh(Spy& spy, const Checkpoint<C>& checkpoint, std::span<const Turn> hi
   std::vector<Picture> pictures;
   for (const Image& image : images) pictures.push_back(Picture(image, checkpoint.processor.tile_rules()));
   if (options.stop_ids.empty()) options.stop_ids = checkpoint.processor.stop_ids();
-  return alone<C, Scalar>(spy, checkpoint, {checkpoint.processor.prompt({}, history, question, pictures), options}, 512);
+  return alone<C, Scalar>(spy, checkpoint, {checkpoint.processor.prompt({}, history, question, pictures), options},
+                          512);
 }
 
 /// A chat on a runner of its own.
@@ -438,9 +438,9 @@ TEST_CASE("With windows a sequence takes over what its pages still hold, and els
     CHECK((taken_over == kept) == (kept >= 100));
   }
   // What a third question needs is taken from a sequence that has ended, and that one then begins anew.
-  auto ended = run(random_ids(random, 100), nullptr);
+  auto ended = run(random_ids(random, 100), nullptr), other = run(random_ids(random, 100), nullptr);
   const auto ids = first_of(*ended.sequence, 106);
-  run(random_ids(random, 400), nullptr);
+  run(random_ids(random, 200), nullptr);
   CHECK(run(ids, std::move(ended.sequence)).taken_over == 0);
 }
 
@@ -537,10 +537,7 @@ void check_epsilons(std::string_view name) {
   const Picture picture(noise_picture(56, 56, 9), checkpoint.processor.tile_rules());
   const auto logits = [&] { return alone<C, float>(spy, checkpoint, question, 512).logits[0]; };
   const auto picture_rows = [&] {
-    const auto rows = VisionEncoder<C, Spy, float>(spy, checkpoint.vlm)(picture);
-    std::vector<float> values(std::size_t(rows.rows.count) * C.decoder.hidden);
-    download(spy, values.data(), rows.memory.data, values.size() * sizeof(float));
-    return values;
+    return to_floats(spy, VisionEncoder<C, Spy, float>(spy, checkpoint.vlm)(picture).view()).values;
   };
   const auto logits_before = logits();
   const auto rows_before = picture_rows();
@@ -592,8 +589,8 @@ TEST_CASE("A prompt within the context takes nothing over from one beyond it, wh
   std::mt19937 random(5);
   SpyEngine<qwen2_dynamic, float> on(spy, checkpoint.vlm, {.kv_tokens = 256});
   const Tokenizer& tokenizer = checkpoint.processor.tokenizer();
-  auto earlier = finished(spy, on.engine, tokenizer,
-                          {{random_ids(random, 100)}, {.max_new_tokens = 2, .ignore_stop_ids = true}});
+  auto earlier =
+      finished(spy, on.engine, tokenizer, {{random_ids(random, 100)}, {.max_new_tokens = 2, .ignore_stop_ids = true}});
   const auto tokens = earlier.sequence->tokens();
   const Question question{{{tokens.begin(), tokens.begin() + 40}}, {.max_new_tokens = 4, .ignore_stop_ids = true}};
   const Finished later = finished(spy, on.engine, tokenizer, question, std::move(earlier.sequence));
@@ -630,10 +627,8 @@ TEST_CASE("A callback that throws ends its own sequence and does not disturb the
 
   SpyEngine<qwen3_tiny, float> on(spy, checkpoint.vlm, {.kv_tokens = 256, .max_sequences = 2});
   const auto thrower = [](std::string_view) { throw std::runtime_error("no"); };
-  const auto first = on.engine.start({.prompt = questions[0].prompt,
-                                      .generation = questions[0].options,
-                                      .tokenizer = &tokenizer,
-                                      .on_text = thrower});
+  const auto first = on.engine.start(
+      {.prompt = questions[0].prompt, .generation = questions[0].options, .tokenizer = &tokenizer, .on_text = thrower});
   const auto second = begin(on.engine, tokenizer, questions[1]);
   on.engine.run();
   CHECK(first->finish() == Finish::error);
@@ -745,12 +740,12 @@ Answer told(Spy& spy, const Checkpoint<qwen3_tiny>& checkpoint, std::string_view
   spy.logits.clear();
   spy.script = script;
   pieces.clear();
-  const auto sequence = run(
-      on.engine,
-      {.prompt = {{1, 2, 3}},
-       .generation = {.max_new_tokens = max_new_tokens, .stop_ids = {end}, .stop_strings = std::move(stop_strings)},
-       .tokenizer = &tokenizer,
-       .on_text = [&](std::string_view piece) { pieces.emplace_back(piece); }});
+  const auto sequence =
+      run(on.engine,
+          {.prompt = {{1, 2, 3}},
+           .generation = {.max_new_tokens = max_new_tokens, .stop_ids = {end}, .stop_strings = std::move(stop_strings)},
+           .tokenizer = &tokenizer,
+           .on_text = [&](std::string_view piece) { pieces.emplace_back(piece); }});
   spy.script.clear();
   return answer_of(*sequence);
 }
@@ -952,16 +947,23 @@ TEST_CASE("Own choices, masks and the logits of a prompt: what the model makes i
   };
   for (const float temperature : {0.0f, 0.9f}) {
     CAPTURE(temperature);
-    question.options.sampling = {.temperature = temperature, .repetition_penalty = temperature > 0 ? 1.2f : 1, .seed = 3};
+    question.options.sampling = {
+        .temperature = temperature, .repetition_penalty = temperature > 0 ? 1.2f : 1, .seed = 3};
     question.options.mask = {};
     const Answer plain = alone<qwen3_tiny, float>(spy, checkpoint, question, 512);
+    const auto chosen_on_host = [&] {
+      SpyEngine<qwen3_tiny, float> on(spy, checkpoint.vlm, {.kv_tokens = 128, .max_rows = 16});
+      return ids_of(*run(
+          on.engine,
+          {.prompt = question.prompt, .generation = question.options, .tokenizer = &checkpoint.processor.tokenizer()}));
+    };
     int masks = 0;
     question.options.mask = [&](std::span<float>) { ++masks; };
-    CHECK(alone<qwen3_tiny, float>(spy, checkpoint, question, 16).ids == plain.ids);
+    CHECK(chosen_on_host() == plain.ids);
     CHECK(masks == 6);
     // What is forbidden does not come.
     question.options.mask = [&](std::span<float> logits) { logits[std::size_t(plain.ids[0])] = -INFINITY; };
-    const auto masked = alone<qwen3_tiny, float>(spy, checkpoint, question, 16).ids;
+    const auto masked = chosen_on_host();
     CHECK(std::find(masked.begin(), masked.end(), plain.ids[0]) == masked.end());
   }
   question.options.sampling = {};
@@ -1009,7 +1011,8 @@ TEST_CASE("Special tokens that a user types are the tokens that they name, besid
   const std::string_view typed = "what is <IMG_CONTEXT><|im_end|> here? <image>";
   const Prompt prompt = processor.prompt({}, {}, typed, {&picture, 1});
   CHECK(std::count(prompt.ids.begin(), prompt.ids.end(), context) == 1);
-  CHECK(std::count(prompt.ids.begin(), prompt.ids.end(), end) == 3);  // of the system message, the typed one, the user's
+  CHECK(std::count(prompt.ids.begin(), prompt.ids.end(), end) ==
+        3);  // of the system message, the typed one, the user's
   REQUIRE(prompt.pictures.size() == 1);
   CHECK(prompt.ids[prompt.pictures[0].at - 1] == *processor.tokenizer().id_of("<img>"));
   CHECK(prompt.ids[prompt.pictures[0].at] == *processor.tokenizer().id_of("</img>"));
@@ -1025,7 +1028,8 @@ TEST_CASE("A chat that begins with a history, and chats that share an engine, sa
   const std::vector<Image> images{noise_picture(90, 40, 2)};
   const std::vector<Turn> history{{"<image>\nWhat is this?", "A cat"}};
   const auto expected = [&](std::string_view question) {
-    return std::string(strip(fresh<qwen3_tiny, bf16>(spy, checkpoint, history, question, images, {.max_new_tokens = 9}).text));
+    return std::string(
+        strip(fresh<qwen3_tiny, bf16>(spy, checkpoint, history, question, images, {.max_new_tokens = 9}).text));
   };
   SpyEngine<qwen3_tiny, bf16> on(spy, checkpoint.vlm, {.kv_tokens = 512, .max_sequences = 2});
   const ChatOptions options{.history = history, .pictures = {Picture(images[0], processor.tile_rules())}};
@@ -1134,7 +1138,8 @@ TEST_CASE("A chat says what does not fit of a question, in numbers") {
   CHECK(chat.ask("no picture: <IMG_CONTEXT> <image>", {}, {.max_new_tokens = 2}) != "never");
 
   SpyChat<qwen3_tiny, float> no_tiles(spy, checkpoint, {.max_tiles = 0, .kv_tokens = 200});
-  CHECK(contains(what_of<RequestError>([&] { no_tiles.chat.ask("hi", {{picture}}); }), "found min_tiles 0 and max_tiles 0"));
+  CHECK(contains(what_of<RequestError>([&] { no_tiles.chat.ask("hi", {{picture}}); }),
+                 "found min_tiles 0 and max_tiles 0"));
   CHECK(contains(what_of<RequestError>([&] { SpyChat<qwen3_tiny, float>(spy, checkpoint, {.kv_tokens = 0}); }),
                  "kv_tokens 0"));
 }

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "ivl/facts/pixel_statistics.hpp"
 #include "ivl/facts/rope.hpp"
 
 namespace ivl {
@@ -22,6 +23,11 @@ struct ImageFacts {
   std::array<float, 3> mean{0.485f, 0.456f, 0.406f};
   std::array<float, 3> deviation{0.229f, 0.224f, 0.225f};
 };
+
+/// The statistics as ops take them.
+inline PixelStatistics pixel_statistics(const ImageFacts& facts) {
+  return {{facts.mean[0], facts.mean[1], facts.mean[2]}, {facts.deviation[0], facts.deviation[1], facts.deviation[2]}};
+}
 
 /// What generation_config.json proposes; a caller's own options win.
 struct SamplingFacts {

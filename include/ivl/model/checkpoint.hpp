@@ -60,8 +60,8 @@ auto load_matching(Context& ctx, const std::filesystem::path& folder, const Chec
 
 }  // namespace detail
 
-/// Finds the type in `List` whose structure is the folder's, loads it and returns visitor(checkpoint). All visitors must
-/// return one type. An unknown structure throws a ConfigError with the text of the type to paste.
+/// Finds the type in `List` whose structure is the folder's, loads it and returns visitor(checkpoint). All visitors
+/// must return one type. An unknown structure throws a ConfigError with the text of the type to paste.
 template <class List = AllCheckpoints, PlaceOps Context, class Visitor>
 auto with_checkpoint(Context& ctx, const std::filesystem::path& folder, Visitor&& visitor,
                      const ProgressCallback& progress = {}) {

@@ -21,7 +21,8 @@ namespace ivl {
 class Processor {
  public:
   /// `where` starts errors. Without a tokenizer only ids can be asked. Throws ConfigError for a template that is not
-  /// known, FileError for a tokenizer without the token that ends an answer.
+  /// known, FileError for a tokenizer without the tokens around a
+  /// picture or the one that ends an answer.
   Processor(ModelFacts facts, int tile_px, int tokens_per_tile, std::optional<Tokenizer> tokenizer, std::string where)
       : facts_(std::move(facts)),
         tile_px_(tile_px),
@@ -31,9 +32,11 @@ class Processor {
     stop_ids_ = facts_.stop_ids;
     if (!tokenizer_) return;
     style_ = style_of(facts_, *tokenizer_, where_);
-    const auto end = tokenizer_->id_of(ivl::end_token(style_));
-    if (!end) fail<FileError>(where_, ": expected a tokenizer with the token ", ivl::end_token(style_), ", found none");
-    end_token_ = *end;
+    for (const std::string_view token : {ivl::end_token(style_), image_start_token, image_end_token}) {
+      if (!tokenizer_->id_of(token))
+        fail<FileError>(where_, ": expected a tokenizer with the token ", token, ", found none");
+    }
+    end_token_ = *tokenizer_->id_of(ivl::end_token(style_));
     // The reference's chat() stops at its template's separator alone, whatever the config says.
     if (facts_.format == FolderFormat::github || stop_ids_.empty()) stop_ids_ = {end_token_};
   }
@@ -43,8 +46,9 @@ class Processor {
   /// Throws RequestError where the checkpoint came without one.
   const Tokenizer& tokenizer() const {
     if (!tokenizer_)
-      fail<RequestError>(where_, ": expected tokenizer.json or tokenizer.model beside the weights, found neither: such a "
-                                 "model takes and gives token ids alone");
+      fail<RequestError>(where_,
+                         ": expected tokenizer.json or tokenizer.model beside the weights, found neither: such a "
+                         "model takes and gives token ids alone");
     return *tokenizer_;
   }
   PromptStyle style() const { return style_; }

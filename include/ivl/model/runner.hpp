@@ -65,8 +65,8 @@ class Runner final : public AnyRunner {
     const Step offsets(room);
     for (int layer = 0; layer < C.decoder.layers; ++layer) {
       const KvGroup group = group_of(layer);
-      kv_[std::size_t(layer)] = {next, layer_page_bytes_, kv_page_tokens, in_context(offsets, offsets.page_table[group]),
-                                 room.pages_per_sequence};
+      kv_[std::size_t(layer)] = {next, layer_page_bytes_, kv_page_tokens,
+                                 in_context(offsets, offsets.page_table[group]), room.pages_per_sequence};
       next += layer_page_bytes_ * room.pages[group];
     }
   }
@@ -79,7 +79,9 @@ class Runner final : public AnyRunner {
     if (plan.draws) upload(ctx_, draws_, step.draws.data(), wanted * sizeof(Draw));
     execute(step, plan);
     if (wanted == 0) return;
-    const auto any = [&](Want want) { return std::find(step.wants.begin(), step.wants.begin() + step.wanted, want) != step.wants.begin() + step.wanted; };
+    const auto any = [&](Want want) {
+      return std::find(step.wants.begin(), step.wants.begin() + step.wanted, want) != step.wants.begin() + step.wanted;
+    };
     if (any(Want::hidden)) read_hidden(step, results);
     if (any(Want::logits)) read_logits(step, results);
     if (results.ids.size() < wanted) results.ids.resize(wanted);
@@ -104,7 +106,8 @@ class Runner final : public AnyRunner {
     const auto all = feature_rows();
     encoder_.encode(picture, [&](int first_tile, typename VisionEncoder<C, Context, Scalar>::FeatureRows rows) {
       for (int tile = 0; tile < int(rows.count) / C.tokens_per_tile(); ++tile)
-        copy(ctx_, all[first_rows[std::size_t(first_tile + tile)]], rows[std::int64_t(tile) * C.tokens_per_tile()], tile_bytes);
+        copy(ctx_, all[first_rows[std::size_t(first_tile + tile)]], rows[std::int64_t(tile) * C.tokens_per_tile()],
+             tile_bytes);
     });
   }
 
@@ -153,14 +156,16 @@ class Runner final : public AnyRunner {
     plan.draws = plan.tokens && !greedy;
     plan.repeats = !step.pictures && only_tokens && step.rows == step.sequences && step.wanted == step.sequences;
     // Rounded up, thousands of steps that repeat share one key.
-    plan.longest = plan.repeats ? int(std::bit_ceil(unsigned(std::max(step.longest, 4 * kv_page_tokens)))) : step.longest;
+    plan.longest =
+        plan.repeats ? int(std::bit_ceil(unsigned(std::max(step.longest, 4 * kv_page_tokens)))) : step.longest;
     return plan;
   }
 
   void execute(const Step& step, const Plan& plan) {
     if (!plan.repeats) return execute_now(step, plan);
     // Tokenizers have one size, mostly.
-    const std::uint64_t key = std::uint64_t(step.rows) << 48 ^ std::uint64_t(std::bit_width(unsigned(plan.longest))) << 32 ^
+    const std::uint64_t key = std::uint64_t(step.rows) << 48 ^
+                              std::uint64_t(std::bit_width(unsigned(plan.longest))) << 32 ^
                               std::uint64_t(plan.draws ? 0 : plan.greedy_ids);
     replay(ctx_, *recordings_, key, [&] { execute_now(step, plan); });
   }

@@ -84,8 +84,8 @@ class Step {
   int rows = 0;
   int sequences = 0;
   int wanted = 0;
-  int longest = 0;        ///< the largest kv_length
-  bool pictures = false;  ///< whether a source is the row of a picture
+  int longest = 0;                       ///< the largest kv_length
+  bool pictures = false;                 ///< whether a source is the row of a picture
   std::int32_t* row_begin = nullptr;     ///< [sequences + 1]
   std::int32_t* kv_length = nullptr;     ///< [sequences]: tokens with keys after the step
   std::int32_t* sequence_of = nullptr;   ///< [rows]
@@ -114,8 +114,8 @@ struct RunnerSizes {
   int hidden = 0;
   int tokens_per_tile = 0;
   int tile_px = 0;
-  int window = 0;                   ///< of the layers of KvGroup::window
-  PerGroup<int> layers{};           ///< 0: the model has no such group
+  int window = 0;                       ///< of the layers of KvGroup::window
+  PerGroup<int> layers{};               ///< 0: the model has no such group
   PerGroup<std::int64_t> page_bytes{};  ///< of one page in all of the group's layers
 };
 

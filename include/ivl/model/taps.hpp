@@ -13,7 +13,7 @@
 #include <type_traits>
 
 #include "ivl/core/error.hpp"
-#include "ivl/image/tile_grid.hpp"
+#include "ivl/image/picture.hpp"
 #include "ivl/model/run_alone.hpp"
 #include "ivl/model/vlm.hpp"
 #include "ivl/ops/move.hpp"
@@ -69,15 +69,9 @@ struct LookAtNothing {
 
 /// A picture's tiles as the tower's input: [tiles * patches, 3 patch_px^2]. Throws RequestError, ImageError.
 template <class Scalar = bf16, class Context, VlmConfig C>
-OwnedRows<Scalar, C.vit.patch_width()> patches_of(Context& ctx, const Vlm<C>& vlm, const Image& picture,
-                                                  const TileRules& rules) {
-  const ImageFacts& facts = vlm.facts.image;
-  PixelStatistics statistics;
-  std::copy(facts.mean.begin(), facts.mean.end(), statistics.mean);
-  std::copy(facts.deviation.begin(), facts.deviation.end(), statistics.deviation);
-  const std::int64_t tiles = choose_grid(picture.width, picture.height, rules).tiles(rules);
-  OwnedRows<Scalar, C.vit.patch_width()> patches(ctx, tiles * C.vit.patches());
-  unfold_picture<C.vit.patch_px>(ctx, picture, rules, statistics, patches.view());
+OwnedRows<Scalar, C.vit.patch_width()> patches_of(Context& ctx, const Vlm<C>& vlm, const Picture& picture) {
+  OwnedRows<Scalar, C.vit.patch_width()> patches(ctx, std::int64_t(picture.tiles()) * C.vit.patches());
+  unfold_picture<C.vit.patch_px>(ctx, picture, pixel_statistics(vlm.facts.image), patches.view());
   return patches;
 }
 
@@ -141,7 +135,7 @@ Features<C, Scalar> features(Context& ctx, const Vlm<C>& vlm, const OwnedRows<Sc
 
 // ---- text ----------------------------------------------------------------------------------------------------------
 
-/// The decoder over one whole prompt: ids, and -1 - r where row r of `pictures` goes (Processor::sources). Calls
+/// The decoder over one whole prompt: ids, and -1 - r where row r of `pictures` goes. Calls
 /// visit(stage, rows) after every stage and returns the rows behind the final norm, [length, hidden].
 /// Throws RequestError for an empty prompt, and for ids and rows that are not there.
 template <class Scalar = bf16, class Context, VlmConfig C, class Visit>

@@ -3,27 +3,18 @@
 #include <algorithm>
 #include <cstdint>
 #include <span>
-#include <type_traits>
-#include <utility>
 #include <vector>
 
 #include "ivl/core/buffer.hpp"
 #include "ivl/core/constant.hpp"
 #include "ivl/core/error.hpp"
-#include "ivl/facts/pixel_statistics.hpp"
 #include "ivl/image/picture.hpp"
 #include "ivl/model/vlm.hpp"
 #include "ivl/ops/memory.hpp"
 #include "ivl/ops/picture.hpp"
+#include "ivl/ops/transfer.hpp"
 
 namespace ivl {
-
-/// Rows in a context's memory that own it.
-template <class Scalar, int Width>
-struct OwnedRows {
-  Memory memory;
-  Rows<Scalar, Width> rows;
-};
 
 /// Working memory comes with the first picture and stays; it grows to the picture with the most tiles.
 template <VlmConfig C, class Context, class Scalar = bf16>
@@ -47,12 +38,9 @@ class VisionEncoder {
   /// The rows of a picture, [picture.tiles() * tokens_per_tile, hidden]: its cells row by row, then the thumbnail.
   /// Throws RequestError unless the picture's tiles are the tower's.
   OwnedRows<Scalar, C.decoder.hidden> operator()(const Picture& picture) {
-    const std::int64_t number = std::int64_t(picture.tiles()) * C.tokens_per_tile();
-    OwnedRows<Scalar, C.decoder.hidden> owned;
-    owned.memory = allocate(ctx_, std::size_t(number) * C.decoder.hidden * sizeof(Scalar));
-    owned.rows = {reinterpret_cast<Scalar*>(owned.memory.data), number};
+    const OwnedRows<Scalar, C.decoder.hidden> owned(ctx_, std::int64_t(picture.tiles()) * C.tokens_per_tile());
     encode(picture, [&](int first_tile, FeatureRows rows) {
-      copy(ctx_, owned.rows[std::int64_t(first_tile) * C.tokens_per_tile()], rows.data,
+      copy(ctx_, owned[std::int64_t(first_tile) * C.tokens_per_tile()], rows.data,
            std::size_t(rows.count) * C.decoder.hidden * sizeof(Scalar));
     });
     return owned;
@@ -64,35 +52,19 @@ class VisionEncoder {
     if (picture.rules().tile_px != C.vit.tile_px)
       fail<RequestError>("picture: expected tiles of ", C.vit.tile_px, " pixels, found ", picture.rules().tile_px);
     const auto patches = patches_for(picture.tiles());
-    unfold_picture<C.vit.patch_px>(ctx_, picture, statistics(), patches);
-    encode_patches(patches, give);
-  }
-
-  /// From pixel values, as the reference's pixel_values: [tiles, 3, tile_px, tile_px] on the host.
-  template <class Give>
-  void encode_pixel_values(std::span<const float> pixels, const Give& give) {
-    constexpr std::int64_t per_tile = std::int64_t(3) * C.vit.tile_px * C.vit.tile_px;
-    const std::int64_t tiles = std::int64_t(pixels.size()) / per_tile;
-    if (tiles == 0 || tiles * per_tile != std::int64_t(pixels.size()))
-      fail<RequestError>("pixel values: expected a whole number of tiles of ", per_tile, " values, found ",
-                         pixels.size());
-    const auto patches = patches_for(int(tiles));
-    std::vector<Scalar> rounded(pixels.size());
-    std::transform(pixels.begin(), pixels.end(), rounded.begin(), round_to<Scalar>);
-    const Memory placed = allocate(ctx_, pixels.size() * sizeof(Scalar));
-    upload(ctx_, placed.data, rounded.data(), pixels.size() * sizeof(Scalar));
-    unfold_patches<C.vit.tile_px, C.vit.patch_px>(
-        ctx_, Rows<const Scalar, int(per_tile)>(reinterpret_cast<const Scalar*>(placed.data), tiles), patches);
+    if (!picture.pixel_values().empty())
+      unfold(picture.pixel_values(), patches);
+    else
+      unfold_picture<C.vit.patch_px>(ctx_, picture, pixel_statistics(vlm_.facts.image), patches);
     encode_patches(patches, give);
   }
 
  private:
   using PatchRows = Rows<Scalar, patch_width>;
 
-  PixelStatistics statistics() const {
-    const ImageFacts& facts = vlm_.facts.image;
-    return {{facts.mean[0], facts.mean[1], facts.mean[2]},
-            {facts.deviation[0], facts.deviation[1], facts.deviation[2]}};
+  void unfold(std::span<const float> pixel_values, PatchRows patches) {
+    const OwnedRows<Scalar, 3 * C.vit.tile_px * C.vit.tile_px> pixels(ctx_, pixel_values);
+    unfold_patches<C.vit.tile_px, C.vit.patch_px>(ctx_, pixels, patches);
   }
 
   PatchRows patches_for(int tiles) {
@@ -121,8 +93,9 @@ class VisionEncoder {
       batch.longest = C.vit.tokens();
       const auto x = x_.slice(0, batch.rows);
       const auto y = features_.slice(0, std::int64_t(now) * C.tokens_per_tile());
-      vlm_.vision.forward(ctx_, Rows<const Scalar, patch_width>(patches.slice(first * patches_per_tile, now * patches_per_tile)),
-                          batch, kv_, vlm_.facts.vision_norm_eps, tower_, x);
+      vlm_.vision.forward(
+          ctx_, Rows<const Scalar, patch_width>(patches.slice(first * patches_per_tile, now * patches_per_tile)), batch,
+          kv_, vlm_.facts.vision_norm_eps, tower_, x);
       vlm_.projector.forward(ctx_, x, projector_, y);
       give(first, FeatureRows(y));
     }
@@ -153,8 +126,7 @@ class VisionEncoder {
     tower_ = Tower::template Scratch<Scalar>::carve(carver, tiles);
     projector_ = Projection::template Scratch<Scalar>::carve(carver, tiles);
     tables_ = carver.take<std::int32_t>(3 * tiles + 1 + 2 * rows);
-    const std::int64_t page_bytes =
-        kv_page_bytes(ctx_, VitBlock<C.vit>::attention_shape, kind_of<Scalar>, page_tokens);
+    const std::int64_t page_bytes = kv_page_bytes(ctx_, VitBlock<C.vit>::attention_shape, kind_of<Scalar>, page_tokens);
     kv_ = {carver.take<std::byte>(tiles * page_bytes), page_bytes, page_tokens, tables_ + 2 * tiles + 1 + 2 * rows, 1};
   }
 

@@ -61,7 +61,11 @@ class WholeSequences {
   KvView kv() const { return kv(pages_.data()); }
   /// The same over pages of the caller.
   KvView kv(std::byte* pages) const {
-    return {.pages = pages, .page_bytes = page_bytes_, .page_tokens = page_tokens_, .ring_pages = 0};
+    return {.pages = pages,
+            .page_bytes = page_bytes_,
+            .page_tokens = page_tokens_,
+            .page_table = page_table_,
+            .pages_per_sequence = 1};
   }
 
  private:
@@ -107,12 +111,12 @@ class WholeSequences {
       batch.sequences = from.sequences;
       batch.row_begin = take(from.sequences + 1);
       batch.kv_length = take(from.sequences);
-      batch.page_table = batch.slot_of = take(from.sequences);
+      const std::int32_t* page_table = take(from.sequences);
+      if (page_table_ == nullptr) page_table_ = page_table;  // of as many sequences as any step has
       step.last_rows = take(from.sequences);
       batch.sequence_of = take(from.rows);
       batch.positions = take(from.rows);
       step.rope_lengths = take(from.rows);
-      batch.pages_per_sequence = 1;
       batch.longest = from.longest;
     }
   }
@@ -121,6 +125,7 @@ class WholeSequences {
   std::int64_t page_bytes_ = 0;
   Array<std::byte> pages_;
   Array<std::int32_t> ints_;
+  const std::int32_t* page_table_ = nullptr;  // of the first step
   std::vector<Step> steps_;
 };
 

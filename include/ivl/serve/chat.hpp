@@ -26,8 +26,11 @@ class Chat {
  public:
   /// One of the engine's conversations. Engine and processor must outlive the chat.
   Chat(Engine& engine, const Processor& processor, ChatOptions options = {})
-      : processor_(processor), engine_(&engine), history_(std::move(options.history)),
-        pictures_(std::move(options.pictures)), options_(std::move(options)),
+      : processor_(processor),
+        engine_(&engine),
+        history_(std::move(options.history)),
+        pictures_(std::move(options.pictures)),
+        options_(std::move(options)),
         rules_(processor.tile_rules(options_.max_tiles)) {}
 
   /// A conversation with an engine of its own. Runner and processor must outlive the chat.
@@ -36,10 +39,10 @@ class Chat {
                  runner, EngineOptions{.kv_tokens = std::min(options.kv_tokens, runner.facts().context_length)}),
              processor, options) {}
 
-  /// Asks the next question; `pictures` are new ones, cut by the chat's own rules. "<image>" marks in the question place
-  /// them; without marks they go before it. `on_text` receives the answer as it comes; the whole of it is returned, as
-  /// the reference's chat() does: without white space at its ends (in the HF format as it came). The conversation is as
-  /// it was before when this throws (RequestError, ImageError, or whatever `on_text` throws).
+  /// Asks the next question; `pictures` are new ones, cut by the chat's own rules. "<image>" marks in the question
+  /// place them; without marks they go before it. `on_text` receives the answer as it comes; the whole of it is
+  /// returned, as the reference's chat() does: without white space at its ends (in the HF format as it came). The
+  /// conversation is as it was before when this throws (RequestError, ImageError, or whatever `on_text` throws).
   std::string ask(std::string_view question, std::span<const Image> pictures = {}, GenerationOptions generation = {},
                   TextCallback on_text = {}) {
     std::vector<Picture> cut;

@@ -22,8 +22,8 @@
 
 namespace ivl {
 
-/// Owns the queue, the page and feature pools, and the runner's room. Serves one caller at a time. The bits of an answer
-/// depend neither on the other requests nor on what was taken over from earlier ones.
+/// Owns the queue, the page and feature pools, and the runner's room. Serves one caller at a time. The bits of an
+/// answer depend neither on the other requests nor on what was taken over from earlier ones.
 class Engine {
  public:
   /// `runner` must outlive the engine, which takes its room. Throws RequestError for options that leave no room.
@@ -57,14 +57,14 @@ class Engine {
     const Sampling sampling = resolved(request.generation.sampling, facts.sampling);
     const int prompt_tokens = check_prompt(request);
     const int usable = request.tokenizer ? std::min(facts.vocab_rows, request.tokenizer->size()) : facts.vocab_rows;
-    const std::shared_ptr<Sequence> sequence(new Sequence(
-        pool_, room_.pages_per_sequence, std::move(request), sampling, prompt_tokens, usable));
+    const std::shared_ptr<Sequence> sequence(
+        new Sequence(pool_, room_.pages_per_sequence, std::move(request), sampling, prompt_tokens, usable));
     GenerationOptions& generation = sequence->request_.generation;
     sequence->max_new_tokens_ = std::min(generation.max_new_tokens, facts.context_length - prompt_tokens);
     const std::int64_t total = std::int64_t(prompt_tokens) + sequence->max_new_tokens_;
     if (ceil_div(total, kv_page_tokens) > pool_->count(KvGroup::full))
-      fail<RequestError>("engine: the prompt and its answer need room for ", total, " tokens, but the engine has room for ",
-                         pool_->count(KvGroup::full) * kv_page_tokens);
+      fail<RequestError>("engine: the prompt and its answer need room for ", total,
+                         " tokens, but the engine has room for ", pool_->count(KvGroup::full) * kv_page_tokens);
     if (!generation.ignore_stop_ids)
       sequence->stop_ids_ = generation.stop_ids.empty() ? facts.stop_ids : std::move(generation.stop_ids);
     if (const Tokenizer* tokenizer = sequence->request_.tokenizer)
@@ -77,6 +77,17 @@ class Engine {
     return sequence;
   }
 
+  /// The rows that stand for a picture, as floats [rows, hidden]. A request about it does not see it again.
+  std::vector<float> features(const Picture& picture) {
+    AnswerStatistics unused;
+    const auto seen = see(picture, unused);
+    std::vector<std::int32_t> rows;
+    for (int row = 0; row < seen->rows(); ++row) rows.push_back(seen->row(row));
+    std::vector<float> values(rows.size() * std::size_t(runner_.sizes().hidden));
+    runner_.read_features(rows, values.data());
+    return values;
+  }
+
   /// Takes a sequence out before it is done.
   void stop(Sequence& sequence) {
     if (sequence.done()) return;
@@ -84,8 +95,8 @@ class Engine {
     remove_done();
   }
 
-  /// One step of all running sequences. Returns whether any request is left. An error, a callback's among them, ends its
-  /// own sequence; an error of the step itself ends all that ran in it.
+  /// One step of all running sequences. Returns whether any request is left. An error, a callback's among them, ends
+  /// its own sequence; an error of the step itself ends all that ran in it.
   bool step() {
     admit();
     if (running_.empty()) return !waiting_.empty();
@@ -200,6 +211,7 @@ class Engine {
     if (sequence.sampling_.repetition_penalty != 1) place_marks(sequence);
     if (sequence.request_.earlier && !sequence.request_.generation.on_prompt_logits) take_over(sequence);
     sequence.request_.earlier.reset();
+    sequence.cached_ = std::max(sequence.cached_, std::min(sequence.request_.assumed_tokens, sequence.length() - 1));
     sequence.prepared_ = true;
   }
 
@@ -225,7 +237,7 @@ class Engine {
   }
 
   /// The rows of a picture, which no picture needs twice.
-  std::shared_ptr<const Features> see(const Picture& picture, AnswerStatistics& statistics) {
+  std::shared_ptr<const PictureRows> see(const Picture& picture, AnswerStatistics& statistics) {
     const Digest key = key_of(picture);
     if (auto known = features_.find(key)) return known;
     auto features = features_.reserve(key, picture.tiles());
@@ -251,8 +263,8 @@ class Engine {
     sequence.marks_ = runner_.place_marks(marks);
   }
 
-  /// Uses the earlier sequence's pages for as many tokens as both begin with, but for the prompt's last, whose logits are
-  /// wanted.
+  /// Uses the earlier sequence's pages for as many tokens as both begin with, but for the prompt's last, whose logits
+  /// are wanted.
   void take_over(Sequence& sequence) {
     Sequence& earlier = *sequence.request_.earlier;
     const bool gives_all = earlier.done() && sequence.request_.earlier.use_count() == 1;
@@ -274,7 +286,8 @@ class Engine {
     if (int(earlier.pages_.table(KvGroup::full).size()) < pages) return;  // they were reclaimed
     if (room_.pages[KvGroup::window] > 0) {
       const int first_seen = std::max(0, common - runner_.sizes().window + 1) / kv_page_tokens;
-      if (int(earlier.pages_.table(KvGroup::window).size()) < pages || earlier.pages_.begin(KvGroup::window) > first_seen)
+      if (int(earlier.pages_.table(KvGroup::window).size()) < pages ||
+          earlier.pages_.begin(KvGroup::window) > first_seen)
         return;
       sequence.pages_.share(KvGroup::window, earlier.pages_, pages);
     }
@@ -288,8 +301,7 @@ class Engine {
   bool reserve_pages(Sequence& sequence) {
     const int total = sequence.prompt_tokens_ + sequence.max_new_tokens_;
     PerGroup<int> wanted;
-    wanted[KvGroup::full] =
-        int(ceil_div(total, kv_page_tokens)) - int(sequence.pages_.table(KvGroup::full).size());
+    wanted[KvGroup::full] = int(ceil_div(total, kv_page_tokens)) - int(sequence.pages_.table(KvGroup::full).size());
     if (!pool_->reclaim(wanted)) return false;
     sequence.pages_.grow(KvGroup::full, total);
     return true;
@@ -304,8 +316,8 @@ class Engine {
     if (before < sequence.prompt_tokens_ && sequence.cached_ >= sequence.prompt_tokens_)
       sequence.statistics_.prefill_s = sequence.lap_s();
     if (room_.pages[KvGroup::window] > 0)
-      sequence.pages_.drop_before(
-          KvGroup::window, std::max(0, sequence.cached_ - runner_.sizes().window + 1 - kept_window_tokens));
+      sequence.pages_.drop_before(KvGroup::window,
+                                  std::max(0, sequence.cached_ - runner_.sizes().window + 1 - kept_window_tokens));
     try {
       if (prompt_logits) {
         const int number = std::min(part.rows, sequence.prompt_tokens_ - before);
@@ -343,8 +355,7 @@ class Engine {
 
   /// The sequence has its token, and knows whether it is done, before its callback may throw.
   void take_token(Sequence& sequence, int id) {
-    sequence.statistics_.decode_s =
-        std::chrono::duration<double>(Sequence::Clock::now() - sequence.last_).count();
+    sequence.statistics_.decode_s = std::chrono::duration<double>(Sequence::Clock::now() - sequence.last_).count();
     if (sequence.stops_at(id)) {
       end(sequence, Finish::stop_token);
       if (sequence.decoder_) give(sequence, sequence.decoder_->finish());

@@ -12,7 +12,7 @@
 namespace ivl {
 
 /// The rows of one picture: a tile's lie one after the other, tiles anywhere.
-struct Features {
+struct PictureRows {
   Digest key;
   int tile_rows = 0;
   std::vector<std::int32_t> first_rows;  ///< of each tile
@@ -30,7 +30,7 @@ class FeaturePool {
   }
 
   /// The picture's rows, if they are there.
-  std::shared_ptr<const Features> find(const Digest& key) {
+  std::shared_ptr<const PictureRows> find(const Digest& key) {
     const auto entry = entries_.find(key);
     if (entry == entries_.end()) return nullptr;
     entry->second.last_use = ++uses_;
@@ -38,11 +38,11 @@ class FeaturePool {
   }
 
   /// Rows for a picture of so many tiles, whose contents are the caller's to write; null where there is no room.
-  std::shared_ptr<const Features> reserve(const Digest& key, int tiles) {
+  std::shared_ptr<const PictureRows> reserve(const Digest& key, int tiles) {
     while (int(free_.size()) < tiles && evict()) {
     }
     if (int(free_.size()) < tiles) return nullptr;
-    auto features = std::make_shared<Features>(Features{key, tile_rows_, {}});
+    auto features = std::make_shared<PictureRows>(PictureRows{key, tile_rows_, {}});
     features->first_rows.assign(free_.end() - tiles, free_.end());
     std::reverse(features->first_rows.begin(), features->first_rows.end());
     free_.resize(free_.size() - std::size_t(tiles));
@@ -58,7 +58,7 @@ class FeaturePool {
 
  private:
   struct Entry {
-    std::shared_ptr<const Features> features;
+    std::shared_ptr<const PictureRows> features;
     std::uint64_t last_use = 0;
   };
   using Entries = std::map<Digest, Entry>;

@@ -13,8 +13,8 @@ namespace ivl {
 
 class KvPages;
 
-/// Pages of each group, counted by how many sequences refer to them. Sequences that have ended keep theirs for as long as
-/// nobody else needs them: `reclaim` takes them back, from the one that ended first.
+/// Pages of each group, counted by how many sequences refer to them. Sequences that have ended keep theirs for as long
+/// as nobody else needs them: `reclaim` takes them back, from the one that ended first.
 class KvPool {
  public:
   explicit KvPool(PerGroup<int> counts) : counts_(counts) {
@@ -100,9 +100,7 @@ class KvPages {
   }
 
   /// Whether entry `index` is nobody else's.
-  bool owns(KvGroup group, int index) const {
-    return pool_->references(group, pages_[group][std::size_t(index)]) == 1;
-  }
+  bool owns(KvGroup group, int index) const { return pool_->references(group, pages_[group][std::size_t(index)]) == 1; }
 
   /// Its sequence has ended: others may have the pages.
   void end() { pool_->ended_.push_back(this); }

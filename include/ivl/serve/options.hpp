@@ -17,23 +17,24 @@ namespace ivl {
 
 /// What an engine makes room for. Later only prompts allocate: their tokens, and memory for their first picture.
 struct EngineOptions {
-  int kv_tokens = 4096;   ///< tokens of all sequences together; memory is touched only as they come. Layers with a window
-                          ///< hold about window + max_rows tokens of each sequence instead
-  int max_sequences = 1;  ///< running together; more wait their turn
-  int max_rows = 512;     ///< of one step: the prefill chunk
-  int max_logit_rows = 0;   ///< rows of one step whose logits are made; 0: max_sequences
-  int feature_tokens = 0;   ///< picture rows that stay for the next question; 0: kv_tokens
+  int kv_tokens = 4096;  ///< tokens of all sequences together; memory is touched only as they come. Layers with a
+                         ///< window hold about window + max_rows tokens of each sequence instead
+  int max_sequences = 1;   ///< running together; more wait their turn
+  int max_rows = 512;      ///< of one step: the prefill chunk
+  int max_logit_rows = 0;  ///< rows of one step whose logits are made; 0: max_sequences
+  int feature_tokens = 0;  ///< picture rows that stay for the next question; 0: kv_tokens
 };
 
 struct GenerationOptions {
   int max_new_tokens = 1024;  ///< fewer where the context ends
   SamplingOptions sampling = {};
-  std::vector<int> stop_ids = {};              ///< tokens that end the answer; empty: those of the checkpoint
-  bool ignore_stop_ids = false;                ///< no token ends the answer, not even the checkpoint's
-  std::vector<std::string> stop_strings = {};  ///< texts that end the answer; not part of it
+  std::vector<int> stop_ids = {};                    ///< tokens that end the answer; empty: those of the checkpoint
+  bool ignore_stop_ids = false;                      ///< no token ends the answer, not even the checkpoint's
+  std::vector<std::string> stop_strings = {};        ///< texts that end the answer; not part of it
   std::optional<SpecialTokens> special_tokens = {};  ///< in the answer's text; unset: what the prompt style does
 
-  /// Changes the logits [vocab_rows] that the next token is chosen from: a constraint sets what it forbids to -infinity.
+  /// Changes the logits [vocab_rows] that the next token is chosen from: a constraint sets what it forbids to
+  /// -infinity.
   std::function<void(std::span<float> logits)> mask = {};
   /// Chooses the next token itself, in place of `sampling`. It sees what `mask` left.
   std::function<int(std::span<const float> logits)> choose = {};
@@ -49,18 +50,19 @@ using TextCallback = std::function<void(std::string_view)>;
 struct ChatOptions {
   std::optional<std::string> system = {};  ///< nothing: the checkpoint's own default
   std::optional<int> max_tiles = {};       ///< of one picture; nothing: the checkpoint's own
-  int kv_tokens = 8192;  ///< room for the conversation, at most the model's context; of a chat with an engine of its own
-  std::vector<Turn> history = {};          ///< what was said before, with its <image> marks
-  std::vector<Picture> pictures = {};      ///< of the history's marks, in order
+  int kv_tokens =
+      8192;  ///< room for the conversation, at most the model's context; of a chat with an engine of its own
+  std::vector<Turn> history = {};      ///< what was said before, with its <image> marks
+  std::vector<Picture> pictures = {};  ///< of the history's marks, in order
 };
 
 /// Where the time of one answer went.
 struct AnswerStatistics {
-  int tiles = 0;          ///< seen by the vision tower for this answer
-  int prompt_tokens = 0;  ///< of the whole conversation
-  int cached_tokens = 0;  ///< of these, known from earlier turns
-  int new_tokens = 0;     ///< generated
-  double queue_s = 0;     ///< waiting for its turn
+  int tiles = 0;                                     ///< seen by the vision tower for this answer
+  int prompt_tokens = 0;                             ///< of the whole conversation
+  int cached_tokens = 0;                             ///< of these, known from earlier turns
+  int new_tokens = 0;                                ///< generated
+  double queue_s = 0;                                ///< waiting for its turn
   double vision_s = 0, prefill_s = 0, decode_s = 0;  ///< prefill ends with the first token
 };
 

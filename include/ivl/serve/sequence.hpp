@@ -33,6 +33,9 @@ struct Request {
   /// A sequence of the same engine: where both begin alike, its keys and values are used again. The last, partly filled
   /// page of it can be used only if it has ended and the caller gives his pointer away.
   std::shared_ptr<Sequence> earlier = {};
+  /// Tokens whose keys and values count as computed, whatever the memory holds: for who measures what a step costs
+  /// behind a long conversation.
+  int assumed_tokens = 0;
 };
 
 /// A picture's place among a sequence's tokens.
@@ -40,7 +43,7 @@ struct PictureSpan {
   int begin = 0;
   int rows = 0;
   Digest key{};
-  std::shared_ptr<const Features> features = {};  ///< while the sequence runs
+  std::shared_ptr<const PictureRows> features = {};  ///< while the sequence runs
 };
 
 /// Made by Engine::start, changed by the engine's steps alone.
@@ -105,9 +108,7 @@ class Sequence {
     return common;
   }
 
-  bool stops_at(int id) const {
-    return std::find(stop_ids_.begin(), stop_ids_.end(), id) != stop_ids_.end();
-  }
+  bool stops_at(int id) const { return std::find(stop_ids_.begin(), stop_ids_.end(), id) != stop_ids_.end(); }
   Draw next_draw() const {
     return draw_of(sampling_, generated().size(), usable_ids_, reinterpret_cast<std::uint8_t*>(marks_.data));
   }
