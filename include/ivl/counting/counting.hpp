@@ -232,10 +232,10 @@ void pixel_shuffle(Counting<Base>& ctx, int side, int scale, ShuffleOrder order,
 }
 
 template <class Base, class Scalar>
-void unfold_picture(Counting<Base>& ctx, const Image& picture, const TileRules& rules,
-                    const PixelStatistics& statistics, int patch_px, Rows<Scalar> patches) {
-  ctx.count("unfold_picture", {.row_bytes = double(picture.rgb.size()) + detail::bytes_of_rows(patches)});
-  if constexpr (Counting<Base>::computes) unfold_picture(ctx.base(), picture, rules, statistics, patch_px, patches);
+void unfold_picture(Counting<Base>& ctx, const Picture& picture, const PixelStatistics& statistics, int patch_px,
+                    Rows<Scalar> patches) {
+  ctx.count("unfold_picture", {.row_bytes = double(picture.image().rgb.size()) + detail::bytes_of_rows(patches)});
+  if constexpr (Counting<Base>::computes) unfold_picture(ctx.base(), picture, statistics, patch_px, patches);
 }
 
 template <class Base>

@@ -1,5 +1,6 @@
 // What a checkpoint costs before it is there: its own layers, over weights that have sizes and no memory.
 #pragma once
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -49,15 +50,16 @@ class ShapesOfFiles {
 struct Prediction {
   std::int64_t weight_bytes = 0;  ///< of all tensors, as files hold them
   Tally tile;                     ///< tower and projector, one tile
-  Tally prefill;                  ///< a prompt of `context` tokens in one step, with the logits of its last token
+  Tally prefill;                  ///< a prompt of `context` tokens, 512 a step, with the logits of its last token
   Tally token;                    ///< one more token behind them, with its logits
   double kv_bytes = 0;            ///< keys and values that one token leaves behind, in all layers
 };
 
-/// The newest `rows` tokens of each of `sequences` behind `before` others, with the logits of the last ones: one step
-/// of the decoder, whatever the tokens are.
+/// One step of the decoder, whatever the tokens are: the newest `rows` of each of `sequences`, behind `before` others.
+enum class StepResult : std::uint8_t { logits, none };  ///< logits: of the last row of each sequence
 template <class Scalar = bf16, class Context, VlmConfig C>
-void run_step(Context& ctx, const Vlm<C>& vlm, int sequences, int before, int rows) {
+void run_step(Context& ctx, const Vlm<C>& vlm, int sequences, int before, int rows,
+              StepResult wanted = StepResult::logits) {
   using Language = Decoder<C.decoder>;
   const auto whole =
       WholeSequences::newest(ctx, DecoderBlock<C.decoder>::attention_shape, kind_of<Scalar>, sequences, before, rows);
@@ -69,6 +71,7 @@ void run_step(Context& ctx, const Vlm<C>& vlm, int sequences, int before, int ro
   const Array<std::int32_t> sources(ctx, std::span(ids));
   vlm.language.embed_rows(ctx, sources.data(), Rows<const Scalar, C.decoder.hidden>(), scratch.x);
   vlm.language.forward(ctx, step.batch, kv, vlm.facts.rope, step.rope_lengths, vlm.facts.language_norm_eps, scratch);
+  if (wanted == StepResult::none) return;
   const Array<float> logits(ctx, std::int64_t(sequences) * vlm.facts.vocab_rows);
   vlm.language.head_logits(ctx, step.last_rows, vlm.facts.language_norm_eps, scratch,
                            Rows<float>(logits.data(), sequences, vlm.facts.vocab_rows));
@@ -110,7 +113,12 @@ Prediction predict(const ModelFacts& facts, int context, bool mxfp4 = false) {
   Prediction result;
   result.weight_bytes = placed_bytes(vlm);
   result.tile = tally_of([&] { features(ctx, vlm, OwnedRows<bf16, C.vit.patch_width()>(ctx, C.vit.patches())); });
-  result.prefill = tally_of([&] { run_step(ctx, vlm, 1, 0, context); });
+  result.prefill = tally_of([&] {
+    for (int done = 0; done < context; done += detail::decoder_step_rows) {
+      const int rows = std::min(detail::decoder_step_rows, context - done);
+      run_step(ctx, vlm, 1, done, rows, done + rows == context ? StepResult::logits : StepResult::none);
+    }
+  });
   result.token = tally_of([&] { run_step(ctx, vlm, 1, context, 1); });
   result.kv_bytes = ctx.ops["rotate_and_cache"].kv_bytes;
   return result;

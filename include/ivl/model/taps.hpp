@@ -14,6 +14,7 @@
 
 #include "ivl/core/error.hpp"
 #include "ivl/image/picture.hpp"
+#include "ivl/model/prompt.hpp"
 #include "ivl/model/run_alone.hpp"
 #include "ivl/model/vlm.hpp"
 #include "ivl/ops/move.hpp"
@@ -67,20 +68,22 @@ struct LookAtNothing {
 
 // ---- pictures ------------------------------------------------------------------------------------------------------
 
-/// A picture's tiles as the tower's input: [tiles * patches, 3 patch_px^2]. Throws RequestError, ImageError.
-template <class Scalar = bf16, class Context, VlmConfig C>
-OwnedRows<Scalar, C.vit.patch_width()> patches_of(Context& ctx, const Vlm<C>& vlm, const Picture& picture) {
-  OwnedRows<Scalar, C.vit.patch_width()> patches(ctx, std::int64_t(picture.tiles()) * C.vit.patches());
-  unfold_picture<C.vit.patch_px>(ctx, picture, pixel_statistics(vlm.facts.image), patches.view());
-  return patches;
-}
-
-/// The same from normalised pixel values [tiles, 3, tile_px, tile_px] of the host, such as a reference's.
+/// Normalised pixel values [tiles, 3, tile_px, tile_px] of the host, such as a reference's, as the tower's input:
+/// [tiles * patches, 3 patch_px^2].
 template <class Scalar = bf16, class Context, VlmConfig C>
 OwnedRows<Scalar, C.vit.patch_width()> patches_of(Context& ctx, const Vlm<C>&, std::span<const float> pixel_values) {
   const OwnedRows<Scalar, 3 * C.vit.tile_px * C.vit.tile_px> pixels(ctx, pixel_values);
   OwnedRows<Scalar, C.vit.patch_width()> patches(ctx, pixels.count * C.vit.patches());
   unfold_patches<C.vit.tile_px, C.vit.patch_px>(ctx, pixels, patches.view());
+  return patches;
+}
+
+/// The same of a picture's tiles. Throws RequestError, ImageError.
+template <class Scalar = bf16, class Context, VlmConfig C>
+OwnedRows<Scalar, C.vit.patch_width()> patches_of(Context& ctx, const Vlm<C>& vlm, const Picture& picture) {
+  if (const auto values = picture.pixel_values(); !values.empty()) return patches_of<Scalar>(ctx, vlm, values);
+  OwnedRows<Scalar, C.vit.patch_width()> patches(ctx, std::int64_t(picture.tiles()) * C.vit.patches());
+  unfold_picture<C.vit.patch_px>(ctx, picture, pixel_statistics(vlm.facts.image), patches.view());
   return patches;
 }
 
@@ -131,6 +134,33 @@ Features<C, Scalar> features(Context& ctx, const Vlm<C>& vlm, const OwnedRows<Sc
   look(StageKind::projector_shuffled, -1, shuffled.view());
   look(StageKind::projector_output, -1, result.projected.view());
   return result;
+}
+
+/// A prompt as `forward` takes it.
+template <VlmConfig C, class Scalar>
+struct Inputs {
+  std::vector<std::int32_t> ids;  ///< -1 - r where row r of `pictures` goes
+  OwnedRows<Scalar, C.decoder.hidden> pictures;
+};
+
+/// Sees a prompt's pictures.
+template <class Scalar = bf16, class Context, VlmConfig C>
+Inputs<C, Scalar> inputs_of(Context& ctx, const Vlm<C>& vlm, const Prompt& prompt) {
+  std::int64_t rows = 0;
+  for (const Prompt::Place& place : prompt.pictures) rows += std::int64_t(place.picture.tiles()) * C.tokens_per_tile();
+  Inputs<C, Scalar> inputs{{}, {ctx, rows}};
+  std::size_t done = 0;
+  std::int64_t row = 0;
+  for (const Prompt::Place& place : prompt.pictures) {
+    inputs.ids.insert(inputs.ids.end(), prompt.ids.begin() + std::ptrdiff_t(done),
+                      prompt.ids.begin() + std::ptrdiff_t(place.at));
+    done = place.at;
+    const auto seen = features(ctx, vlm, patches_of<Scalar>(ctx, vlm, place.picture)).projected;
+    copy(ctx, inputs.pictures[row], seen.data, std::size_t(seen.count) * C.decoder.hidden * sizeof(Scalar));
+    for (const std::int64_t end = row + seen.count; row < end; ++row) inputs.ids.push_back(std::int32_t(-1 - row));
+  }
+  inputs.ids.insert(inputs.ids.end(), prompt.ids.begin() + std::ptrdiff_t(done), prompt.ids.end());
+  return inputs;
 }
 
 // ---- text ----------------------------------------------------------------------------------------------------------
@@ -197,6 +227,11 @@ HostRows logits(Context& ctx, const Vlm<C>& vlm, std::span<const std::int32_t> i
              std::size_t(number * vocabulary) * sizeof(float));
   }
   return result;
+}
+template <class Scalar = bf16, class Context, VlmConfig C>
+HostRows logits(Context& ctx, const Vlm<C>& vlm, const Prompt& prompt) {
+  const auto inputs = inputs_of<Scalar>(ctx, vlm, prompt);
+  return logits<Scalar>(ctx, vlm, std::span<const std::int32_t>(inputs.ids), inputs.pictures);
 }
 
 }  // namespace ivl
