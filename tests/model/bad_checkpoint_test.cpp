@@ -323,6 +323,18 @@ TEST_CASE("A mixture that no type has is printed as text, too") {
   static_assert(pasted_mixture::my_checkpoint == gpt_oss_tiny);
 }
 
+TEST_CASE("A structure that no type can have is refused with the rule that it breaks") {
+  const CheckpointCopy copy(tiny_folder("qwen3_tiny", "github"));
+  copy.edit_json("config.json", [](Json& config) { config["llm_config"]["head_dim"] = 24; });
+  cpu::Context ctx(1);
+  const auto never = [](const auto&) { return 0; };
+  const std::string text =
+      what_of<ConfigError>([&] { with_checkpoint<CheckpointList<qwen3_tiny>>(ctx, copy.path(), never); });
+  CHECK(contains(text, "none can have it. AttentionConfig: head_dim must be a multiple of 16, one tensor-core tile. "));
+  CHECK(contains(text, ".head_dim = 24"));
+  CHECK(!contains(text, "put this into your source"));
+}
+
 TEST_CASE("Another structure than the type's is listed field by field") {
   CheckpointCopy copy(tiny_folder("qwen3_tiny", "github"));
   copy.edit_json("config.json", [](Json& config) {

@@ -87,7 +87,7 @@ inline Json converted_config(Json config, const CheckpointConfig& known, const C
   result["tie_word_embeddings"] = known.facts.tied_head;  // the formats have different defaults
   for (const char* key : {"model_type", "architectures", "tie_word_embeddings"}) config.erase(key);
   if (github) {
-    const bool harmony = known.vlm.decoder.attention.sinks;
+    const bool harmony = known.facts.family == Family::gpt_oss;
     result["architectures"] = {"InternVLChatModel"};
     result["ps_version"] = "v2";
     result["select_layer"] = -1;

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstddef>
 #include <filesystem>
+#include <string>
 #include <type_traits>
 #include <utility>
 
@@ -28,6 +29,16 @@ Checkpoint<C> load(Context& ctx, const std::filesystem::path& folder, const Prog
 
 namespace detail {
 
+[[noreturn]] inline void fail_unknown_structure(const std::filesystem::path& folder, const VlmConfig& found) {
+  const std::string place = (folder / "config.json").string() + ": none of the compiled checkpoints has this structure";
+  if (const std::string rule = broken_rule(found); !rule.empty())
+    fail<ConfigError>(place, ", and none can have it. ", rule, ". The file says:\n\n", config_text(found));
+  fail<ConfigError>(place,
+                    ". To run it, put this into your source and call\nload<my_checkpoint>(...), or add it to the list "
+                    "that you give with_checkpoint:\n\n",
+                    config_text(found));
+}
+
 template <class Context, class Visitor, VlmConfig First, VlmConfig... Rest>
 auto load_matching(Context& ctx, const std::filesystem::path& folder, Processor& processor, Visitor& visitor,
                    const ProgressCallback& progress, CheckpointList<First, Rest...>) {
@@ -38,11 +49,7 @@ auto load_matching(Context& ctx, const std::filesystem::path& folder, Processor&
   if constexpr (sizeof...(Rest) > 0) {
     return load_matching(ctx, folder, processor, visitor, progress, CheckpointList<Rest...>{});
   } else {
-    fail<ConfigError>(
-        (folder / "config.json").string(),
-        ": none of the compiled checkpoints has this structure. To run it, put this into your source and call\n"
-        "load<my_checkpoint>(...), or add it to the list that you give with_checkpoint:\n\n",
-        config_text(processor.config().vlm));
+    fail_unknown_structure(folder, processor.config().vlm);
   }
 }
 
