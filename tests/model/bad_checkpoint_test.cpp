@@ -58,10 +58,10 @@ bool same_bytes(const Memory& a, const Memory& b) {
 
 /// Canonical names of weights whose placed bytes differ.
 std::vector<std::string> different_weights(Vlm<qwen3_tiny> a, Vlm<qwen3_tiny> b) {
-  const auto memory = [](const detail::WeightSlot& slot) -> const Memory& {
+  const auto memory = [](const WeightSlot& slot) -> const Memory& {
     return slot.matrix ? slot.matrix->memory : slot.vector ? slot.vector->memory : slot.table->memory;
   };
-  const auto slots = detail::weight_slots(a), other = detail::weight_slots(b);
+  const auto slots = weight_slots(a), other = weight_slots(b);
   REQUIRE(slots.size() == other.size());
   std::vector<std::string> different;
   for (std::size_t i = 0; i < slots.size(); ++i) {

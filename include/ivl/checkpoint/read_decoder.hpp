@@ -13,8 +13,7 @@
 
 namespace ivl::detail {
 
-// ---- families
-// --------------------------------------------------------------------------------------------------------
+// ---- families ----------------------------------------------------------------------------------------------------
 struct FamilyKinds {
   Family family;
   std::string_view architecture, model_type;
@@ -49,8 +48,7 @@ inline Family read_family(const ConfigReader& language) {
   return family;
 }
 
-// ---- windows
-// ---------------------------------------------------------------------------------------------------------
+// ---- windows -----------------------------------------------------------------------------------------------------
 /// `layer_types`, where it is there, says which layers have the window; in a family without windows, that none has.
 inline void read_layer_types(const ConfigReader& language, DecoderConfig& decoder) {
   if (!language.has("layer_types")) return;
@@ -81,8 +79,7 @@ inline void read_layer_types(const ConfigReader& language, DecoderConfig& decode
   language.refuse("layer_types", "sliding_attention in all layers, or in every second one", Json(types).dump());
 }
 
-// ---- the rest
-// --------------------------------------------------------------------------------------------------------
+// ---- the rest ----------------------------------------------------------------------------------------------------
 inline RopeFacts read_rope(const ConfigReader& language) {
   RopeFacts rope;
   rope.context = language.size("max_position_embeddings");

@@ -15,8 +15,7 @@
 
 namespace ivl {
 
-// ---- the words of kinds, in the order of their values
-// ----------------------------------------------------------------
+// ---- the words of kinds, in the order of their values ------------------------------------------------------------
 template <class Kind>
 struct KindWords;
 template <>
@@ -40,8 +39,7 @@ struct KindWords<ExpertActivation> {
   static constexpr std::array<std::string_view, 2> words{"swi_glu", "clamped_swi_glu"};
 };
 
-// ---- the fields
-// ------------------------------------------------------------------------------------------------------
+// ---- the fields --------------------------------------------------------------------------------------------------
 /// `Config` or const `Config`: a list serves readers and writers.
 template <class Any, class Config>
 concept Either = std::same_as<std::remove_const_t<Any>, Config>;
@@ -98,8 +96,7 @@ constexpr void each_field(Either<VlmConfig> auto& c, const auto& visit) {
 template <class Value>
 concept HasFields = requires(Value& value) { each_field(value, [](std::string_view, auto&) {}); };
 
-// ---- what is made of them
-// --------------------------------------------------------------------------------------------
+// ---- what is made of them ----------------------------------------------------------------------------------------
 namespace detail {
 
 inline std::string field_text(int value) { return std::to_string(value); }
