@@ -71,14 +71,14 @@ template <VlmConfig C>
 std::vector<std::string> placed_bytes(Vlm<C>& vlm) {
   std::vector<std::string> all;
   for (const WeightSlot& slot : weight_slots(vlm)) {
-    const Memory& memory = slot.matrix    ? slot.matrix->memory
+    const Memory& memory = slot.matrix    ? slot.matrix->memory()
                            : slot.vector  ? slot.vector->memory
-                           : slot.mixture ? slot.mixture->all.memory
+                           : slot.mixture ? slot.mixture->all.memory()
                                           : slot.table->memory;
     REQUIRE(memory.bytes > 0);
     // Behind the last expert lies padding.
     const std::size_t bytes =
-        slot.mixture ? std::size_t(slot.mixture->experts * slot.mixture->expert_bytes) : memory.bytes;
+        slot.mixture ? std::size_t(slot.mixture->experts * slot.mixture->all.strips[0].bytes) : memory.bytes;
     all.emplace_back(reinterpret_cast<const char*>(memory.data), bytes);
   }
   return all;

@@ -1,5 +1,6 @@
 // The tensors of a checkpoint into a backend's memory.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -7,6 +8,7 @@
 
 #include "ivl/checkpoint/bind.hpp"
 #include "ivl/checkpoint/progress.hpp"
+#include "ivl/formats/source_matrix.hpp"
 #include "ivl/ops/moe.hpp"
 #include "ivl/ops/place.hpp"
 
@@ -14,33 +16,52 @@ namespace ivl {
 
 namespace detail {
 
-/// Rows [first, first + height) of an expert in a tensor [experts, rows, in] or [rows, in], whatever its shape in
-/// files.
-inline TensorView rows_of_expert(const TensorView& view, int expert, int experts, std::int64_t in) {
-  const std::int64_t rows = *elements_of(view.shape) / in / experts;
-  const std::size_t bytes = view.bytes.size() / std::size_t(experts);
-  return {view.dtype, {rows, in}, view.bytes.subspan(std::size_t(expert) * bytes, bytes)};
+/// What one piece holds of one expert, whatever the tensors' shapes; `experts`: those that share the piece's tensors.
+inline SourceMatrix matrix_of(const BoundPiece& piece, std::int64_t in, int expert, int experts) {
+  const auto plane = [&](std::size_t number) {
+    const std::span<const std::byte> all = piece.planes[number].found->bytes;
+    const std::size_t bytes = all.size() / std::size_t(experts);
+    return all.subspan(std::size_t(expert) * bytes, bytes);
+  };
+  switch (piece.form.as) {
+    case StoredAs::scalars: {
+      const Dtype dtype = piece.planes[0].found->dtype;
+      if (piece.transposed()) return source_matrix({dtype, {in, piece.height}, plane(0)}, SourceOrder::transposed);
+      return source_matrix({dtype, {piece.height, in}, plane(0)});
+    }
+    case StoredAs::mxfp4:
+      return source_matrix(Format::mxfp4, piece.height, in, {plane(0), plane(1)});
+    case StoredAs::awq:
+      break;
+  }
+  fail<FileError>(piece.planes[0].name, ": AWQ cannot be placed");
 }
 
-/// The matrices [out, in] of a weight: parts of expert 0, parts of expert 1, ...
-inline std::vector<TensorView> matrices_of(const BoundWeight& weight) {
-  std::vector<TensorView> views;
-  const bool joined = weight.slot.experts > 0 && weight.pieces[0].expert < 0;
-  const int experts = joined ? weight.slot.experts : 1;
-  for (int expert = 0; expert < experts; ++expert) {
-    for (const BoundPiece& piece : weight.pieces)
-      views.push_back(rows_of_expert(*piece.planes[0].found, expert, experts, weight.slot.in));
+/// The matrices of a weight: the parts of expert 0, those of expert 1, ...; gate and up each on its own.
+inline std::vector<SourceMatrix> matrices_of(const BoundWeight& weight) {
+  const WeightSlot& slot = weight.slot;
+  std::vector<SourceMatrix> matrices;
+  const int sharing = slot.experts > 0 && weight.pieces[0].expert < 0 ? slot.experts : 1;
+  for (int expert = 0; expert < sharing; ++expert) {
+    for (const BoundPiece& piece : weight.pieces) {
+      const SourceMatrix matrix = matrix_of(piece, slot.in, expert, sharing);
+      if (piece.row->transform == Transform::transposed_interleaved) {
+        matrices.push_back(matrix.every_other(0));
+        matrices.push_back(matrix.every_other(1));
+      } else {
+        matrices.push_back(matrix);
+      }
+    }
   }
-  return views;
+  return matrices;
 }
 
 /// Places one weight whose tensors are all there.
 template <PlaceOps Context>
 void place(Context& ctx, const BoundWeight& weight) {
   const WeightSlot& slot = weight.slot;
-  const BoundPiece& first = weight.pieces[0];
-  std::vector<TensorView> views;
   if (slot.vector != nullptr) {
+    std::vector<TensorView> views;
     for (const BoundPiece& piece : weight.pieces) {
       const TensorView& view = *piece.planes[0].found;
       views.push_back({view.dtype, {*elements_of(view.shape)}, view.bytes});
@@ -48,17 +69,11 @@ void place(Context& ctx, const BoundWeight& weight) {
     *slot.vector = place_vector(ctx, std::span<const TensorView>(views));
     return;
   }
-  ExpertLayout layout = ExpertLayout::separate;
-  if (first.form.as == StoredAs::mxfp4 || first.transposed()) {
-    layout = first.transposed() ? ExpertLayout::fused : ExpertLayout::mxfp4;
-    for (const BoundTensor& plane : first.planes) views.push_back(*plane.found);
-  } else {
-    views = matrices_of(weight);
-  }
+  const std::vector<SourceMatrix> matrices = matrices_of(weight);
   if (slot.mixture != nullptr)
-    *slot.mixture = place_experts(ctx, layout, slot.experts, slot.fusion, std::span<const TensorView>(views));
-  if (slot.matrix != nullptr) *slot.matrix = place_matrix(ctx, std::span<const TensorView>(views), slot.fusion);
-  if (slot.table != nullptr) *slot.table = place_table(ctx, views.front());
+    *slot.mixture = place_experts(ctx, slot.experts, slot.fusion, std::span<const SourceMatrix>(matrices));
+  if (slot.matrix != nullptr) *slot.matrix = place_matrix(ctx, std::span<const SourceMatrix>(matrices), slot.fusion);
+  if (slot.table != nullptr) *slot.table = place_table(ctx, matrices.front());
 }
 
 /// Places all weights of a binding without differences.
