@@ -64,36 +64,31 @@ Memory allocate(Filled<Context>& ctx, std::size_t bytes) {
 /// MXFP4 are that, with scales of 2^-5.
 class RandomWeights {
  public:
-  RandomWeights(ThreadPool& pool, std::vector<ivl::detail::WeightSlot> slots, const ModelFacts& facts) {
+  RandomWeights(ThreadPool& pool, std::vector<WeightSlot> slots, const ModelFacts& facts)
+      : binding_(bind_weights(std::move(slots), facts, NoTensors{}, {.dialects = {}, .expected = StoredAs::mxfp4})) {
     std::size_t largest = 0;
-    for (ivl::detail::WeightSlot& slot : slots) {
-      if (slot.layout == ExpertLayout::fused) slot.layout = ExpertLayout::mxfp4;
-      for (const ivl::detail::ExpectedTensor& expected : ivl::detail::expected_tensors(slot, facts)) {
-        const Dtype dtype = expected.packed ? Dtype::u8 : Dtype::bf16;
-        const auto bytes = std::size_t(*bytes_of(dtype, expected.shape));
-        views_[expected.name] = {dtype, expected.shape, {static_cast<const std::byte*>(nullptr), bytes}};
-        largest = std::max(largest, bytes);
-        bytes_ += std::int64_t(bytes);
-      }
-    }
+    Binding::each_tensor(binding_, [&](const BoundTensor& tensor) {
+      const Dtype dtype = tensor.kind == TensorKind::scalar ? Dtype::bf16 : Dtype::u8;
+      const auto bytes = std::size_t(*bytes_of(dtype, tensor.shape));
+      views_[tensor.name] = {dtype, tensor.shape, {static_cast<const std::byte*>(nullptr), bytes}};
+      largest = std::max(largest, bytes);
+    });
     block_ = Buffer(largest);
     scales_ = Buffer(largest / 16);  // a byte for each 16 of codes
     fill_random(pool, block_.data(), largest);
     std::fill_n(scales_.data(), scales_.size(), std::byte(127 - 5));
-    for (auto& [name, view] : views_)
-      view.bytes = {name.ends_with("_scales") ? scales_.data() : block_.data(), view.bytes.size()};
+    Binding::each_tensor(binding_, [&](BoundTensor& tensor) {
+      TensorView& view = views_[tensor.name];
+      view.bytes = {tensor.name.ends_with("_scales") ? scales_.data() : block_.data(), view.bytes.size()};
+      tensor.found = &view;
+    });
   }
-  std::int64_t bytes() const { return bytes_; }
-  const TensorView* find(const std::string& name) const {
-    const auto view = views_.find(name);
-    return view == views_.end() ? nullptr : &view->second;
-  }
-  void release(const TensorView&) const {}
+  const Binding& binding() const { return binding_; }
 
  private:
+  Binding binding_;
   std::map<std::string, TensorView> views_;
   Buffer block_, scales_;
-  std::int64_t bytes_ = 0;
 };
 
 /// A model of which so many layers fit into memory.
@@ -109,18 +104,22 @@ inline ModelFacts facts_of(const VlmConfig& config) {
     facts.vocab_rows = 512;
     facts.context_length = 2048;
   } else if (config.decoder.attention.sinks) {
+    facts.family = Family::gpt_oss;
     facts.vocab_rows = 201088;
     facts.context_length = 131072;
     facts.rope = {.kind = RopeKind::yarn, .base = 150000, .factor = 32, .context = 4096, .truncate = false};
   } else if (config == internvl3_9b) {
+    facts.family = Family::internlm3;
     facts.vocab_rows = 128512;
     facts.context_length = 32768;
     facts.rope = {.kind = RopeKind::dynamic_ntk, .base = 5e7, .factor = 6, .context = 32768};
   } else if (config.decoder.attention.head_norm) {
+    facts.family = config.decoder.sparse() ? Family::qwen3_moe : Family::qwen3;
     facts.vocab_rows = 151936;
     facts.context_length = 40960;
     facts.rope = {.kind = RopeKind::plain, .base = 1e6, .factor = 1, .context = 40960};
   } else {
+    facts.family = Family::qwen2;
     facts.vocab_rows = 151674;
     facts.context_length = 65536;
     facts.rope = {.kind = RopeKind::dynamic_ntk, .base = 1e6, .factor = 2, .context = 32768};
@@ -294,8 +293,8 @@ class ModelBench {
   static Vlm<C> random_model(typename Machine::Context& ctx) {
     Vlm<C> vlm;
     vlm.facts = facts_of(C);
-    const RandomWeights weights(host_pool(ctx), ivl::detail::weight_slots(vlm), vlm.facts);
-    place_weights(ctx, weights, weights.bytes(), vlm);
+    const RandomWeights weights(host_pool(ctx), weight_slots(vlm), vlm.facts);
+    place_weights(ctx, weights.binding(), "random weights");
     return vlm;
   }
 

@@ -8,7 +8,7 @@ set(rules
   "files:      core files"
   "formats:    core formats"
   "image:      core facts image"
-  "text:       core text"
+  "text:       core files text"
   "ops:        core facts formats image ops"
   "cpu:        core facts formats image ops cpu"
   "cuda:       core facts formats image ops cuda"

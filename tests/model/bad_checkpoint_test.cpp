@@ -60,10 +60,10 @@ bool same_bytes(const Memory& a, const Memory& b) {
 
 /// Canonical names of weights whose placed bytes differ.
 std::vector<std::string> different_weights(Vlm<qwen3_tiny> a, Vlm<qwen3_tiny> b) {
-  const auto memory = [](const detail::WeightSlot& slot) -> const Memory& {
-    return slot.matrix ? slot.matrix->memory : slot.vector ? slot.vector->memory : slot.table->memory;
+  const auto memory = [](const WeightSlot& slot) -> const Memory& {
+    return slot.matrix ? slot.matrix->memory() : slot.vector ? slot.vector->memory : slot.table->memory;
   };
-  const auto slots = detail::weight_slots(a), other = detail::weight_slots(b);
+  const auto slots = weight_slots(a), other = weight_slots(b);
   REQUIRE(slots.size() == other.size());
   std::vector<std::string> different;
   for (std::size_t i = 0; i < slots.size(); ++i) {
@@ -178,8 +178,8 @@ TEST_CASE("Each matrix of the experts may be bf16 or MXFP4, whatever the others 
   const auto loaded = load<gpt_oss_tiny>(ctx, copy.path()).vlm;
   for (int layer = 0; layer < 3; ++layer) {
     const auto& mlp = loaded.language.blocks[std::size_t(layer)].mlp;
-    CHECK(mlp.gate_up.placed.all.format == Format::bf16);
-    CHECK(mlp.down.placed.all.format == (layer == 1 ? Format::mxfp4 : Format::bf16));
+    CHECK(mlp.gate_up.placed.all.format() == Format::bf16);
+    CHECK(mlp.down.placed.all.format() == (layer == 1 ? Format::mxfp4 : Format::bf16));
   }
 }
 
@@ -323,6 +323,18 @@ TEST_CASE("A mixture that no type has is printed as text, too") {
       [&] { with_checkpoint<CheckpointList<qwen3_tiny>>(ctx, tiny_folder("gpt_oss_tiny", "mxfp4"), never); });
   CHECK(text.ends_with("\n\n" + pasted));
   static_assert(pasted_mixture::my_checkpoint == gpt_oss_tiny);
+}
+
+TEST_CASE("A structure that no type can have is refused with the rule that it breaks") {
+  const CheckpointCopy copy(tiny_folder("qwen3_tiny", "github"));
+  copy.edit_json("config.json", [](Json& config) { config["llm_config"]["head_dim"] = 24; });
+  cpu::Context ctx(1);
+  const auto never = [](const auto&) { return 0; };
+  const std::string text =
+      what_of<ConfigError>([&] { with_checkpoint<CheckpointList<qwen3_tiny>>(ctx, copy.path(), never); });
+  CHECK(contains(text, "none can have it. AttentionConfig: head_dim must be a multiple of 16, one tensor-core tile. "));
+  CHECK(contains(text, ".head_dim = 24"));
+  CHECK(!contains(text, "put this into your source"));
 }
 
 TEST_CASE("Another structure than the type's is listed field by field") {

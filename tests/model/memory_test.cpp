@@ -82,16 +82,15 @@ WrittenSizes write_checkpoint(const fs::path& folder) {
   std::vector<NamedTensor> shards[3];
   Json map = Json::object();
   WrittenSizes sizes;
-  for (const detail::WeightSlot& slot : detail::weight_slots(vlm)) {
-    for (const auto& tensor : detail::expected_tensors(slot, vlm.facts)) {
-      const std::size_t number = std::size_t(*elements_of(tensor.shape));
-      const std::size_t shard = map.size() % 3;
-      map[tensor.name] = "part-" + std::to_string(shard) + ".safetensors";
-      shards[shard].push_back({tensor.name, {Dtype::bf16, tensor.shape, std::as_bytes(std::span(pool).first(number))}});
-      sizes.all += std::int64_t(number) * 2;
-      sizes.largest = std::max(sizes.largest, std::int64_t(number) * 2);
-    }
-  }
+  const Binding wanted = bind_weights(weight_slots(vlm), vlm.facts, NoTensors{});
+  Binding::each_tensor(wanted, [&](const BoundTensor& tensor) {
+    const std::size_t number = std::size_t(*elements_of(tensor.shape));
+    const std::size_t shard = map.size() % 3;
+    map[tensor.name] = "part-" + std::to_string(shard) + ".safetensors";
+    shards[shard].push_back({tensor.name, {Dtype::bf16, tensor.shape, std::as_bytes(std::span(pool).first(number))}});
+    sizes.all += std::int64_t(number) * 2;
+    sizes.largest = std::max(sizes.largest, std::int64_t(number) * 2);
+  });
   for (int shard = 0; shard < 3; ++shard)
     write_safetensors(folder / ("part-" + std::to_string(shard) + ".safetensors"), shards[shard]);
   std::ofstream(folder / "model.safetensors.index.json") << Json{{"weight_map", map}};

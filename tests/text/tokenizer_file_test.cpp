@@ -135,6 +135,19 @@ TEST_CASE("text that is not JSON, or goes deeper than a tokenizer does, is one c
   }
 }
 
+TEST_CASE("a tokenizer.json meets the limits of every JSON file") {
+  const std::string good = small_tokenizer::description().dump();
+  const auto error = [&](const std::string& member) {
+    return error_of([&] { Tokenizer::from_json(good.substr(0, good.size() - 1) + "," + member + "}"); });
+  };
+  CHECK(error(R"("ignored": {"a": 1})") == "no error");
+  CHECK(error(R"("ignored": {"a": 1, "a": 2})") == "tokenizer.json: the key 'a' occurs twice in one object");
+  CHECK(error("\"ignored\": " + std::string(99, '[') + std::string(99, ']')) == "no error");
+  CHECK(error("\"ignored\": " + std::string(100, '[') + std::string(100, ']')) ==
+        "tokenizer.json: nested deeper than 100 levels");
+  CHECK(error_of([&] { Tokenizer::from_json(good + std::string(1, '\0')); }).find("a NUL byte") != std::string::npos);
+}
+
 TEST_CASE("special tokens may stand in the vocabulary as well, and BPE does not make them") {
   Json description = small_tokenizer::description();
   for (const Json& token : description["added_tokens"])

@@ -35,40 +35,40 @@ inline void download(DryRun&, void* to, const void* from, std::size_t bytes) {
   if (bytes != 0) std::memcpy(to, from, bytes);
 }
 
+// Sources need formats and sizes alone; their bytes are not read. `Memory::bytes` is what the planes have.
 namespace detail {
-inline Memory without_data(std::span<const TensorView> parts) {
-  Memory memory;
-  for (const TensorView& part : parts) memory.bytes += part.bytes.size();
-  return memory;
+inline PlacedMatrix placed_without_data(int experts, std::span<const SourceMatrix> parts, Fusion fusion) {
+  PlacedMatrix w;
+  w.fusion = fusion;
+  w.in = parts[0].in;
+  w.strip_count = 1;
+  Strip& strip = w.strips[0];
+  strip.format = parts[0].format;
+  for (const SourceMatrix& part : parts) {
+    w.out += part.out;
+    strip.bytes += packed_planes(part.format, part.out, part.in).total;
+  }
+  strip.out = w.out;
+  strip.memory.bytes = std::size_t(experts * strip.bytes);
+  return w;
 }
 }  // namespace detail
 
-// Views need shapes and sizes alone; their bytes are not read. `Memory::bytes` is what the views have.
-inline PlacedMatrix place_matrix(DryRun&, std::span<const TensorView> parts, Fusion fusion) {
-  PlacedMatrix w = outline_matrix(parts, fusion);
-  w.memory = detail::without_data(parts);
-  return w;
+inline PlacedMatrix place_matrix(DryRun&, std::span<const SourceMatrix> parts, Fusion fusion) {
+  return detail::placed_without_data(1, parts, fusion);
 }
 inline PlacedVector place_vector(DryRun&, std::span<const TensorView> parts) {
-  return {vector_width(parts), detail::without_data(parts)};
+  PlacedVector vector{vector_width(parts), {}};
+  for (const TensorView& part : parts) vector.memory.bytes += part.bytes.size();
+  return vector;
 }
-inline PlacedTable place_table(DryRun&, const TensorView& view) {
-  return {placeable(view), view.shape[0], view.shape[1], detail::without_data({&view, 1})};
+inline PlacedTable place_table(DryRun&, const SourceMatrix& source) {
+  PlacedTable table{source.format, source.out, source.in, {}};
+  table.memory.bytes = std::size_t(packed_planes(source.format, source.out, source.in).total);
+  return table;
 }
-inline PlacedExperts place_experts(DryRun&, ExpertLayout layout, int experts, Fusion fusion,
-                                   std::span<const TensorView> parts) {
-  PlacedExperts placed;
-  if (layout == ExpertLayout::mxfp4) {  // outline_experts would look for scales that are no numbers
-    placed.experts = experts;
-    placed.all.format = Format::mxfp4;
-    placed.all.fusion = fusion;
-    placed.all.out = parts[0].shape[1];
-    placed.all.in = parts[0].shape[2] * mxfp4_block;
-  } else {
-    placed = outline_experts(layout, experts, fusion, parts);
-  }
-  placed.all.memory = detail::without_data(parts);
-  return placed;
+inline PlacedExperts place_experts(DryRun&, int experts, Fusion fusion, std::span<const SourceMatrix> parts) {
+  return {experts, detail::placed_without_data(experts, parts.first(parts.size() / std::size_t(experts)), fusion)};
 }
 
 inline std::int64_t kv_page_bytes(DryRun&, const AttentionShape& shape, ScalarKind scalar, int page_tokens) {

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "ivl/facts/family.hpp"
 #include "ivl/facts/pixel_statistics.hpp"
 #include "ivl/facts/rope.hpp"
 
@@ -40,6 +41,7 @@ struct SamplingFacts {
 
 struct ModelFacts {
   FolderFormat format = FolderFormat::hf;
+  Family family = Family::qwen3;
   std::string prompt_template;  ///< config key `template`; empty in the HF format
   int vocab_rows = 0;           ///< rows of the embedding and of the head
   int context_length = 0;       ///< max_position_embeddings, times the factor of dynamic NTK

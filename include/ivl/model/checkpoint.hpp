@@ -2,6 +2,7 @@
 #pragma once
 #include <filesystem>
 #include <optional>
+#include <string>
 #include <utility>
 
 #include "ivl/config/checkpoints.hpp"
@@ -39,6 +40,16 @@ Checkpoint<C> load(Context& ctx, const std::filesystem::path& folder, const Prog
 
 namespace detail {
 
+[[noreturn]] inline void fail_unknown_structure(const std::filesystem::path& folder, const VlmConfig& found) {
+  const std::string place = (folder / "config.json").string() + ": none of the compiled checkpoints has this structure";
+  if (const std::string rule = broken_rule(found); !rule.empty())
+    fail<ConfigError>(place, ", and none can have it. ", rule, ". The file says:\n\n", config_text(found));
+  fail<ConfigError>(place,
+                    ". To run it, put this into your source and call\nload<my_checkpoint>(...), or add it to the list "
+                    "that you give with_checkpoint:\n\n",
+                    config_text(found));
+}
+
 template <class Context, class Visitor, VlmConfig First, VlmConfig... Rest>
 auto load_matching(Context& ctx, const std::filesystem::path& folder, const CheckpointConfig& config, Visitor& visitor,
                    const ProgressCallback& progress, CheckpointList<First, Rest...>) {
@@ -50,11 +61,7 @@ auto load_matching(Context& ctx, const std::filesystem::path& folder, const Chec
   if constexpr (sizeof...(Rest) > 0) {
     return load_matching(ctx, folder, config, visitor, progress, CheckpointList<Rest...>{});
   } else {
-    fail<ConfigError>(
-        (folder / "config.json").string(),
-        ": none of the compiled checkpoints has this structure. To run it, put this into your source and call\n"
-        "load<my_checkpoint>(...), or add it to the list that you give with_checkpoint:\n\n",
-        config_text(config.vlm));
+    fail_unknown_structure(folder, config.vlm);
   }
 }
 

@@ -1,7 +1,8 @@
-// A checkpoint folder into a `Vlm`: every difference between the files and the type is found before anything is placed.
+// Weights into a `Vlm`: every difference between the source and the type is found before anything is placed.
 #pragma once
 #include <filesystem>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "ivl/checkpoint/bind.hpp"
@@ -14,9 +15,7 @@
 
 namespace ivl {
 
-namespace detail {
-
-/// All weights, experts as files of full precision store them.
+/// All weights of a model, with the places where they go once placed.
 template <VlmConfig C>
 std::vector<WeightSlot> weight_slots(Vlm<C>& vlm) {
   std::vector<WeightSlot> slots;
@@ -24,20 +23,19 @@ std::vector<WeightSlot> weight_slots(Vlm<C>& vlm) {
   return slots;
 }
 
-}  // namespace detail
-
-/// Places every weight of `vlm`, whose facts are set, from `source`: anything with find(name) and release(view).
-template <VlmConfig C, PlaceOps Context, class Source>
-void place_weights(Context& ctx, const Source& source, std::int64_t bytes_total, Vlm<C>& vlm,
+/// Places the weights of a model as they were bound. Throws ConfigError, which starts with `where` and lists every
+/// tensor that is missing, misshapen or too much; nothing is placed before all are known. Peak memory: the placed
+/// weights and the tensors of the largest one, such as all experts of a layer.
+template <PlaceOps Context>
+void place_weights(Context& ctx, const Binding& binding, const std::string& where,
                    const ProgressCallback& progress = {}) {
-  auto slots = detail::weight_slots(vlm);
-  detail::find_layouts(slots, vlm.facts, source);
-  detail::place_all(ctx, slots, vlm.facts, source, bytes_total, progress);
+  if (const std::string differences = binding_differences(binding); !differences.empty())
+    fail<ConfigError>(where, ": tensors differ from the type:", differences);
+  detail::place_all(ctx, binding, progress);
 }
 
 /// The weights of a folder as type `C`. Throws ConfigError, listing every difference of config.json and of the tensors
-/// from the type, and FileError for broken files; nothing is placed before all are known.
-/// Peak memory: the placed weights and the tensors of the largest one, such as all experts of a layer.
+/// from the type, and FileError for broken files.
 template <VlmConfig C, PlaceOps Context>
 Vlm<C> load_weights(Context& ctx, const std::filesystem::path& folder, const CheckpointConfig& config,
                     const ProgressCallback& progress = {}) {
@@ -47,13 +45,21 @@ Vlm<C> load_weights(Context& ctx, const std::filesystem::path& folder, const Che
   Vlm<C> vlm;
   vlm.facts = config.facts;
   const FolderWeights files(folder);
-  auto slots = detail::weight_slots(vlm);
-  detail::find_layouts(slots, vlm.facts, files);
-  if (const std::string differences = detail::tensor_differences(slots, vlm.facts, files); !differences.empty())
-    fail<ConfigError>(folder.string(), ": tensors differ from the type:", differences);
-  std::int64_t bytes = 0;
-  for (const auto& [name, view] : files.views()) bytes += std::int64_t(view->bytes.size());
-  detail::place_all(ctx, slots, vlm.facts, files, bytes, progress);
+  place_weights(ctx, bind_weights(weight_slots(vlm), vlm.facts, files), folder.string(), progress);
+  return vlm;
+}
+
+/// Weights from memory as type `C`. `source` is anything with find(name), which gives a `const TensorView*` or null;
+/// names are canonical (`language.blocks.3.down.weight`; of q, k, v and of gate, up each part or, of q, k, v, the
+/// whole) or those of a published format. `facts` says at least `vocab_rows` and the family. Throws ConfigError with
+/// the list of what is missing or misshapen.
+template <VlmConfig C, PlaceOps Context, FindsTensors Source>
+Vlm<C> load(Context& ctx, ModelFacts facts, const Source& source, const ProgressCallback& progress = {}) {
+  Vlm<C> vlm;
+  vlm.facts = std::move(facts);
+  const auto slots = weight_slots(vlm);
+  const BindOptions options{.dialects = dialects_in(slots, vlm.facts, source)};
+  place_weights(ctx, bind_weights(slots, vlm.facts, source, options), "weights from memory", progress);
   return vlm;
 }
 

@@ -387,7 +387,7 @@ void launch_gemv(Context& ctx, Rows<const bf16> x, Norm norm, const PlacedMatrix
           .block = unsigned(32 * gemv_warps),
           .shared_bytes = normed ? int(x.count * sizeof(bf16)) * normed_pitch(int(w.in)) : 0,
           .stream = ctx.stream},
-         x.data, x.stride, int(x.count), norm, reinterpret_cast<const Stored*>(w.memory.data), int(w.out), int(w.in),
+         x.data, x.stride, int(x.count), norm, reinterpret_cast<const Stored*>(w.memory().data), int(w.out), int(w.in),
          epilogue.kind, EpilogueTerms(epilogue), y.data, y.stride);
 }
 
@@ -398,8 +398,8 @@ void launch_gemv(Context& ctx, Rows<const bf16> x, Norm norm, const PlacedMatrix
 /// or x do not start at multiples of 16 bytes.
 template <GemvPolicy P, class Result>
 void gemv(Context& ctx, Rows<const bf16> x, const PlacedMatrix& w, const Epilogue& epilogue, Rows<Result> y) {
-  assert(w.format == Format::bf16 || w.format == Format::f16);
-  if (w.format == Format::bf16) {
+  assert(w.format() == Format::bf16 || w.format() == Format::f16);
+  if (w.format() == Format::bf16) {
     detail::launch_gemv<P, bf16>(ctx, x, detail::NoNorm{}, w, epilogue, y);
   } else {
     detail::launch_gemv<P, half>(ctx, x, detail::NoNorm{}, w, epilogue, y);
@@ -411,7 +411,7 @@ void gemv(Context& ctx, Rows<const bf16> x, const PlacedMatrix& w, const Epilogu
 template <GemvPolicy P, class Result>
 void norm_gemv(Context& ctx, Rows<const bf16> x, const float* gain, float eps, const PlacedMatrix& w,
                const Epilogue& epilogue, Rows<Result> y) {
-  assert(w.format == Format::bf16 && aligned(gain, 16));
+  assert(w.format() == Format::bf16 && aligned(gain, 16));
   detail::check_norm_width(NormPolicy{}, w.in);
   detail::launch_gemv<P, bf16>(ctx, x, detail::RmsNorm{gain, eps}, w, epilogue, y);
 }

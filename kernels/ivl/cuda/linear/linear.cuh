@@ -99,7 +99,7 @@ void plain(Context& ctx, Rows<const Scalar> x, const PlacedMatrix& w, const Epil
   if (x.count == 0 || w.out == 0) return;
   const std::int64_t tiles = ceil_div(x.count, plain_tile) * ceil_div(w.out, plain_tile);
   launch(plain_kernel<Scalar, Weight, Result>, {.grid = unsigned(tiles), .block = plain_threads, .stream = ctx.stream},
-         x.data, x.stride, reinterpret_cast<const Weight*>(w.memory.data), int(w.in),
+         x.data, x.stride, reinterpret_cast<const Weight*>(w.memory().data), int(w.in),
          EpilogueTarget<Result>(epilogue, y, int(w.out)));
 }
 
@@ -114,7 +114,8 @@ void check_linear(Rows<const Scalar> x, const PlacedMatrix& w, const Epilogue& e
   }
   if (gated != (w.fusion == Fusion::interleaved))
     fail<RequestError>("linear on CUDA: swi_glu goes with interleaved rows of gate and up, and with nothing else");
-  if (w.format == Format::mxfp4) fail<RequestError>("linear on CUDA: matrices in mxfp4 are those of experts only");
+  if (!w.uniform() || (w.format() != Format::f32 && w.format() != Format::bf16 && w.format() != Format::f16))
+    fail<RequestError>("linear on CUDA: expected a matrix in one format, f32, bf16 or f16, found ", formats_of(w));
 }
 
 inline bool gemv_takes(const Context& ctx, Rows<const bf16> x, const PlacedMatrix& w) {
@@ -131,7 +132,7 @@ template <class Scalar, class Result>
 void linear(Context& ctx, Rows<const Scalar> x, const PlacedMatrix& w, const Epilogue& epilogue, Rows<Result> y) {
   detail::check_linear(x, w, epilogue, y);
   if constexpr (std::is_same_v<Scalar, bf16>) {
-    if (w.format == Format::f32) return detail::plain<float>(ctx, x, w, epilogue, y);
+    if (w.format() == Format::f32) return detail::plain<float>(ctx, x, w, epilogue, y);
     if (!gemm_takes(x, w)) {
       fail<RequestError>("linear on CUDA: expected bf16 rows of whole groups of 4 scalars, 8-byte aligned, found ",
                          w.in, " scalars, ", x.stride, " from row to row, at ", x.data);
@@ -139,8 +140,8 @@ void linear(Context& ctx, Rows<const Scalar> x, const PlacedMatrix& w, const Epi
     if (detail::gemv_takes(ctx, x, w)) return gemv(ctx, x, w, epilogue, y);
     gemm(ctx, x, w, epilogue, y);
   } else {
-    if (w.format == Format::f32) return detail::plain<float>(ctx, x, w, epilogue, y);
-    if (w.format == Format::bf16) return detail::plain<bf16>(ctx, x, w, epilogue, y);
+    if (w.format() == Format::f32) return detail::plain<float>(ctx, x, w, epilogue, y);
+    if (w.format() == Format::bf16) return detail::plain<bf16>(ctx, x, w, epilogue, y);
     detail::plain<half>(ctx, x, w, epilogue, y);
   }
 }
@@ -151,7 +152,7 @@ void norm_linear(Context& ctx, Rows<const bf16> x, const float* gain, float eps,
                  const Epilogue& epilogue, Rows<bf16> room, Rows<Result> y) {
   detail::check_linear(x, w, epilogue, y);
   const bool few = x.count <= max_normed_rows && x.count * w.in <= max_normed_scalars;
-  if (few && w.format == Format::bf16 && aligned(gain, 16) && detail::gemv_takes(ctx, x, w))
+  if (few && w.format() == Format::bf16 && aligned(gain, 16) && detail::gemv_takes(ctx, x, w))
     return norm_gemv(ctx, x, gain, eps, w, epilogue, y);
   rms_norm(ctx, x, gain, eps, room);
   linear(ctx, Rows<const bf16>(room), w, epilogue, y);

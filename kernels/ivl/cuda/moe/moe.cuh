@@ -175,13 +175,17 @@ void expert_mlp(Context& ctx, const ExpertMlp& mlp, Rows<const Scalar> x, const 
                 Rows<Scalar> y) {
   const PlacedMatrix &gate_up = mlp.gate_up->all, &down = mlp.down->all;
   assert(gate_up.fusion == Fusion::interleaved && down.fusion == Fusion::stacked);
-  assert(gate_up.format == down.format && mlp.gate_up->experts == mlp.down->experts);
+  assert(mlp.gate_up->experts == mlp.down->experts);
   assert(x.width() == gate_up.in && inner.width() == down.in && y.width() == down.out);
   assert(gate_up.out == 2 * down.in && inner.count >= x.count * routes.active && y.count == x.count);
   if (x.count == 0) return;
+  if (gate_up.format() != down.format()) {
+    fail<RequestError>("experts on CUDA: the matrices of one layer must have one format, found ",
+                       name_of(gate_up.format()), " and ", name_of(down.format()));
+  }
   if constexpr (std::is_same_v<Scalar, bf16>) {
-    const bool coded = gate_up.format == Format::mxfp4, whole_loads = gate_up.in % 16 == 0 && down.in % 16 == 0;
-    if ((coded || gate_up.format == Format::bf16) && whole_loads && in_packs<8>(x) && in_packs<8>(inner) &&
+    const bool coded = gate_up.format() == Format::mxfp4, whole_loads = gate_up.in % 16 == 0 && down.in % 16 == 0;
+    if ((coded || gate_up.format() == Format::bf16) && whole_loads && in_packs<8>(x) && in_packs<8>(inner) &&
         mlp.gate_up->experts <= detail::max_experts) {
       const auto run = [&](auto of_codes, auto of_numbers) {
         coded ? of_codes(ctx, mlp, x, routes, inner, y) : of_numbers(ctx, mlp, x, routes, inner, y);
@@ -191,7 +195,7 @@ void expert_mlp(Context& ctx, const ExpertMlp& mlp, Rows<const Scalar> x, const 
       return run(detail::grouped_experts<detail::Mxfp4>, detail::grouped_experts<bf16>);
     }
   }
-  switch (gate_up.format) {
+  switch (gate_up.format()) {
     case Format::bf16:
       return detail::plain_experts<bf16>(ctx, mlp, x, routes, inner, y);
     case Format::f16:
@@ -200,6 +204,8 @@ void expert_mlp(Context& ctx, const ExpertMlp& mlp, Rows<const Scalar> x, const 
       return detail::plain_experts<float>(ctx, mlp, x, routes, inner, y);
     case Format::mxfp4:
       return detail::plain_experts<detail::Mxfp4>(ctx, mlp, x, routes, inner, y);
+    default:  // place_experts has refused all others
+      fail<RequestError>("experts on CUDA: expected f32, bf16, f16 or mxfp4, found ", name_of(gate_up.format()));
   }
 }
 
