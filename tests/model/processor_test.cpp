@@ -4,9 +4,13 @@
 #include <doctest/doctest.h>
 
 #include <filesystem>
+#include <string>
 #include <vector>
 
+#include "../support/checkpoint_copy.hpp"
 #include "../support/tiny_models.hpp"
+#include "ivl/cpu/cpu.hpp"
+#include "ivl/model/checkpoint.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 namespace {
@@ -29,6 +33,32 @@ TEST_CASE("A prompt for InternLM3 begins with its BOS, one for Qwen3 with the te
 
   const Processor qwen3 = Processor::from_folder(tiny_folder("qwen3_tiny", "github"));
   CHECK(qwen3.ids_of(qwen3.prompt({}, {}, "Hi", {}))[0] == *qwen3.tokenizer().id_of("<|im_start|>"));
+}
+
+TEST_CASE("A folder without a tokenizer loads; what needs text says that there is none") {
+  for (const char* format : {"github", "hf"}) {
+    CAPTURE(format);
+    const CheckpointCopy copy(tiny_folder("qwen3_tiny", format));
+    for (const auto& entry : fs::directory_iterator(copy.path())) {
+      const std::string name = entry.path().filename().string();
+      if (name != "config.json" && name != "model.safetensors") fs::remove(entry.path());
+    }
+    cpu::Context ctx(1);
+    const auto checkpoint = load<qwen3_tiny>(ctx, copy.path());
+    const Processor& processor = checkpoint.processor;
+    CHECK(!processor.has_tokenizer());
+    CHECK(processor.stop_ids() == std::vector{282});  // the config's
+    CHECK(processor.tokens_of(noise_picture(60, 60, 1), processor.tile_rules()) > 0);
+    for (const std::string& error : {what_of<RequestError>([&] { processor.tokenizer(); }),
+                                     what_of<RequestError>([&] { processor.image_token(); }),
+                                     what_of<RequestError>([&] { processor.ids_of("Hi"); }),
+                                     what_of<RequestError>([&] { processor.sources("Hi", 0); })})
+      CHECK(contains(error, copy.path().string() + ": this folder has no tokenizer (tokenizer.json, "));
+  }
+  CHECK(Processor::from_folder(tiny_folder("qwen3_tiny", "hf")).has_tokenizer());
+  const CheckpointCopy broken(tiny_folder("qwen3_tiny", "hf"));
+  fs::rename(broken / "tokenizer.json", broken / "vocab.json");
+  CHECK(contains(what_of<FileError>([&] { Processor::from_folder(broken.path()); }), "expected tokenizer.json"));
 }
 
 }  // namespace

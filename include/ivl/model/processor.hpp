@@ -21,17 +21,30 @@ namespace ivl {
 /// The texts and numbers of a checkpoint folder, without its weights. Const after construction.
 class Processor {
  public:
-  /// Throws FileError, ConfigError.
+  /// Throws FileError, ConfigError. A folder may have no tokenizer at all: see `has_tokenizer`.
   static Processor from_folder(const std::filesystem::path& folder) {
-    return Processor(read_checkpoint_config(folder), Tokenizer::from_folder(folder), folder.string());
+    std::optional<Tokenizer> tokenizer;
+    for (const char* file : {"tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt"}) {
+      if (!tokenizer && std::filesystem::exists(folder / file)) tokenizer = Tokenizer::from_folder(folder);
+    }
+    return Processor(read_checkpoint_config(folder), std::move(tokenizer), folder.string());
   }
 
   const CheckpointConfig& config() const { return config_; }
-  const Tokenizer& tokenizer() const { return tokenizer_; }
+  /// False for what `save_pretrained` of a model alone writes.
+  bool has_tokenizer() const { return tokenizer_.has_value(); }
+  /// Throws RequestError where the folder has none, as does all that needs it: texts, and ids of its tokens.
+  const Tokenizer& tokenizer() const {
+    if (tokenizer_) return *tokenizer_;
+    fail<RequestError>(
+        folder_,
+        ": this folder has no tokenizer (tokenizer.json, tokenizer.model, or vocab.json and merges.txt): "
+        "expected token ids in place of text. Weights, pictures and token ids work without one");
+  }
   PromptStyle style() const { return style_; }
   const std::vector<int>& stop_ids() const { return stop_ids_; }
-  int image_token() const { return image_token_; }  ///< <IMG_CONTEXT>
-  int end_token() const { return end_token_; }      ///< that ends an answer in this style
+  int image_token() const { return tokenizer(), image_token_; }  ///< <IMG_CONTEXT>
+  int end_token() const { return tokenizer(), end_token_; }      ///< that ends an answer in this style
 
   /// The checkpoint's own tile rules, or the same with another limit.
   TileRules tile_rules(std::optional<int> max_tiles = {}) const {
@@ -57,8 +70,8 @@ class Processor {
   /// Ids of a prompt, with the token before it that some tokenizers want.
   std::vector<int> ids_of(std::string_view prompt) const {
     std::vector<int> ids;
-    if (const auto bos = tokenizer_.bos()) ids.push_back(*bos);
-    tokenizer_.encode(prompt, ids);
+    if (const auto bos = tokenizer().bos()) ids.push_back(*bos);
+    tokenizer().encode(prompt, ids);
     return ids;
   }
 
@@ -78,20 +91,24 @@ class Processor {
   }
 
  private:
-  Processor(CheckpointConfig config, Tokenizer tokenizer, const std::string& folder)
+  Processor(CheckpointConfig config, std::optional<Tokenizer> tokenizer, std::string folder)
       : config_(std::move(config)),
         tokenizer_(std::move(tokenizer)),
-        style_(style_of(config_.facts, tokenizer_, folder)) {
-    image_token_ = id_of(image_context_token, folder);
-    end_token_ = id_of(ivl::end_token(style_), folder);
-    stop_ids_ = config_.facts.stop_ids;
+        folder_(std::move(folder)),
+        style_(style_of(config_.facts, tokenizer_, folder_)),
+        stop_ids_(config_.facts.stop_ids) {
+    if (!tokenizer_) return;
+    image_token_ = id_of(image_context_token);
+    end_token_ = id_of(ivl::end_token(style_));
     // The reference's chat() stops at its template's separator alone, whatever the config says.
     if (config_.facts.format == FolderFormat::github || stop_ids_.empty()) stop_ids_ = {end_token_};
   }
 
   /// The HF format names no template; a tokenizer with gpt-oss's tokens has no others to write prompts with.
-  static PromptStyle style_of(const ModelFacts& facts, const Tokenizer& tokenizer, const std::string& folder) {
-    const bool harmony = tokenizer.id_of(ivl::end_token(PromptStyle::internvl3_5_gpt_oss)).has_value();
+  static PromptStyle style_of(const ModelFacts& facts, const std::optional<Tokenizer>& tokenizer,
+                              const std::string& folder) {
+    const bool harmony = tokenizer ? tokenizer->id_of(ivl::end_token(PromptStyle::internvl3_5_gpt_oss)).has_value()
+                                   : facts.family == Family::gpt_oss;
     if (facts.format == FolderFormat::hf) return harmony ? PromptStyle::internvl3_5_gpt_oss : PromptStyle::hf;
     if (facts.prompt_template == "internvl2_5") return PromptStyle::internvl2_5;
     if (facts.prompt_template == "internvl3_5_gpt_oss") return PromptStyle::internvl3_5_gpt_oss;
@@ -99,13 +116,14 @@ class Processor {
                       facts.prompt_template);
   }
 
-  int id_of(std::string_view token, const std::string& folder) const {
-    if (const auto id = tokenizer_.id_of(token)) return *id;
-    fail<FileError>(folder, ": expected a tokenizer with the token ", token, ", found none");
+  int id_of(std::string_view token) const {
+    if (const auto id = tokenizer_->id_of(token)) return *id;
+    fail<FileError>(folder_, ": expected a tokenizer with the token ", token, ", found none");
   }
 
   CheckpointConfig config_;
-  Tokenizer tokenizer_;
+  std::optional<Tokenizer> tokenizer_;
+  std::string folder_;
   PromptStyle style_;
   int image_token_ = 0, end_token_ = 0;
   std::vector<int> stop_ids_;
