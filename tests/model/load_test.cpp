@@ -171,3 +171,15 @@ TEST_CASE("Experts in a family that has none are refused by name") {
   CHECK(what_of<ConfigError>([&] { load<qwen3_moe_tiny>(ctx, facts, NoTensors{}); }) ==
         "files of the family qwen3 (ModelFacts::family) have no language.blocks.#.router.weight");
 }
+
+TEST_CASE("A number that cannot be placed is refused with folder and tensor") {
+  CheckpointCopy copy(tiny_folder("gpt_oss_tiny", "mxfp4"));
+  const std::string experts = "language_model.model.layers.1.mlp.experts.down_proj";
+  copy.tensors.at(experts + "_scales").bytes[3] = std::byte{255};
+  copy.write_tensors();
+  cpu::Context ctx(1);
+  const std::string error =
+      what_of<FileError>([&] { load_weights<gpt_oss_tiny>(ctx, copy.path(), read_checkpoint_config(copy.path())); });
+  CHECK(error.starts_with(copy.path().string() + ": " + experts + "_blocks: "));
+  CHECK(contains(error, "255"));
+}

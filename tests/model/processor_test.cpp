@@ -4,9 +4,13 @@
 #include <doctest/doctest.h>
 
 #include <filesystem>
+#include <string>
 #include <vector>
 
+#include "../support/checkpoint_copy.hpp"
 #include "../support/tiny_models.hpp"
+#include "ivl/cpu/cpu.hpp"
+#include "ivl/model/checkpoint.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 namespace {
@@ -29,6 +33,13 @@ TEST_CASE("A prompt for InternLM3 begins with its BOS, one for Qwen3 with the te
 
   const Processor qwen3 = load_processor(tiny_folder("qwen3_tiny", "github"));
   CHECK(qwen3.prompt({}, {}, "Hi").ids[0] == *qwen3.tokenizer().id_of("<|im_start|>"));
+}
+
+TEST_CASE("Files of a tokenizer that are not whole are refused, rather than taken for none") {
+  const CheckpointCopy broken(tiny_folder("qwen3_tiny", "hf"));
+  fs::remove(broken / "tokenizer.json");
+  std::ofstream(broken / "vocab.json") << "{}";
+  CHECK(contains(what_of<FileError>([&] { load_processor(broken.path()); }), "expected tokenizer.json"));
 }
 
 }  // namespace

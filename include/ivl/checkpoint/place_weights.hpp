@@ -8,6 +8,7 @@
 
 #include "ivl/checkpoint/bind.hpp"
 #include "ivl/checkpoint/progress.hpp"
+#include "ivl/core/error.hpp"
 #include "ivl/formats/source_matrix.hpp"
 #include "ivl/ops/moe.hpp"
 #include "ivl/ops/place.hpp"
@@ -34,7 +35,7 @@ inline SourceMatrix matrix_of(const BoundPiece& piece, std::int64_t in, int expe
     case StoredAs::awq:
       break;
   }
-  fail<FileError>(piece.planes[0].name, ": AWQ cannot be placed");
+  fail<FileError>("AWQ cannot be placed");
 }
 
 /// The matrices of a weight: the parts of expert 0, those of expert 1, ...; gate and up each on its own.
@@ -76,9 +77,9 @@ void place(Context& ctx, const BoundWeight& weight) {
   if (slot.table != nullptr) *slot.table = place_table(ctx, matrices.front());
 }
 
-/// Places all weights of a binding without differences.
+/// Places all weights of a binding without differences. `where` starts every error.
 template <PlaceOps Context>
-void place_all(Context& ctx, const Binding& binding, const ProgressCallback& progress) {
+void place_all(Context& ctx, const Binding& binding, const std::string& where, const ProgressCallback& progress) {
   const std::int64_t bytes_total = binding.bytes();
   std::int64_t bytes_done = 0;
   for (const BoundWeight& weight : binding.weights) {
@@ -87,7 +88,11 @@ void place_all(Context& ctx, const Binding& binding, const ProgressCallback& pro
         if (progress) progress({bytes_done, bytes_total, plane.name});
       }
     }
-    place(ctx, weight);
+    try {
+      place(ctx, weight);
+    } catch (const FileError& error) {
+      fail<FileError>(where, ": ", weight.pieces[0].planes[0].name, ": ", error.what());
+    }
     for (const BoundPiece& piece : weight.pieces) {
       for (const BoundTensor& plane : piece.planes) {
         binding.release(*plane.found);

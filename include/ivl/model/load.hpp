@@ -31,7 +31,7 @@ void place_weights(Context& ctx, const Binding& binding, const std::string& wher
                    const ProgressCallback& progress = {}) {
   if (const std::string differences = binding_differences(binding); !differences.empty())
     fail<ConfigError>(where, ": tensors differ from the type:", differences);
-  detail::place_all(ctx, binding, progress);
+  detail::place_all(ctx, binding, where, progress);
 }
 
 /// The weights of a folder as type `C`. Throws ConfigError, listing every difference of config.json and of the tensors
