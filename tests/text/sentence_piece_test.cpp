@@ -4,6 +4,8 @@
 
 #include <cstring>
 #include <filesystem>
+#include <limits>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
@@ -12,6 +14,7 @@
 
 #include "ivl/text/stream_decoder.hpp"
 #include "ivl/text/tokenizer.hpp"
+#include "tests/io/temporary_folder.hpp"
 
 using namespace ivl;
 
@@ -74,6 +77,34 @@ std::string small_model(const std::string& pieces = {}, const std::string& train
          bytes_field(3, normalizer);
 }
 
+/// A folder with a tokenizer.model, and perhaps a tokenizer_config.json beside it.
+Tokenizer tokenizer_of(const std::string& model, const std::string& config = {}) {
+  const test::TemporaryFolder folder;
+  folder.write("tokenizer.model", model);
+  if (!config.empty()) folder.write("tokenizer_config.json", config);
+  return Tokenizer::from_folder(folder.path());
+}
+
+/// SentencePiece's BPE by its definition: of all neighbours that are a piece together, those with the highest score, and
+/// of equal ones the leftmost, are joined.
+std::vector<std::string> plain_sentence_piece(const std::string& text, const std::map<std::string, float>& scores) {
+  std::vector<std::string> symbols;
+  for (const char c : text) symbols.emplace_back(1, c);
+  for (;;) {
+    std::size_t best = symbols.size();
+    float best_score = 0;
+    for (std::size_t at = 0; at + 1 < symbols.size(); ++at) {
+      const auto found = scores.find(symbols[at] + symbols[at + 1]);
+      if (found == scores.end() || (best < symbols.size() && found->second <= best_score)) continue;
+      best = at;
+      best_score = found->second;
+    }
+    if (best == symbols.size()) return symbols;
+    symbols[best] += symbols[best + 1];
+    symbols.erase(symbols.begin() + std::ptrdiff_t(best) + 1);
+  }
+}
+
 std::string refusal(const std::string& model) {
   try {
     sentence_piece_parts(model);
@@ -107,6 +138,8 @@ TEST_CASE("a tokenizer.model that is not what this library runs is refused by na
   CHECK(refusal(small_model(piece_field("b", 5))).find("\"b\": its type 5") != std::string::npos);
   CHECK(refusal(small_model(piece_field("", 1))).find("expected UTF-8 text") != std::string::npos);
   CHECK(refusal(small_model(piece_field("\xFF", 1))).find("expected UTF-8 text") != std::string::npos);
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  CHECK(refusal(small_model(piece_field("ab", 1, nan))).find("a number as its score, found NaN") != std::string::npos);
   CHECK(refusal(small_model(piece_field(std::string(1025, 'a'), 1))).find("at most 1024 bytes") != std::string::npos);
 }
 
@@ -126,4 +159,61 @@ TEST_CASE("a piece is merged from every cut into two pieces, and the piece with 
   };
   CHECK(merges(-1, -2) == Merges{{"a", "a"}, {"a", "aa"}, {"aa", "a"}});
   CHECK(merges(-2, -1) == Merges{{"a", "aa"}, {"aa", "a"}, {"a", "a"}});
+}
+
+TEST_CASE("of merges whose pieces score alike the leftmost goes first, be they into one piece or several") {
+  std::uint32_t state = 5;
+  const auto draw = [&](std::size_t below) { return ((state = state * 1664525u + 1013904223u) >> 8) % below; };
+  for (int round = 0; round < 60; ++round) {
+    // Even rounds: runs of one letter. Every third: no two scores are alike.
+    std::map<std::string, float> scores;
+    std::string pieces = round % 2 == 0 ? "" : piece_field("b", 1);
+    for (int piece = 1; piece <= 8; ++piece) {
+      std::string text;
+      for (std::size_t size = 2 + draw(4); text.size() < size;) text += round % 2 == 0 ? 'a' : char('a' + draw(2));
+      const auto score = float(round % 3 == 0 ? -piece : -int(draw(3)));
+      if (scores.emplace(text, score).second) pieces += piece_field(text, 1, score);
+    }
+    const Tokenizer tokenizer = tokenizer_of(small_model(pieces, {}, number_field(3, 0) + number_field(4, 0)));
+    for (std::size_t size = 1; size <= 40; ++size) {
+      std::string text;
+      while (text.size() < size) text += round % 2 == 0 ? 'a' : char('a' + draw(2));
+      CAPTURE(text);
+      std::vector<int> want;
+      for (const std::string& symbol : plain_sentence_piece(text, scores)) want.push_back(tokenizer.id_of(symbol).value());
+      if (tokenizer.encode(text) != want) REQUIRE(tokenizer.encode(text) == want);
+    }
+  }
+}
+
+TEST_CASE("text without characters, or of nothing but spaces that are trimmed, has no ids") {
+  for (const bool single_spaces : {false, true}) {
+    CAPTURE(single_spaces);
+    const Tokenizer tokenizer = tokenizer_of(small_model({}, {}, number_field(3, 1) + number_field(4, single_spaces)));
+    for (const AddedTokens policy : {AddedTokens::split, AddedTokens::as_text}) {
+      CHECK(tokenizer.encode("", policy).empty());
+      CHECK(tokenizer.encode("  ", policy).empty() == single_spaces);
+      CHECK(tokenizer.encode("a", policy).size() == 2);  // the space before it has no piece: a byte
+    }
+  }
+}
+
+TEST_CASE("a prompt begins with <s> unless tokenizer_config.json says that it does not") {
+  CHECK(tokenizer_of(small_model()).bos() == 1);
+  CHECK(tokenizer_of(small_model(), R"({"add_bos_token": true})").bos() == 1);
+  CHECK_FALSE(tokenizer_of(small_model(), R"({"add_bos_token": false})").bos());
+}
+
+TEST_CASE("each generation loses the space that was put before its text, and only that one") {
+  const Tokenizer tokenizer = tokenizer_of(small_model());
+  const std::vector<int> ids = tokenizer.encode("a a");
+  StreamDecoder stream(tokenizer);
+  for (int generation = 0; generation < 2; ++generation) {
+    CAPTURE(generation);
+    std::string text;
+    for (const int id : ids) text += stream.push(id);
+    text += stream.finish();
+    CHECK(text == "a a");
+    stream.reset();
+  }
 }

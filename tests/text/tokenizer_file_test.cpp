@@ -192,3 +192,21 @@ TEST_CASE("vocab.json and merges.txt are read with line ends of both kinds, and 
   folder.write("vocab.json", "[]");
   CHECK(error_of([&] { Tokenizer::from_folder(folder.path); }).find("vocab") != std::string::npos);
 }
+
+TEST_CASE("of the lines of merges.txt only the first may be the version") {
+  // "#version x" as a merge, and what leads to its left half.
+  small_tokenizer::Merges merges{{"a", "b"}, {"#version", "x"}};
+  for (std::string left = "#"; left != "#version"; left = merges.back().first + merges.back().second)
+    merges.emplace_back(left, std::string(1, std::string("#version")[left.size()]));
+  std::string lines;
+  for (const auto& [left, right] : merges) lines += left + " " + right + "\n";
+  const Folder folder;
+  const Json description = small_tokenizer::description(merges);
+  folder.write("vocab.json", description["model"]["vocab"].dump());
+  folder.write("merges.txt", lines);
+  Json added = Json::object();
+  for (const Json& token : description["added_tokens"]) added[token["content"].get<std::string>()] = token["id"];
+  folder.write("added_tokens.json", added.dump());
+  const Tokenizer tokenizer = Tokenizer::from_folder(folder.path);
+  CHECK(tokenizer.encode("#versionx") == std::vector<int>{tokenizer.id_of("#versionx").value()});
+}

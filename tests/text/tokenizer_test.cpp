@@ -205,6 +205,31 @@ TEST_CASE("added tokens are cut out of prompts and stay text in the words of a s
   CHECK(tokenizer.decode(Ids{256, special, plain}, SpecialTokens::keep) == "ab<|special|><plain>");
 }
 
+TEST_CASE("an added token that is looked for after normalisation stays text in the words of a stranger too") {
+  Json description = small_tokenizer::description();
+  Json& token = description["added_tokens"].back();
+  REQUIRE(token["content"] == "<plain>");
+  token["normalized"] = true;
+  const Tokenizer tokenizer = Tokenizer::from_json(description.dump());
+  CHECK(tokenizer.encode("<plain>") == Ids{token["id"].get<int>()});
+  CHECK(tokenizer.encode("<plain>", AddedTokens::as_text) == Ids{'<', 'p', 'l', 'a', 'i', 'n', '>'});
+}
+
+TEST_CASE("where a file does not say so, ordinary added tokens are normalised and special ones are not") {
+  for (const bool special : {false, true}) {
+    CAPTURE(special);
+    Json description = small_tokenizer::description();
+    Json& token = description["added_tokens"].back();
+    token["content"] = "caf\u00e9";
+    token["special"] = special;
+    token.erase("normalized");
+    const Tokenizer tokenizer = Tokenizer::from_json(description.dump());
+    const Ids id{token["id"].get<int>()};
+    CHECK(tokenizer.encode("caf\u00e9") == id);
+    CHECK((tokenizer.encode("cafe\u0301") == id) == !special);
+  }
+}
+
 TEST_CASE("of added tokens that start alike the longest is taken, and of those that overlap the leftmost") {
   Json description = small_tokenizer::description();
   const auto add = [&](const std::string& content, bool normalized) {

@@ -134,7 +134,6 @@ inline TokenizerParts sentence_piece_parts(std::string_view model) {
 
   TokenizerParts parts;
   parts.kind = TokenizerKind::sentence_piece;
-  parts.one_rank_a_token = true;
   parts.prefix_space = dummy_prefix != 0;
   parts.single_spaces = single_spaces != 0;
   parts.drops_first_space = parts.prefix_space || parts.single_spaces;
@@ -145,6 +144,8 @@ inline TokenizerParts sentence_piece_parts(std::string_view model) {
       fail<FileError>("tokenizer.model: piece ", id, ": expected UTF-8 text, found \"", to_utf8(piece.text), "\"");
     if (piece.text.size() > longest_piece)
       fail<FileError>("tokenizer.model: piece ", id, ": expected at most ", longest_piece, " bytes, found ", piece.text.size());
+    if (piece.score != piece.score)
+      fail<FileError>("tokenizer.model: piece ", id, ": expected a number as its score, found NaN");
     const std::string text(piece.text);
     switch (piece.type) {
       case Type::normal:
@@ -167,18 +168,25 @@ inline TokenizerParts sentence_piece_parts(std::string_view model) {
   }
   if (bos < pieces.size() && pieces[std::size_t(bos)].type == Type::control) parts.bos = int(bos);
 
-  // Two neighbours merge where both together are a piece; the piece with the highest score goes first.
+  // Two neighbours merge where both together are a piece; the piece with the highest score goes first, and of equal scores
+  // the leftmost.
   std::vector<int> by_score;
   for (const auto& [text, id] : id_of) by_score.push_back(id);
   std::sort(by_score.begin(), by_score.end(), [&](int a, int b) {
     const float left = pieces[std::size_t(a)].score, right = pieces[std::size_t(b)].score;
     return left != right ? left > right : a < b;
   });
+  std::uint32_t rank = 0;
+  float score_of_rank = 0;
   for (const int id : by_score) {
+    const float score = pieces[std::size_t(id)].score;
+    if (score != std::exchange(score_of_rank, score)) ++rank;
     const std::string_view text = pieces[std::size_t(id)].text;
     for (std::size_t at = 0; (at += std::size_t(utf8_step(text.substr(at)).bytes)) < text.size();) {
       const std::string_view left = text.substr(0, at), right = text.substr(at);
-      if (id_of.contains(left) && id_of.contains(right)) parts.merges.emplace_back(left, right);
+      if (!id_of.contains(left) || !id_of.contains(right)) continue;
+      parts.merges.emplace_back(left, right);
+      parts.ranks.push_back(rank);
     }
   }
   return parts;

@@ -326,8 +326,8 @@ class Tokenizer {
       both.assign(merge.first).append(merge.second);
       if (whole_only.contains(both) || whole_only.contains(merge.first) || whole_only.contains(merge.second)) continue;
       const int into = id_of(both, merge);
-      const bool as_before = parts.one_rank_a_token && !merges.empty() && merges.back().into == into;
-      const auto rank = as_before ? merges.back().rank : std::uint32_t(merges.size());
+      const auto place = std::size_t(&merge - parts.merges.data());
+      const auto rank = parts.ranks.empty() ? std::uint32_t(place) : parts.ranks[place];
       merges.push_back({id_of(merge.first, merge), id_of(merge.second, merge), into, rank});
     }
     Bpe result(std::move(vocabulary), byte_ids, merges);

@@ -1,5 +1,6 @@
 // What the files of a tokenizer say, before anything is built from it.
 #pragma once
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <utility>
@@ -34,7 +35,7 @@ struct TokenizerParts {
   bool ignore_merges = false;
 
   // sentence_piece
-  bool one_rank_a_token = false;    ///< merges into one token rank alike: tokenizer.model ranks tokens, not merges
+  std::vector<std::uint32_t> ranks;  ///< of merges, by ascending rank: tokenizer.model ranks by score; none: their places
   bool prefix_space = false;        ///< a space goes before every piece of text between added tokens
   bool single_spaces = false;       ///< runs of spaces become one, and none is left at the ends
   bool drops_first_space = false;   ///< decoding
