@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <limits>
@@ -24,6 +25,13 @@ namespace fs = std::filesystem;
 
 const fs::path sentence_piece_golden = fs::path(IVL_SOURCE_DIR) / "tests/golden/tokenizer";
 
+std::string streamed(StreamDecoder& stream, const std::vector<int>& ids) {
+  std::string text;
+  for (const int id : ids) text += stream.push(id);
+  text += stream.finish();
+  return text;
+}
+
 /// What a golden file says of the tokenizer in `folder`: ids, texts, and the same texts token by token.
 void check_sentence_piece(const fs::path& folder, const std::string& name) {
   const auto want = nlohmann::json::parse(detail::read_text(sentence_piece_golden / (name + ".json")));
@@ -42,13 +50,26 @@ void check_sentence_piece(const fs::path& folder, const std::string& name) {
     const std::string wanted = entry["decoded"];
     CHECK(tokenizer.decode(ids, SpecialTokens::keep) == wanted);
     StreamDecoder stream(tokenizer, {}, SpecialTokens::keep);
-    std::string streamed;
-    for (const int id : ids) streamed += stream.push(id);
-    streamed += stream.finish();
-    CHECK(streamed == wanted);
+    CHECK(streamed(stream, ids) == wanted);
   }
   CHECK(strings >= 500);
   CHECK(decoded >= 400);
+
+  for (const SpecialTokens policy : {SpecialTokens::keep, SpecialTokens::skip}) {
+    int lists = 0;
+    for (const auto& entry : want["decode"]) {
+      const char* key = policy == SpecialTokens::keep ? "text" : "skip_special_tokens";
+      if (!entry.contains(key)) continue;
+      ++lists;
+      CAPTURE(entry.dump());
+      const std::string wanted = entry[key];
+      const auto ids = entry["ids"].get<std::vector<int>>();
+      CHECK(tokenizer.decode(ids, policy) == wanted);
+      StreamDecoder stream(tokenizer, {}, policy);
+      CHECK(streamed(stream, ids) == wanted);
+    }
+    CHECK((lists >= 150 || (policy == SpecialTokens::skip && tokenizer.decoding().kind == Decoding::byte_fallback)));
+  }
 }
 
 std::string varint(std::uint64_t value) {
@@ -189,11 +210,12 @@ TEST_CASE("of merges whose pieces score alike the leftmost goes first, be they i
 TEST_CASE("text without characters, or of nothing but spaces that are trimmed, has no ids") {
   for (const bool single_spaces : {false, true}) {
     CAPTURE(single_spaces);
-    const Tokenizer tokenizer = tokenizer_of(small_model({}, {}, number_field(3, 1) + number_field(4, single_spaces)));
+    const Tokenizer tokenizer =
+        tokenizer_of(small_model(piece_field("\u2581", 1), {}, number_field(3, 1) + number_field(4, single_spaces)));
     for (const AddedTokens policy : {AddedTokens::split, AddedTokens::as_text}) {
       CHECK(tokenizer.encode("", policy).empty());
       CHECK(tokenizer.encode("  ", policy).empty() == single_spaces);
-      CHECK(tokenizer.encode("a", policy).size() == 2);  // the space before it has no piece: a byte
+      CHECK(tokenizer.encode("a", policy).size() == 2);
     }
   }
 }
@@ -205,15 +227,96 @@ TEST_CASE("a prompt begins with <s> unless tokenizer_config.json says that it do
 }
 
 TEST_CASE("each generation loses the space that was put before its text, and only that one") {
-  const Tokenizer tokenizer = tokenizer_of(small_model());
+  const Tokenizer tokenizer = tokenizer_of(small_model(piece_field("\u2581", 1)));
   const std::vector<int> ids = tokenizer.encode("a a");
   StreamDecoder stream(tokenizer);
   for (int generation = 0; generation < 2; ++generation) {
     CAPTURE(generation);
-    std::string text;
-    for (const int id : ids) text += stream.push(id);
-    text += stream.finish();
-    CHECK(text == "a a");
+    CHECK(streamed(stream, ids) == "a a");
     stream.reset();
+  }
+}
+
+namespace {
+
+/// A tokenizer.json of a SentencePiece model: "<unk>", the bytes, a space, "a", then <s> and <box>.
+Tokenizer byte_fallback_tokenizer() {
+  using Json = nlohmann::json;
+  Json vocabulary{{"<unk>", 0}}, added = Json::array();
+  for (int byte = 0; byte < 256; ++byte) {
+    char text[7];
+    std::snprintf(text, sizeof text, "<0x%02X>", byte);
+    vocabulary[text] = 1 + byte;
+  }
+  vocabulary["\u2581"] = 257;
+  vocabulary["a"] = 258;
+  for (const char* content : {"<s>", "<box>"})
+    added.push_back({{"id", 259 + added.size()}, {"content", content}, {"special", true}, {"normalized", false}});
+  const auto replace = [](const char* from, const char* to) {
+    return Json{{"type", "Replace"}, {"pattern", {{"String", from}}}, {"content", to}};
+  };
+  const Json strip{{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}};
+  const Json prepend{{"type", "Prepend"}, {"prepend", "\u2581"}};
+  const Json model{{"type", "BPE"}, {"vocab", vocabulary}, {"merges", Json::array()}, {"byte_fallback", true}};
+  return Tokenizer::from_json(
+      Json{{"added_tokens", added},
+           {"normalizer", {{"type", "Sequence"}, {"normalizers", {prepend, replace(" ", "\u2581")}}}},
+           {"pre_tokenizer", nullptr},
+           {"post_processor", nullptr},
+           {"decoder",
+            {{"type", "Sequence"},
+             {"decoders", {replace("\u2581", " "), {{"type", "ByteFallback"}}, {{"type", "Fuse"}}, strip}}}},
+           {"model", model}}
+          .dump());
+}
+
+}  // namespace
+
+TEST_CASE("a run of byte tokens that is not UTF-8 as a whole is a U+FFFD for each of its bytes in a tokenizer.json") {
+  const Tokenizer tokenizer = byte_fallback_tokenizer();
+  const auto text = [&](const std::vector<int>& ids) {
+    StreamDecoder stream(tokenizer, {}, SpecialTokens::keep);
+    const std::string decoded = tokenizer.decode(ids, SpecialTokens::keep);
+    CHECK(streamed(stream, ids) == decoded);
+    return decoded;
+  };
+  constexpr int space = 257, a = 258, box = 260;
+  const auto byte = [](int value) { return 1 + value; };
+  CHECK(text({byte(0xE4), byte(0xBD), byte(0xA0)}) == "\u4f60");
+  CHECK(text({byte(0xF0), byte(0x9F), byte(0x99)}) == "\uFFFD\uFFFD\uFFFD");
+  CHECK(text({byte('a'), byte(0xE4), byte(0xBD)}) == "\uFFFD\uFFFD\uFFFD");
+  CHECK(text({byte('a'), byte('b'), a, byte(0xFF)}) == "aba\uFFFD");
+  CHECK(text({byte(0xC3), box, byte(0xA9)}) == "\uFFFD<box>\uFFFD");
+  // The first space of the text goes, whatever token it comes from, and no other.
+  CHECK(text({byte(' '), a}) == "a");
+  CHECK(text({space, space, a}) == " a");
+  CHECK(text({box, space, a}) == "<box> a");
+}
+
+TEST_CASE("a run of byte tokens is shown once it has ended, and has any length") {
+  const Tokenizer tokenizer = byte_fallback_tokenizer();
+  StreamDecoder stream(tokenizer);
+  std::string want;
+  for (int i = 0; i < 5000; ++i) {
+    CHECK(stream.push(1 + 0xC3).empty());
+    CHECK(stream.push(1 + 0xA9).empty());
+    want += "\u00e9";
+  }
+  CHECK(stream.push(258) == want + "a");
+  CHECK(stream.push(1 + 'b') == "");
+  CHECK(stream.finish() == "b");
+}
+
+TEST_CASE("text between added tokens comes back as it was, without the space that was put before it") {
+  const Tokenizer tokenizer =
+      tokenizer_of(small_model(piece_field("\u2581", 1), {}, number_field(4, 0)),
+                   R"({"added_tokens_decoder": {"260": {"content": "<box>", "special": true},
+                                                "261": {"content": "</box>", "special": true}}})");
+  for (const std::string text : {"<box>a</box>", "a<box> a</box>aa", "<box></box>a", " <box>a"}) {
+    CAPTURE(text);
+    const std::vector<int> ids = tokenizer.encode(text);
+    StreamDecoder stream(tokenizer, {}, SpecialTokens::keep);
+    CHECK(tokenizer.decode(ids, SpecialTokens::keep) == text);
+    CHECK(streamed(stream, ids) == text);
   }
 }

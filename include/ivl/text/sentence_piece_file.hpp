@@ -136,7 +136,9 @@ inline TokenizerParts sentence_piece_parts(std::string_view model) {
   parts.kind = TokenizerKind::sentence_piece;
   parts.prefix_space = dummy_prefix != 0;
   parts.single_spaces = single_spaces != 0;
-  parts.drops_first_space = parts.prefix_space || parts.single_spaces;
+  parts.decoding = {.kind = Decoding::sentence_piece,
+                    .drops_first_space = parts.prefix_space || parts.single_spaces,
+                    .drops_every_first_space = parts.single_spaces};
   std::map<std::string_view, int> id_of;
   for (int id = 0; id < int(pieces.size()); ++id) {
     const SentencePiece& piece = pieces[std::size_t(id)];
@@ -160,7 +162,7 @@ inline TokenizerParts sentence_piece_parts(std::string_view model) {
         parts.added.push_back({id, text, true, false});
         break;
       case Type::user_defined:
-        parts.added.push_back({id, text, false, true});
+        parts.added.push_back({.id = id, .content = text, .special = false, .normalized = true, .piece = true});
         break;
       default:
         fail<FileError>("tokenizer.model: piece \"", text, "\": its type ", std::uint64_t(piece.type), " is not implemented");

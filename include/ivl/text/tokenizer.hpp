@@ -16,6 +16,7 @@
 
 #include "ivl/core/error.hpp"
 #include "ivl/text/bpe.hpp"
+#include "ivl/text/detokenizer.hpp"
 #include "ivl/text/nfc.hpp"
 #include "ivl/text/split_regex.hpp"
 #include "ivl/text/tokenizer_file.hpp"
@@ -127,20 +128,28 @@ class Tokenizer {
     return ids;
   }
 
-  /// Well-formed UTF-8: the tokens' bytes put together, then each maximal invalid subpart replaced by U+FFFD. Ids that
-  /// the tokenizer does not know (padding rows of the embedding) give nothing.
+  /// Well-formed UTF-8: bytes that are not are replaced by U+FFFD, as the tokenizer's `Decoding` says. Ids that the
+  /// tokenizer does not know (padding rows of the embedding) give nothing.
   std::string decode(std::span<const int> ids, SpecialTokens policy = SpecialTokens::skip) const {
-    std::string bytes;
+    std::string text;
+    Detokenizer detokenizer(decoding_);
     for (const int id : ids)
-      if (policy == SpecialTokens::keep || !is_special(id)) bytes += bytes_of(id);
-    if (drops_first_space_ && bytes.starts_with(' ')) bytes.erase(0, 1);
-    return is_utf8(bytes) ? bytes : to_utf8(bytes);
+      if (policy == SpecialTokens::keep || !is_special(id)) detokenizer.push(text, role_of(id), bytes_of(id));
+    detokenizer.finish(text);
+    return text;
+  }
+
+  const DecodingRules& decoding() const { return decoding_; }
+  TokenRole role_of(int id) const {
+    if (id < 0 || id >= size()) return TokenRole::text;
+    if (alone_[std::size_t(id)]) return TokenRole::added;
+    const std::string_view bytes = bytes_of(id);
+    const bool byte = !regex_ && bytes.size() == 1 && bpe_.byte_id(std::uint8_t(bytes[0])) == id;
+    return byte ? TokenRole::byte : TokenRole::text;
   }
 
   /// The token that every prompt begins with.
   std::optional<int> bos() const { return bos_; }
-  /// Whether decoding drops the space that encoding put before the text.
-  bool drops_first_space() const { return drops_first_space_; }
 
   /// The id of an added token by its text, else of a vocabulary entry by its bytes.
   std::optional<int> id_of(std::string_view token) const {
@@ -165,10 +174,11 @@ class Tokenizer {
       : nfc_(parts.nfc),
         prefix_space_(parts.prefix_space),
         single_spaces_(parts.single_spaces),
-        drops_first_space_(parts.drops_first_space),
+        decoding_(parts.decoding),
         bos_(parts.bos),
         added_(by_content(parts)),
         special_(special_flags(parts)),
+        alone_(alone_flags(parts, special_.size())),
         raw_finder_(finder(parts, false)),
         normalised_finder_(finder(parts, true)),
         bpe_(bpe(parts, added_, special_)) {
@@ -245,6 +255,13 @@ class Tokenizer {
     for (const AddedToken& token : parts.added)
       if (token.special) special[std::size_t(token.id)] = true;
     return special;
+  }
+
+  static std::vector<bool> alone_flags(const TokenizerParts& parts, std::size_t size) {
+    std::vector<bool> alone(size);
+    for (const AddedToken& token : parts.added)
+      if (!token.piece) alone[std::size_t(token.id)] = true;
+    return alone;
   }
 
   static std::string normalised_content(const TokenizerParts& parts, const std::string& content) {
@@ -336,10 +353,12 @@ class Tokenizer {
   }
 
   bool nfc_;
-  bool prefix_space_, single_spaces_, drops_first_space_;
+  bool prefix_space_, single_spaces_;
+  DecodingRules decoding_;
   std::optional<int> bos_;
   std::map<std::string, int, std::less<>> added_;
   std::vector<bool> special_;  // [id]
+  std::vector<bool> alone_;    // [id] an added token, which is no piece of a SentencePiece model
   Finder raw_finder_, normalised_finder_;
   std::optional<SplitRegex> regex_;  // none: SentencePiece
   Bpe bpe_;

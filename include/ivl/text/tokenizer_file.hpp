@@ -281,7 +281,7 @@ inline void read_sentence_piece(const Json& file, TokenizerParts& parts) {
     const Json& strip = parts_of[3];
     if (type_at(3) != "Strip" || string_or(strip, "content", "") != " " || member(strip, "start") != 1 || member(strip, "stop") != 0)
       not_implemented("decoder", decoder, decoding);
-    parts.drops_first_space = true;
+    parts.decoding.drops_first_space = true;
   }
 
   const Json& post = member(file, "post_processor");
@@ -321,6 +321,7 @@ inline TokenizerParts tokenizer_parts(std::string_view tokenizer_json) {
   TokenizerParts parts = std::move(json.parts);
   if (flag_or(model, "byte_fallback", false)) {
     parts.kind = TokenizerKind::sentence_piece;
+    parts.decoding.kind = Decoding::byte_fallback;
     read_sentence_piece(file, parts);
   } else {
     if (const Json& decoder = member(file, "decoder"); string_or(decoder, "type", "") != "ByteLevel")

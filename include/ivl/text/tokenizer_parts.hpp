@@ -13,12 +13,26 @@ struct AddedToken {
   std::string content;
   bool special;     ///< decoding may skip it
   bool normalized;  ///< looked for after normalisation, not before
+  bool piece = false;  ///< of a SentencePiece model, which decodes it among its neighbours
 };
 
 /// What the smallest symbols are.
 enum class TokenizerKind {
   byte_level,      ///< bytes, of words that a regular expression cuts: Qwen, gpt-oss
   sentence_piece,  ///< characters, and bytes where a character has no piece; no words: InternLM
+};
+
+/// How tokens become text again: where U+FFFD stands for bytes that are not UTF-8, and what becomes of a first space.
+enum class Decoding {
+  byte_level,      ///< all bytes together; a U+FFFD for each maximal invalid subpart
+  sentence_piece,  ///< tokenizer.model: a U+FFFD for each byte that is in no character
+  byte_fallback,   ///< tokenizer.json of a SentencePiece model: one for each byte of a run of them that is not all UTF-8
+};
+
+struct DecodingRules {
+  Decoding kind = Decoding::byte_level;
+  bool drops_first_space = false;        ///< sentence_piece: of each run between added tokens; byte_fallback: of the text
+  bool drops_every_first_space = false;  ///< sentence_piece: of each piece until there is text
 };
 
 struct TokenizerParts {
@@ -28,6 +42,7 @@ struct TokenizerParts {
   std::vector<std::pair<std::string, std::string>> merges;  ///< as in the file, by rank
   std::vector<AddedToken> added;
   std::optional<int> bos;  ///< goes before every prompt
+  DecodingRules decoding;
 
   // byte_level
   std::string split_pattern;
@@ -38,7 +53,6 @@ struct TokenizerParts {
   std::vector<std::uint32_t> ranks;  ///< of merges, by ascending rank: tokenizer.model ranks by score; none: their places
   bool prefix_space = false;        ///< a space goes before every piece of text between added tokens
   bool single_spaces = false;       ///< runs of spaces become one, and none is left at the ends
-  bool drops_first_space = false;   ///< decoding
 };
 
 }  // namespace ivl
