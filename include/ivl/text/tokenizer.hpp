@@ -95,10 +95,10 @@ class Tokenizer {
  public:
   /// A checkpoint's folder: tokenizer.json, tokenizer.model, or vocab.json + merges.txt (see tokenizer_parts).
   /// Throws FileError.
-  static Tokenizer from_folder(const std::filesystem::path& folder) { return Tokenizer(tokenizer_parts(folder)); }
+  static Tokenizer from_folder(const std::filesystem::path& folder) { return from_parts(tokenizer_parts(folder)); }
 
   /// The text of a tokenizer.json. Throws FileError.
-  static Tokenizer from_json(std::string_view tokenizer_json) { return Tokenizer(tokenizer_parts(tokenizer_json)); }
+  static Tokenizer from_json(std::string_view tokenizer_json) { return from_parts(tokenizer_parts(tokenizer_json)); }
 
   /// Appends the ids of `text`. Bytes that are not well-formed UTF-8 are read as U+FFFD, one for each maximal invalid
   /// subpart. Nothing is put before or after the text; a prompt begins with `bos`, where there is one.
@@ -169,6 +169,10 @@ class Tokenizer {
 
  private:
   using Finder = detail::AddedTokenFinder;
+
+  static Tokenizer from_parts(const TokenizerParts& parts) {
+    return naming(parts.where, [&] { return Tokenizer(parts); });
+  }
 
   explicit Tokenizer(const TokenizerParts& parts)
       : nfc_(parts.nfc),

@@ -36,6 +36,7 @@ struct DecodingRules {
 };
 
 struct TokenizerParts {
+  std::string where;  ///< the files, for errors that show once all is put together
   TokenizerKind kind = TokenizerKind::byte_level;
   /// As in the file: byte_level: one letter a byte; sentence_piece: U+2581 for a space, and <0x00> to <0xFF>.
   std::vector<std::pair<std::string, int>> vocabulary;
