@@ -88,6 +88,11 @@ TEST_CASE("a tokenizer.json that is not what this library runs is refused by nam
   refused([](Json& d) { d["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = R"(\w+)"; }, R"(\w)");
   refused([](Json& d) { d["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = R"([^\S])"; }, R"(\S)");
   refused([](Json& d) { d["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = "a\\"; }, "ends in");
+  refused([](Json& d) { d["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = R"([^\D])"; }, R"(\D)");
+  refused([](Json& d) { d["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = R"([\P{L}])"; }, R"(\P)");
+  refused([](Json& d) { d["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = R"(\pL+)"; }, R"(\p)");
+  refused([](Json& d) { d["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = R"(\p{L)"; }, R"(\p)");
+  refused([](Json& d) { d["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = R"(\p)"; }, R"(\p)");
   refused([](Json& d) { d["decoder"] = {{"type", "Metaspace"}}; }, "decoder");
   refused([](Json& d) { d["post_processor"] = {{"type", "TemplateProcessing"}}; }, "post_processor");
   refused([](Json& d) { d["added_tokens"][0]["lstrip"] = true; }, "lstrip");

@@ -43,6 +43,11 @@ void check_against(const fs::path& folder, const std::string& name) {
     if (tokenizer.encode(text) != entry["ids"].get<Ids>()) CHECK(tokenizer.encode(text) == entry["ids"].get<Ids>());
   }
   CHECK(strings >= 500);
+  for (const Json& entry : want["encode_newer_than_unicode_14"]) {
+    const std::string text = entry["text"];
+    CAPTURE(text);
+    CHECK(tokenizer.encode(text) == entry["ids"].get<Ids>());
+  }
 
   // The reference's switch leaves added tokens whole that are not special; ours does not.
   int untrusted = 0;
@@ -276,6 +281,20 @@ TEST_CASE("ByteLevel's own expression and U+180E split as the reference splits")
   std::vector<std::string> words;
   regex.split("a\u180eb\u3000\u0085 c", [&](std::string_view word) { words.emplace_back(word); });
   CHECK(words == std::vector<std::string>{"a\u180eb", "\u3000\u0085 ", "c"});
+}
+
+TEST_CASE("letters, digits and marks of Unicode 16 split as in the reference, whatever PCRE2 knows of them") {
+  const Json want = Json::parse(detail::read_text(golden / "newer_categories.json"));
+  std::vector<SplitRegex> expressions;
+  for (const Json& pattern : want["patterns"]) expressions.emplace_back(pattern.get<std::string>());
+  REQUIRE(want["split"].size() >= 100);
+  for (const Json& entry : want["split"]) {
+    CAPTURE(entry.dump());
+    std::vector<std::string> words;
+    const std::string text = entry["text"];
+    expressions[entry["pattern"].get<std::size_t>()].split(text, [&](std::string_view word) { words.emplace_back(word); });
+    CHECK(words == entry["words"].get<std::vector<std::string>>());
+  }
 }
 
 TEST_CASE("what the split expression does not match is a word too") {
