@@ -123,8 +123,7 @@ TEST_CASE("a picture may be as large as its limits say, and no larger, in width,
     std::string rows;
     for (std::uint32_t y = 0; y < height; ++y) rows += '\0' + std::string(3 * width, 'x');
     const std::string file = png(width, height, 8, 2, rows);
-    return error_of<ImageError>(
-        [&] { (void)decode_image(bytes_of(file), "x.img", {.side_px = 8, .pixels = 16}); });
+    return error_of<ImageError>([&] { (void)decode_image(bytes_of(file), "x.img", {.side_px = 8, .pixels = 16}); });
   };
   const std::string expected = "x.img: expected at most 8 pixels a side and 16 in all, found ";
   CHECK(error(4, 4) == "");

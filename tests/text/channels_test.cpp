@@ -18,7 +18,8 @@ std::map<std::string, std::string> channels_of(std::string_view answer, std::siz
     channels[std::string(channel)] += text;
   };
   ChannelReader reader;
-  for (; !answer.empty(); answer.remove_prefix(std::min(step, answer.size()))) reader.push(answer.substr(0, step), give);
+  for (; !answer.empty(); answer.remove_prefix(std::min(step, answer.size())))
+    reader.push(answer.substr(0, step), give);
   reader.finish(give);
   return channels;
 }
@@ -38,7 +39,8 @@ TEST_CASE("a gpt-oss answer is taken apart into its channels, however it is cut"
 TEST_CASE("text without markers, and what only begins like one, stays text") {
   for (const std::size_t step : {1, 1000}) {
     CHECK(channels_of("a <|chan b<|", step) == std::map<std::string, std::string>{{"", "a <|chan b<|"}});
-    CHECK(channels_of("<|channel|>final<|message|>x <|en", step) == std::map<std::string, std::string>{{"final", "x <|en"}});
+    CHECK(channels_of("<|channel|>final<|message|>x <|en", step) ==
+          std::map<std::string, std::string>{{"final", "x <|en"}});
     CHECK(channels_of("", step).empty());
   }
 }

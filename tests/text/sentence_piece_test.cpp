@@ -106,8 +106,8 @@ Tokenizer tokenizer_of(const std::string& model, const std::string& config = {})
   return Tokenizer::from_folder(folder.path());
 }
 
-/// SentencePiece's BPE by its definition: of all neighbours that are a piece together, those with the highest score, and
-/// of equal ones the leftmost, are joined.
+/// SentencePiece's BPE by its definition: of all neighbours that are a piece together, those with the highest score,
+/// and of equal ones the leftmost, are joined.
 std::vector<std::string> plain_sentence_piece(const std::string& text, const std::map<std::string, float>& scores) {
   std::vector<std::string> symbols;
   for (const char c : text) symbols.emplace_back(1, c);
@@ -146,8 +146,10 @@ TEST_CASE("a tokenizer.model gives the ids and texts of the sentencepiece librar
 
 TEST_CASE("a tokenizer.json made from a SentencePiece model gives the ids and texts of the tokenizers library") {
   const fs::path folder = fs::path(IVL_SHARED_DIR) / "data/tokenizers/internlm2_base";
-  if (fs::exists(folder)) check_sentence_piece(folder, "internlm2_base");
-  else MESSAGE("skipped: no ../shared/data/tokenizers/internlm2_base");
+  if (fs::exists(folder))
+    check_sentence_piece(folder, "internlm2_base");
+  else
+    MESSAGE("skipped: no ../shared/data/tokenizers/internlm2_base");
 }
 
 TEST_CASE("a tokenizer.model that is not what this library runs is refused by name") {
@@ -176,7 +178,8 @@ TEST_CASE("a tokenizer.model that is cut short or is no protocol buffer is one c
 TEST_CASE("a piece is merged from every cut into two pieces, and the piece with the higher score goes first") {
   using Merges = std::vector<std::pair<std::string, std::string>>;
   const auto merges = [](float score_of_two, float score_of_three) {
-    return sentence_piece_parts(small_model(piece_field("aa", 1, score_of_two) + piece_field("aaa", 1, score_of_three))).merges;
+    return sentence_piece_parts(small_model(piece_field("aa", 1, score_of_two) + piece_field("aaa", 1, score_of_three)))
+        .merges;
   };
   CHECK(merges(-1, -2) == Merges{{"a", "a"}, {"a", "aa"}, {"aa", "a"}});
   CHECK(merges(-2, -1) == Merges{{"a", "aa"}, {"aa", "a"}, {"a", "a"}});
@@ -201,7 +204,8 @@ TEST_CASE("of merges whose pieces score alike the leftmost goes first, be they i
       while (text.size() < size) text += round % 2 == 0 ? 'a' : char('a' + draw(2));
       CAPTURE(text);
       std::vector<int> want;
-      for (const std::string& symbol : plain_sentence_piece(text, scores)) want.push_back(tokenizer.id_of(symbol).value());
+      for (const std::string& symbol : plain_sentence_piece(text, scores))
+        want.push_back(tokenizer.id_of(symbol).value());
       if (tokenizer.encode(text) != want) REQUIRE(tokenizer.encode(text) == want);
     }
   }
@@ -258,16 +262,15 @@ Tokenizer byte_fallback_tokenizer() {
   const Json strip{{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}};
   const Json prepend{{"type", "Prepend"}, {"prepend", "\u2581"}};
   const Json model{{"type", "BPE"}, {"vocab", vocabulary}, {"merges", Json::array()}, {"byte_fallback", true}};
-  return Tokenizer::from_json(
-      Json{{"added_tokens", added},
-           {"normalizer", {{"type", "Sequence"}, {"normalizers", {prepend, replace(" ", "\u2581")}}}},
-           {"pre_tokenizer", nullptr},
-           {"post_processor", nullptr},
-           {"decoder",
-            {{"type", "Sequence"},
-             {"decoders", {replace("\u2581", " "), {{"type", "ByteFallback"}}, {{"type", "Fuse"}}, strip}}}},
-           {"model", model}}
-          .dump());
+  return Tokenizer::from_json(Json{
+      {"added_tokens", added},
+      {"normalizer", {{"type", "Sequence"}, {"normalizers", {prepend, replace(" ", "\u2581")}}}},
+      {"pre_tokenizer", nullptr},
+      {"post_processor", nullptr},
+      {"decoder",
+       {{"type", "Sequence"},
+        {"decoders", {replace("\u2581", " "), {{"type", "ByteFallback"}}, {{"type", "Fuse"}}, strip}}}},
+      {"model", model}}.dump());
 }
 
 }  // namespace
@@ -308,9 +311,8 @@ TEST_CASE("a run of byte tokens is shown once it has ended, and has any length")
 }
 
 TEST_CASE("text between added tokens comes back as it was, without the space that was put before it") {
-  const Tokenizer tokenizer =
-      tokenizer_of(small_model(piece_field("\u2581", 1), {}, number_field(4, 0)),
-                   R"({"added_tokens_decoder": {"260": {"content": "<box>", "special": true},
+  const Tokenizer tokenizer = tokenizer_of(small_model(piece_field("\u2581", 1), {}, number_field(4, 0)),
+                                           R"({"added_tokens_decoder": {"260": {"content": "<box>", "special": true},
                                                 "261": {"content": "</box>", "special": true}}})");
   for (const std::string text : {"<box>a</box>", "a<box> a</box>aa", "<box></box>a", " <box>a"}) {
     CAPTURE(text);

@@ -255,14 +255,16 @@ TEST_CASE("whatever is wrong with a tokenizer's files, the error begins with the
   refused_file(one, j, changed([](Json& d) { d["model"]["vocab"]["a"] = -1; }), j, "expected an id");
   refused_file(one, j, changed([](Json& d) { d["model"]["vocab"]["a"] = 5; }), j, "not the only token");
   refused_file(one, j, changed([](Json& d) { d["model"]["vocab"]["a"] = 1 << 20; }), j, "gaps");
-  refused_file(one, j, changed([](Json& d) { d["model"]["vocab"]["\u4e2d"] = d["model"]["vocab"].size() + 2; }), j, "not byte-level");
+  refused_file(one, j, changed([](Json& d) { d["model"]["vocab"]["\u4e2d"] = d["model"]["vocab"].size() + 2; }), j,
+               "not byte-level");
   refused_file(one, j, changed([](Json& d) { d["model"]["merges"].push_back("ab"); }), j, "expected two tokens");
   refused_file(one, j, changed([](Json& d) { d["model"]["merges"].push_back({"a", "b", "c"}); }), j, "found 3");
   refused_file(one, j, changed([](Json& d) { d["model"]["merges"].push_back("a x"); }), j, "\"ax\" is not a token");
   refused_file(one, j, changed([](Json& d) { d["model"]["ignore_merges"] = 1; }), j, "ignore_merges");
   refused_file(one, j, changed([](Json& d) { d["model"]["byte_fallback"] = true; }), j, "normalizer");
   refused_file(one, j, changed([](Json& d) { d["normalizer"] = {{"type", "NFKC"}}; }), j, "NFKC");
-  refused_file(one, j, changed([](Json& d) { d["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = "(a"; }), j, "does not compile");
+  refused_file(one, j, changed([](Json& d) { d["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = "(a"; }), j,
+               "does not compile");
   refused_file(one, j, changed([](Json& d) { d["decoder"] = nullptr; }), j, "decoder");
   refused_file(one, j, changed([](Json& d) { d["post_processor"] = {{"type", "Bert"}}; }), j, "Bert");
   refused_file(one, j, changed([](Json& d) { d["added_tokens"] = 3; }), j, "added_tokens");
@@ -284,7 +286,8 @@ TEST_CASE("whatever is wrong with a tokenizer's files, the error begins with the
 
   Json tokens = Json::object();
   for (const Json& token : good["added_tokens"]) tokens[token["content"].get<std::string>()] = token["id"];
-  const Files two{{"vocab.json", good["model"]["vocab"].dump()}, {"merges.txt", "a b\nab c\nl l\n"}, {added, tokens.dump()}};
+  const Files two{
+      {"vocab.json", good["model"]["vocab"].dump()}, {"merges.txt", "a b\nab c\nl l\n"}, {added, tokens.dump()}};
   refused_file(two, "vocab.json", "{", "vocab.json", "parse error");
   refused_file(two, "vocab.json", "3", "vocab.json", "expected an object");
   refused_file(two, "vocab.json", R"({"a": "b"})", "vocab.json", "expected an id");
@@ -293,7 +296,8 @@ TEST_CASE("whatever is wrong with a tokenizer's files, the error begins with the
   refused_file(two, config, R"({"tokenizer_class": "LlamaTokenizer"})", config, "LlamaTokenizer");
 
   const std::string model = "tokenizer.model";
-  const Files piece{{model, detail::read_text(fs::path(IVL_SOURCE_DIR) / "tests/golden/tokenizer/sentence_piece" / model)}};
+  const Files piece{
+      {model, detail::read_text(fs::path(IVL_SOURCE_DIR) / "tests/golden/tokenizer/sentence_piece" / model)}};
   refused_file(piece, model, piece.at(model).substr(0, 1000), model, "truncated");
   refused_file(piece, model, "\x0F", model, "wire type 7");
   refused_file(piece, model, "\x12\x02\x18\x01", model, "expected model type 2 (BPE), found 1");

@@ -292,7 +292,8 @@ TEST_CASE("letters, digits and marks of Unicode 16 split as in the reference, wh
     CAPTURE(entry.dump());
     std::vector<std::string> words;
     const std::string text = entry["text"];
-    expressions[entry["pattern"].get<std::size_t>()].split(text, [&](std::string_view word) { words.emplace_back(word); });
+    expressions[entry["pattern"].get<std::size_t>()].split(text,
+                                                           [&](std::string_view word) { words.emplace_back(word); });
     CHECK(words == entry["words"].get<std::vector<std::string>>());
   }
 }

@@ -53,8 +53,7 @@ class ProtoReader {
 
  private:
   std::string_view take(std::uint64_t number) {
-    if (number > left_.size())
-      fail<FileError>("truncated: expected ", number, " more bytes, found ", left_.size());
+    if (number > left_.size()) fail<FileError>("truncated: expected ", number, " more bytes, found ", left_.size());
     const std::string_view taken = left_.substr(0, std::size_t(number));
     left_.remove_prefix(std::size_t(number));
     return taken;
@@ -88,7 +87,6 @@ struct SentencePiece {
   float score = 0;
   Type type = Type::normal;
 };
-
 
 inline TokenizerParts read_sentence_piece_model(std::string_view model) {
   using Type = SentencePiece::Type;
@@ -142,8 +140,7 @@ inline TokenizerParts read_sentence_piece_model(std::string_view model) {
       fail<FileError>("piece ", id, ": expected UTF-8 text, found \"", to_utf8(piece.text), "\"");
     if (piece.text.size() > longest_piece)
       fail<FileError>("piece ", id, ": expected at most ", longest_piece, " bytes, found ", piece.text.size());
-    if (piece.score != piece.score)
-      fail<FileError>("piece ", id, ": expected a number as its score, found NaN");
+    if (piece.score != piece.score) fail<FileError>("piece ", id, ": expected a number as its score, found NaN");
     const std::string text(piece.text);
     switch (piece.type) {
       case Type::normal:
@@ -166,8 +163,8 @@ inline TokenizerParts read_sentence_piece_model(std::string_view model) {
   }
   if (bos < pieces.size() && pieces[std::size_t(bos)].type == Type::control) parts.bos = int(bos);
 
-  // Two neighbours merge where both together are a piece; the piece with the highest score goes first, and of equal scores
-  // the leftmost.
+  // Two neighbours merge where both together are a piece; the piece with the highest score goes first, and of equal
+  // scores the leftmost.
   std::vector<int> by_score;
   for (const auto& [text, id] : id_of) by_score.push_back(id);
   std::sort(by_score.begin(), by_score.end(), [&](int a, int b) {

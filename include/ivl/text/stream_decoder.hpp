@@ -19,7 +19,8 @@ namespace ivl {
 /// Held back is what the next token may still change: the start of a character (up to 3 bytes), a run of byte tokens
 /// where `Decoding::byte_fallback` waits for its end, or the start of a stop string.
 /// Where stop strings overlap, the one that ends first counts, so the cut does not depend on where tokens end.
-/// Allocates nothing in push and finish, once the constructor has reserved; only such a run of more than 1024 bytes does.
+/// Allocates nothing in push and finish, once the constructor has reserved; only such a run of more than 1024 bytes
+/// does.
 class StreamDecoder {
  public:
   /// `tokenizer` must outlive this. Throws RequestError where a stop string is empty or not UTF-8.

@@ -1,6 +1,6 @@
 // Text to token ids and back, id for id what the `tokenizers` library gives: byte-level BPE as in Qwen2, Qwen2.5, Qwen3
-// and gpt-oss, and SentencePiece's BPE as in InternLM. Steps: added tokens are cut out, the rest is normalised; byte-level:
-// split into words, and each word goes through BPE; SentencePiece: the whole of it does.
+// and gpt-oss, and SentencePiece's BPE as in InternLM. Steps: added tokens are cut out, the rest is normalised;
+// byte-level: split into words, and each word goes through BPE; SentencePiece: the whole of it does.
 #pragma once
 #include <algorithm>
 #include <array>
@@ -203,7 +203,8 @@ class Tokenizer {
   std::string with_spaces(std::string_view piece) const {
     std::string text(piece);
     if (single_spaces_) {
-      text.erase(std::unique(text.begin(), text.end(), [](char a, char b) { return a == ' ' && b == ' '; }), text.end());
+      text.erase(std::unique(text.begin(), text.end(), [](char a, char b) { return a == ' ' && b == ' '; }),
+                 text.end());
       if (text.starts_with(' ')) text.erase(0, 1);
       if (text.ends_with(' ')) text.pop_back();
     }
@@ -227,12 +228,14 @@ class Tokenizer {
     symbols.reserve(text.size());
     while (!text.empty()) {
       const std::string_view character = text.substr(0, std::size_t(utf8_step(text).bytes));
-      if (const int id = bpe_.vocabulary().id_of(character); id >= 0) symbols.push_back(id);
+      if (const int id = bpe_.vocabulary().id_of(character); id >= 0)
+        symbols.push_back(id);
       else
         for (const char byte : character) symbols.push_back(bpe_.byte_id(std::uint8_t(byte)));
       text.remove_prefix(character.size());
     }
-    bpe_.merge(symbols.size(), [&](std::size_t at) { return symbols[at]; }, ids);
+    bpe_.merge(
+        symbols.size(), [&](std::size_t at) { return symbols[at]; }, ids);
   }
 
   // ---- construction ------------------------------------------------------------------------------
@@ -315,7 +318,8 @@ class Tokenizer {
         const int byte = byte_of_piece(letters);
         if (byte >= 0) byte_ids[std::size_t(byte)] = id;
         // A byte may spell the same as a character that has a piece; merges work on that.
-        entry = byte >= 0 ? Vocabulary::Entry{std::string(1, char(byte)), true} : Vocabulary::Entry{unmarked(letters), false};
+        entry = byte >= 0 ? Vocabulary::Entry{std::string(1, char(byte)), true}
+                          : Vocabulary::Entry{unmarked(letters), false};
       } else if (!bytes_of_letters(letters, entry.bytes)) {
         fail<FileError>("vocabulary: \"", letters, "\" (id ", id, ") is not byte-level");
       }

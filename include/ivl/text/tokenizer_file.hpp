@@ -203,8 +203,7 @@ class TokenizerJson final : public Json::json_sax_t {
   }
 
   bool open(Json v) {
-    if (table_ != Table::none)
-      fail<FileError>(table_ == Table::merges ? "merges" : "vocab", ": found ", shown(v));
+    if (table_ != Table::none) fail<FileError>(table_ == Table::merges ? "merges" : "vocab", ": found ", shown(v));
     if (open_.size() == deepest) fail<FileError>("nested more than ", deepest, " deep");
     const bool model = open_.size() == 1 && key_ == "model";
     open_.push_back(put(std::move(v)));
@@ -269,12 +268,14 @@ inline void read_sentence_piece(const Json& file, TokenizerParts& parts) {
   const Json& decoder = member(file, "decoder");
   const Json& parts_of = member(decoder, "decoders");
   const auto type_at = [&](std::size_t at) { return string_or(parts_of[at], "type", ""); };
-  if (string_or(decoder, "type", "") != "Sequence" || !parts_of.is_array() || parts_of.size() < 3 || parts_of.size() > 4 ||
-      !is_replace(parts_of[0], "\u2581", " ") || type_at(1) != "ByteFallback" || type_at(2) != "Fuse")
+  if (string_or(decoder, "type", "") != "Sequence" || !parts_of.is_array() || parts_of.size() < 3 ||
+      parts_of.size() > 4 || !is_replace(parts_of[0], "\u2581", " ") || type_at(1) != "ByteFallback" ||
+      type_at(2) != "Fuse")
     not_implemented("decoder", decoder, decoding);
   if (parts_of.size() == 4) {
     const Json& strip = parts_of[3];
-    if (type_at(3) != "Strip" || string_or(strip, "content", "") != " " || member(strip, "start") != 1 || member(strip, "stop") != 0)
+    if (type_at(3) != "Strip" || string_or(strip, "content", "") != " " || member(strip, "start") != 1 ||
+        member(strip, "stop") != 0)
       not_implemented("decoder", decoder, decoding);
     parts.decoding.drops_first_space = true;
   }
@@ -316,7 +317,8 @@ inline TokenizerParts read_tokenizer_json(std::string_view text) {
   } else {
     if (const Json& decoder = member(file, "decoder"); string_or(decoder, "type", "") != "ByteLevel")
       not_implemented("decoder", decoder, "ByteLevel");
-    if (const Json& post = member(file, "post_processor"); !post.is_null() && string_or(post, "type", "") != "ByteLevel")
+    if (const Json& post = member(file, "post_processor");
+        !post.is_null() && string_or(post, "type", "") != "ByteLevel")
       not_implemented("post_processor", post, "null or ByteLevel, which add no tokens");
     parts.nfc = normalizer_is_nfc(member(file, "normalizer"));
     parts.split_pattern = split_pattern_of(member(file, "pre_tokenizer"));
@@ -373,11 +375,12 @@ inline void add_tokens_beside(const std::filesystem::path& folder, const Json& c
     });
     if (any_new) parts.where += std::string(" and ") + name;
   };
-  add_all("tokenizer_config.json", member(config, "added_tokens_decoder"), [](const std::string& id, const Json& entry) {
-    const bool number = !id.empty() && id.size() < 10 && id.find_first_not_of("0123456789") == std::string::npos;
-    if (!number) fail<FileError>("added_tokens_decoder: expected ids as keys, found \"", id.substr(0, 200), "\"");
-    return added_token(entry, std::stoi(id));
-  });
+  add_all(
+      "tokenizer_config.json", member(config, "added_tokens_decoder"), [](const std::string& id, const Json& entry) {
+        const bool number = !id.empty() && id.size() < 10 && id.find_first_not_of("0123456789") == std::string::npos;
+        if (!number) fail<FileError>("added_tokens_decoder: expected ids as keys, found \"", id.substr(0, 200), "\"");
+        return added_token(entry, std::stoi(id));
+      });
   // added_tokens.json knows no flags: special is what special_tokens_map.json mentions, as a string, an object or a
   // list.
   std::set<std::string, std::less<>> special;
@@ -390,10 +393,11 @@ inline void add_tokens_beside(const std::filesystem::path& folder, const Json& c
     else
       for (const Json& token : value) mention(token);
   }
-  add_all("added_tokens.json", read_object(folder / "added_tokens.json"), [&](const std::string& content, const Json& id) {
-    const bool is_special = special.contains(content);
-    return AddedToken{id_in(id, content), content, is_special, !is_special};
-  });
+  add_all("added_tokens.json", read_object(folder / "added_tokens.json"),
+          [&](const std::string& content, const Json& id) {
+            const bool is_special = special.contains(content);
+            return AddedToken{id_in(id, content), content, is_special, !is_special};
+          });
 }
 
 }  // namespace detail
@@ -425,10 +429,12 @@ inline TokenizerParts tokenizer_parts(const std::filesystem::path& folder) {
   } else if (fs::exists(folder / "vocab.json") && fs::exists(folder / "merges.txt")) {
     const std::string_view type = string_or(config, "tokenizer_class", "Qwen2Tokenizer");
     if (type != "Qwen2Tokenizer" && type != "Qwen2TokenizerFast")
-      fail<FileError>(config_path.string(), ": tokenizer_class: expected Qwen2Tokenizer beside vocab.json, found ", type);
+      fail<FileError>(config_path.string(), ": tokenizer_class: expected Qwen2Tokenizer beside vocab.json, found ",
+                      type);
     parts = read_vocabulary_and_merges(folder);
   } else {
-    fail<FileError>(folder.string(), ": expected tokenizer.json, tokenizer.model, or vocab.json and merges.txt; found none");
+    fail<FileError>(folder.string(),
+                    ": expected tokenizer.json, tokenizer.model, or vocab.json and merges.txt; found none");
   }
   add_tokens_beside(folder, config, parts);
   return parts;

@@ -11,8 +11,8 @@ namespace ivl {
 struct AddedToken {
   int id;
   std::string content;
-  bool special;     ///< decoding may skip it
-  bool normalized;  ///< looked for after normalisation, not before
+  bool special;        ///< decoding may skip it
+  bool normalized;     ///< looked for after normalisation, not before
   bool piece = false;  ///< of a SentencePiece model, which decodes it among its neighbours
 };
 
@@ -26,12 +26,12 @@ enum class TokenizerKind {
 enum class Decoding {
   byte_level,      ///< all bytes together; a U+FFFD for each maximal invalid subpart
   sentence_piece,  ///< tokenizer.model: a U+FFFD for each byte that is in no character
-  byte_fallback,   ///< tokenizer.json of a SentencePiece model: one for each byte of a run of them that is not all UTF-8
+  byte_fallback,  ///< tokenizer.json of a SentencePiece model: one for each byte of a run of them that is not all UTF-8
 };
 
 struct DecodingRules {
   Decoding kind = Decoding::byte_level;
-  bool drops_first_space = false;        ///< sentence_piece: of each run between added tokens; byte_fallback: of the text
+  bool drops_first_space = false;  ///< sentence_piece: of each run between added tokens; byte_fallback: of the text
   bool drops_every_first_space = false;  ///< sentence_piece: of each piece until there is text
 };
 
@@ -51,9 +51,9 @@ struct TokenizerParts {
   bool ignore_merges = false;
 
   // sentence_piece
-  std::vector<std::uint32_t> ranks;  ///< of merges, by ascending rank: tokenizer.model ranks by score; none: their places
-  bool prefix_space = false;        ///< a space goes before every piece of text between added tokens
-  bool single_spaces = false;       ///< runs of spaces become one, and none is left at the ends
+  std::vector<std::uint32_t> ranks;  ///< of the merges, in tokenizer.model by score; none: their places
+  bool prefix_space = false;         ///< a space goes before every piece of text between added tokens
+  bool single_spaces = false;        ///< runs of spaces become one, and none is left at the ends
 };
 
 }  // namespace ivl
