@@ -44,7 +44,8 @@ std::string refusal(const fs::path& from, const fs::path& to, FolderFormat targe
 }  // namespace
 
 TEST_CASE("A converted folder has the tensors and says the structure of the same checkpoint in the other format") {
-  for (const char* model : {"vit6b_qwen3", "qwen2_gqa7", "qwen3_small_stream"}) {  // the 6B kind of tower has q and k norms
+  for (const char* model :
+       {"vit6b_qwen3", "qwen2_gqa7", "qwen3_small_stream"}) {  // the 6B kind of tower has q and k norms
     for (const FolderFormat target : {FolderFormat::hf, FolderFormat::github}) {
       CAPTURE(model);
       CAPTURE(folder_of(target));
@@ -52,7 +53,8 @@ TEST_CASE("A converted folder has the tensors and says the structure of the same
       convert_folder(tiny_folder(model, folder_of(other(target))), work.path() / "there", target, qwen3_tokens);
       const fs::path wanted = tiny_folder(model, folder_of(target));
       CHECK(contents(work.path() / "there") == contents(wanted));
-      const CheckpointConfig found = read_checkpoint_config(work.path() / "there"), want = read_checkpoint_config(wanted);
+      const CheckpointConfig found = read_checkpoint_config(work.path() / "there"),
+                             want = read_checkpoint_config(wanted);
       CHECK(found.vlm == want.vlm);
       CHECK(found.facts.format == target);
       CHECK(found.facts.prompt_template == want.facts.prompt_template);
@@ -112,9 +114,11 @@ TEST_CASE("The HF format learns where an answer ends, and forgets it on the way 
 TEST_CASE("What cannot be converted is refused by name, and nothing is left behind") {
   const test::TemporaryFolder work;
   const fs::path there = work.path() / "there";
-  CHECK(refusal(tiny_folder("qwen3_tiny", "hf"), there, FolderFormat::hf).find("found the wanted one") != std::string::npos);
+  CHECK(refusal(tiny_folder("qwen3_tiny", "hf"), there, FolderFormat::hf).find("found the wanted one") !=
+        std::string::npos);
   CHECK(refusal(tiny_folder("qwen3_tiny", "hf"), work.path(), FolderFormat::github) == "");  // an empty folder will do
-  CHECK(refusal(tiny_folder("qwen3_tiny", "hf"), work.path(), FolderFormat::github).find("new or empty folder") != std::string::npos);
+  CHECK(refusal(tiny_folder("qwen3_tiny", "hf"), work.path(), FolderFormat::github).find("new or empty folder") !=
+        std::string::npos);
 
   const test::TemporaryFolder copies;
   fs::copy(tiny_folder("qwen3_tiny", "github"), copies.path() / "v1", fs::copy_options::recursive);
@@ -130,13 +134,16 @@ TEST_CASE("What cannot be converted is refused by name, and nothing is left behi
     return refusal(copies.path() / folder, there, FolderFormat::github);
   };
   const std::vector<std::byte> bytes(64);
-  const TensorView four{Dtype::f32, {4}, std::span(bytes).first(16)}, eight{Dtype::f32, {8}, std::span(bytes).first(32)};
-  const std::string q = "vision_tower.encoder.layer.0.attention.q_proj.bias", k = "vision_tower.encoder.layer.0.attention.k_proj.bias",
+  const TensorView four{Dtype::f32, {4}, std::span(bytes).first(16)},
+      eight{Dtype::f32, {8}, std::span(bytes).first(32)};
+  const std::string q = "vision_tower.encoder.layer.0.attention.q_proj.bias",
+                    k = "vision_tower.encoder.layer.0.attention.k_proj.bias",
                     v = "vision_tower.encoder.layer.0.attention.v_proj.bias";
   CHECK(with_tensors("unknown", {{"a.b", four}}).find("the tensor a.b: no weight") != std::string::npos);
   CHECK(with_tensors("alone", {{q, four}, {v, four}}).find(k + ": expected beside " + q) != std::string::npos);
   CHECK(with_tensors("headless", {{k, four}, {v, four}}).find(q + ": expected beside") != std::string::npos);
-  CHECK(with_tensors("other_size", {{q, four}, {k, eight}, {v, four}}).find("expected F32 [4] like") != std::string::npos);
+  CHECK(with_tensors("other_size", {{q, four}, {k, eight}, {v, four}}).find("expected F32 [4] like") !=
+        std::string::npos);
   const TensorView half{Dtype::bf16, {4}, std::span(bytes).first(8)};
   CHECK(with_tensors("other_type", {{q, four}, {k, half}, {v, four}})
             .find("tensor " + k + ": expected F32 [4] like " + q + ", found BF16 [4]") != std::string::npos);
