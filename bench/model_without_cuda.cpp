@@ -8,7 +8,9 @@ namespace ivl::bench {
 struct Options;
 
 void run_on_cuda(const std::string&, const Options&) {
-  fail<Error>("--device cuda: this program was built without CUDA, since there was no nvcc, or no GPU, when CMake configured it (IVL_GPU_PROGRAMS)");
+  fail<Error>(
+      "--device cuda: this program was built without CUDA, since there was no nvcc, or no GPU, when CMake configured "
+      "it (IVL_GPU_PROGRAMS)");
 }
 
 }  // namespace ivl::bench

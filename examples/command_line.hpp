@@ -1,14 +1,15 @@
 // Flags and messages that the examples share.
 #pragma once
+#include <unistd.h>
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <exception>
 #include <string>
-#include <unistd.h>
 
-#include "any_chat.hpp"
 #include "ivl/core/thread_pool.hpp"
+#include "ivl/serve/chat.hpp"
 #include "ivl/text/channels.hpp"
+#include "models.hpp"
 
 /// Flags about how to generate. Unset ones follow the checkpoint's generation_config.json.
 struct SamplingFlags {
@@ -29,21 +30,19 @@ struct SamplingFlags {
     app.add_option("--seed", seed, "of the sampler")->capture_default_str();
     app.add_option("--max-new-tokens", max_new_tokens, "longest answer")->capture_default_str();
     app.add_option("--stop", stop, "text that ends the answer; repeat for several");
-    app.add_flag("--separate-channels", separate_channels, "gpt-oss: the final text alone to stdout, the analysis before it to stderr");
+    app.add_flag("--separate-channels", separate_channels,
+                 "gpt-oss: the final text alone to stdout, the analysis before it to stderr");
   }
 
-  ivl::GenerationOptions options(const ivl::SamplingFacts& facts) const {
-    ivl::GenerationOptions generation;
-    generation.max_new_tokens = max_new_tokens;
-    generation.stop_strings = stop;
-    ivl::SamplingOptions& sampling = generation.sampling;
-    sampling.temperature = temperature.value_or(facts.sample ? facts.temperature : 0);
-    sampling.top_k = top_k.value_or(facts.top_k);
-    sampling.top_p = top_p.value_or(facts.top_p);
-    sampling.min_p = min_p;
-    sampling.repetition_penalty = repetition_penalty.value_or(facts.repetition_penalty);
-    sampling.seed = seed;
-    return generation;
+  ivl::GenerationOptions options() const {
+    return {.max_new_tokens = max_new_tokens,
+            .sampling = {.temperature = temperature,
+                         .top_k = top_k,
+                         .top_p = top_p,
+                         .min_p = min_p,
+                         .repetition_penalty = repetition_penalty,
+                         .seed = seed},
+            .stop_strings = stop};
   }
 };
 
@@ -54,9 +53,11 @@ struct ModelFlags {
   int threads = ivl::usable_cpus();
 
   void add_to(CLI::App& app) {
-    app.add_option("--checkpoint", checkpoint, "folder of a published checkpoint (config.json, tokenizer, safetensors)")->required();
+    app.add_option("--checkpoint", checkpoint, "folder of a published checkpoint (config.json, tokenizer, safetensors)")
+        ->required();
     app.add_option("--system", chat.system, "system message (default: the checkpoint's own)");
-    app.add_option("--max-tiles", chat.max_tiles, "most tiles of a picture, the thumbnail not counted (default: the checkpoint's own)");
+    app.add_option("--max-tiles", chat.max_tiles,
+                   "most tiles of a picture, the thumbnail not counted (default: the checkpoint's own)");
     app.add_option("--context", chat.kv_tokens, "room for the conversation in tokens")->capture_default_str();
     app.add_option("--device", device, "cpu or cuda")->capture_default_str()->check(CLI::IsMember({"cpu", "cuda"}));
     app.add_option("--threads", threads, "CPU threads")->capture_default_str()->check(CLI::Range(1, 1024));
@@ -65,13 +66,19 @@ struct ModelFlags {
 
 inline void print_progress(const ivl::LoadProgress& progress) {
   if (!isatty(2)) return;
-  std::fprintf(stderr, "\rloading: %3d %%", int(100 * progress.bytes_done / std::max<std::int64_t>(1, progress.bytes_total)));
+  std::fprintf(stderr, "\rloading: %3d %%",
+               int(100 * progress.bytes_done / std::max<std::int64_t>(1, progress.bytes_total)));
   if (progress.bytes_done == progress.bytes_total) std::fprintf(stderr, "\r               \r");
 }
 
-inline std::unique_ptr<AnyChat> open_chat(const ModelFlags& flags) {
-  const auto open = flags.device == "cuda" ? open_cuda_chat : open_cpu_chat;
-  return open(flags.checkpoint, flags.threads, flags.chat, print_progress);
+/// Opens it and says on stderr what runs where.
+inline ivl::AnyModel open_model(const ModelFlags& flags) {
+  const ModelChoice choice{.checkpoint = flags.checkpoint, .threads = flags.threads, .kv_tokens = flags.chat.kv_tokens};
+  std::string device;
+  const auto open = flags.device == "cuda" ? open_on_cuda : open_on_cpu;
+  ivl::AnyModel model = open(choice, print_progress, device);
+  std::fprintf(stderr, "%.6g M parameters, %s\n", double(model.parameters()) / 1e6, device.c_str());
+  return model;
 }
 
 inline void print_text(std::string_view text) {
@@ -85,8 +92,10 @@ class AnswerPrinter {
  public:
   explicit AnswerPrinter(bool separate) : separate_(separate) {}
   void print(std::string_view text) {
-    if (separate_) reader_.push(text, to_streams);
-    else print_text(text);
+    if (separate_)
+      reader_.push(text, to_streams);
+    else
+      print_text(text);
   }
   void finish() {
     reader_.finish(to_streams);
@@ -95,8 +104,10 @@ class AnswerPrinter {
 
  private:
   static void to_streams(std::string_view channel, std::string_view text) {
-    if (channel == "final" || channel.empty()) print_text(text);
-    else std::fprintf(stderr, "%.*s", int(text.size()), text.data());
+    if (channel == "final" || channel.empty())
+      print_text(text);
+    else
+      std::fprintf(stderr, "%.*s", int(text.size()), text.data());
   }
   bool separate_;
   ivl::ChannelReader reader_;
@@ -104,12 +115,16 @@ class AnswerPrinter {
 
 inline void print_statistics(const ivl::AnswerStatistics& s) {
   const int prefilled = s.prompt_tokens - s.cached_tokens;
-  std::fprintf(stderr, "tiles %d in %.0f ms; prompt %d tokens (%d kept from earlier) in %.0f ms, %.0f tok/s; first token after %.0f ms; ",
+  std::fprintf(stderr,
+               "tiles %d in %.0f ms; prompt %d tokens (%d kept from earlier) in %.0f ms, %.0f tok/s; first token after "
+               "%.0f ms; ",
                s.tiles, 1e3 * s.vision_s, s.prompt_tokens, s.cached_tokens, 1e3 * s.prefill_s, prefilled / s.prefill_s,
                1e3 * (s.vision_s + s.prefill_s));
   // The first token comes out of prefill.
-  if (s.new_tokens > 1 && s.decode_s > 0) std::fprintf(stderr, "%d tokens, %.1f tok/s\n", s.new_tokens, (s.new_tokens - 1) / s.decode_s);
-  else std::fprintf(stderr, "%d tokens\n", s.new_tokens);
+  if (s.new_tokens > 1 && s.decode_s > 0)
+    std::fprintf(stderr, "%d tokens, %.1f tok/s\n", s.new_tokens, (s.new_tokens - 1) / s.decode_s);
+  else
+    std::fprintf(stderr, "%d tokens\n", s.new_tokens);
 }
 
 /// Runs an example's body; an error becomes one line and exit code 1.

@@ -7,7 +7,10 @@
 constexpr ivl::VlmConfig my_checkpoint{
     .vit = ivl::intern_vit_300m,
     .projector = {},
-    .decoder = {.layers = 12, .hidden = 768, .attention = {.heads = 12, .kv_heads = 4, .head_dim = 64, .head_norm = true}, .mlp_hidden = 2048}};
+    .decoder = {.layers = 12,
+                .hidden = 768,
+                .attention = {.heads = 12, .kv_heads = 4, .head_dim = 64, .head_norm = true},
+                .mlp_hidden = 2048}};
 
 // With .heads = 10 above, the compiler says:
 //   AttentionConfig: heads must be a multiple of kv_heads, so that each group shares one
@@ -25,8 +28,9 @@ int main(int argc, char** argv) {
   try {
     ivl::cpu::Context ctx;
     const auto checkpoint = ivl::load<my_checkpoint>(ctx, argv[1]);
-    ivl::Chat<my_checkpoint, ivl::cpu::Context> chat(ctx, checkpoint);
-    std::printf("%s\n", chat.ask("Who are you?", {}).c_str());
+    ivl::Runner runner(ctx, checkpoint.vlm);
+    ivl::Chat chat(runner, checkpoint.processor);
+    std::printf("%s\n", chat.ask("Who are you?").c_str());
   } catch (const ivl::Error& error) {
     std::fprintf(stderr, "error: %s\n", error.what());
     return 1;

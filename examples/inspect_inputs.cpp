@@ -3,10 +3,10 @@
 #include <fstream>
 #include <iostream>
 
+#include "ivl/files/safetensors.hpp"
 #include "ivl/image/decode.hpp"
 #include "ivl/image/tiles.hpp"
-#include "ivl/io/safetensors.hpp"
-#include "ivl/model/processor.hpp"
+#include "ivl/model/checkpoint.hpp"
 
 using ivl::Json;
 
@@ -32,36 +32,46 @@ int main(int argc, char** argv) {
   app.add_option("--image", files, "PNG or JPEG; repeat for several pictures");
   app.add_option("--question", question, "may place pictures itself with <image>")->capture_default_str();
   app.add_option("--system", system, "system message (default: the checkpoint's own)");
-  app.add_option("--max-tiles", max_tiles, "most tiles of a picture, the thumbnail not counted (default: the checkpoint's own)");
-  app.add_option("--tiles-out", tiles_out, "writes every tile as uint8 [tiles, tile_px, tile_px, 3] to a safetensors file: image_0, image_1, ...");
-  app.add_option("--text-lines", text_lines, "instead: reads one JSON string a line, prints one JSON array of ids a line");
+  app.add_option("--max-tiles", max_tiles,
+                 "most tiles of a picture, the thumbnail not counted (default: the checkpoint's own)");
+  app.add_option(
+      "--tiles-out", tiles_out,
+      "writes every tile as uint8 [tiles, tile_px, tile_px, 3] to a safetensors file: image_0, image_1, ...");
+  app.add_option("--text-lines", text_lines,
+                 "instead: reads one JSON string a line, prints one JSON array of ids a line");
   CLI11_PARSE(app, argc, argv);
 
   try {
-    const auto processor = ivl::Processor::from_folder(checkpoint);
+    const auto processor = ivl::load_processor(checkpoint);
     if (!text_lines.empty()) return encode_lines(processor, text_lines), 0;
 
     ivl::ThreadPool pool;
-    const ivl::TileRules rules = processor.tile_rules(max_tiles);
     std::vector<ivl::Tiles> tiles;
     std::vector<int> tokens;
     Json images = Json::array();
     for (const std::string& file : files) {
-      const ivl::Image picture = ivl::read_image(file);
-      tiles.push_back(ivl::make_tiles(pool, picture, rules));
-      tokens.push_back(processor.tokens_of(picture, rules));
-      images.push_back({{"width", picture.width}, {"height", picture.height}, {"tiles", tiles.back().count},
+      const ivl::Picture picture(ivl::read_image(file), processor.tile_rules(max_tiles));
+      tiles.push_back(ivl::make_tiles(pool, picture));
+      tokens.push_back(processor.tokens_of(picture));
+      images.push_back({{"width", picture.image().width},
+                        {"height", picture.image().height},
+                        {"tiles", tiles.back().count},
                         {"grid", {tiles.back().grid.columns, tiles.back().grid.rows}}});
     }
     const std::string marked = ivl::with_image_marks(processor.style(), question, int(files.size()));
-    const std::string prompt = processor.prompt(system, {}, marked, tokens);
-    std::cout << nlohmann::ordered_json{{"prompt", prompt}, {"ids", processor.ids_of(prompt)}, {"images", images}} << '\n';
+    const auto segments = ivl::render_segments(processor.style(), system, {}, marked, int(files.size()));
+    const std::string prompt = ivl::text_of(segments, tokens);
+    std::vector<int> ids;
+    if (const auto bos = processor.tokenizer().bos()) ids.push_back(*bos);
+    processor.tokenizer().encode(prompt, ids);
+    std::cout << nlohmann::ordered_json{{"prompt", prompt}, {"ids", ids}, {"images", images}} << '\n';
 
     if (!tiles_out.empty()) {
       std::vector<ivl::NamedTensor> tensors;
       for (std::size_t i = 0; i < tiles.size(); ++i) {
         const ivl::Tiles& t = tiles[i];
-        tensors.push_back({"image_" + std::to_string(i), {ivl::Dtype::u8, {t.count, t.tile_px, t.tile_px, 3}, std::as_bytes(std::span(t.pixels))}});
+        tensors.push_back({"image_" + std::to_string(i),
+                           {ivl::Dtype::u8, {t.count, t.tile_px, t.tile_px, 3}, std::as_bytes(std::span(t.pixels))}});
       }
       ivl::write_safetensors(tiles_out, tensors);
     }

@@ -17,10 +17,14 @@ int main(int count, char** arguments) {
   }
   const std::string_view wanted = arguments[1];
   ivl::CpuLevel level{};
-  if (wanted == "portable") level = ivl::CpuLevel::portable;
-  else if (wanted == "avx2") level = ivl::CpuLevel::avx2;
-  else if (wanted == "avx512") level = ivl::CpuLevel::avx512;
-  else if (wanted == "avx512_bf16") level = ivl::CpuLevel::avx512_bf16;
+  if (wanted == "portable")
+    level = ivl::CpuLevel::portable;
+  else if (wanted == "avx2")
+    level = ivl::CpuLevel::avx2;
+  else if (wanted == "avx512")
+    level = ivl::CpuLevel::avx512;
+  else if (wanted == "avx512_bf16")
+    level = ivl::CpuLevel::avx512_bf16;
   else {
     std::fprintf(stderr, "on_level: expected portable, avx2, avx512 or avx512_bf16, found %s\n", arguments[1]);
     return 2;

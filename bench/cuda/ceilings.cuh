@@ -10,11 +10,11 @@
 #include <vector>
 
 #include "ivl/core/scalar.hpp"
-#include "ivl/cuda/context.cuh"
-#include "ivl/cuda/launch.cuh"
-#include "ivl/cuda/memory.cuh"
 #include "ivl/cuda/prim/matrix.cuh"
 #include "ivl/cuda/prim/memory.cuh"
+#include "ivl/cuda/runtime/context.cuh"
+#include "ivl/cuda/runtime/launch.cuh"
+#include "ivl/cuda/runtime/memory.cuh"
 
 namespace ivl::bench {
 

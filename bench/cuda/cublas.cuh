@@ -6,8 +6,8 @@
 
 #include "ivl/core/error.hpp"
 #include "ivl/core/scalar.hpp"
-#include "ivl/cuda/context.cuh"
-#include "ivl/cuda/memory.cuh"
+#include "ivl/cuda/runtime/context.cuh"
+#include "ivl/cuda/runtime/memory.cuh"
 
 namespace ivl::bench {
 

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "bench/cuda/ceilings.cuh"
-#include "ivl/cuda/gemm.cuh"
+#include "ivl/cuda/linear/gemm.cuh"
 #if defined(IVL_BENCH_CUBLASLT)
 #include "bench/cuda/cublas.cuh"
 #endif

@@ -3,10 +3,10 @@
 //
 // Those that follow a norm come once more with it, beside rms_norm and gemv in two launches: where the first is faster
 // is what max_normed_rows and max_normed_scalars should say.
-#include "ivl/cuda/gemv.cuh"
+#include "ivl/cuda/linear/gemv.cuh"
 
 #include "bench/cuda/ceilings.cuh"
-#include "ivl/cuda/norm.cuh"
+#include "ivl/cuda/rows/norm.cuh"
 #if defined(IVL_BENCH_CUBLASLT)
 #include "bench/cuda/cublas.cuh"
 #endif

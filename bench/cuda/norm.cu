@@ -1,7 +1,7 @@
 // bench_cuda_norm: rms_norm and layer_norm at the widths of the checkpoints, a decoding row, a prefill chunk and a
 // tile.
 #include "bench/cuda/ceilings.cuh"
-#include "ivl/cuda/norm.cuh"
+#include "ivl/cuda/rows/norm.cuh"
 
 namespace {
 

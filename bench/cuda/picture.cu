@@ -1,11 +1,12 @@
 // bench_cuda_picture: a picture to the patches that the tower embeds, as the engine asks for it, what the host does
-// for it included; beside it the upload of its bytes, which all the rest must not take longer than; and the patches alone.
+// for it included; beside it the upload of its bytes, which all the rest must not take longer than; and the patches
+// alone.
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "bench/cuda/ceilings.cuh"
-#include "ivl/cuda/picture.cuh"
+#include "ivl/cuda/picture/picture.cuh"
 
 namespace {
 
@@ -32,7 +33,7 @@ void run(cuda::Context& ctx, bench::Stopwatch& stopwatch, const bench::Ceilings&
     // The picture is written by its upload and read for the grid and for the thumbnail.
     table.row("unfold_picture " + size + " to 13 tiles of patches",
               {.bytes = 3 * picture_bytes + 2 * between_bytes + 2 * tiles * tile_bytes + patch_bytes},
-              stopwatch.measure([&] { unfold_picture(ctx, picture, rules, statistics, patch_px, unfolded); }),
+              stopwatch.measure([&] { unfold_picture(ctx, Picture::view(picture, rules), statistics, patch_px, unfolded); }),
               Bound::copy);
   }
 

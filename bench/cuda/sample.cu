@@ -3,7 +3,7 @@
 #include <random>
 
 #include "bench/cuda/ceilings.cuh"
-#include "ivl/cuda/sample.cuh"
+#include "ivl/cuda/rows/sample.cuh"
 
 namespace {
 

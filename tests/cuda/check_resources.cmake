@@ -5,7 +5,7 @@ cmake_policy(VERSION 3.25)
 
 # Kernels are functions whose names end in _kernel.
 set(kernels "")
-file(GLOB pages ${KERNELS}/*.cuh)
+file(GLOB_RECURSE pages ${KERNELS}/*.cuh)
 foreach(page IN LISTS pages)
   file(READ ${page} text)
   cmake_path(GET page FILENAME file)

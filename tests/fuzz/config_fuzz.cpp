@@ -1,5 +1,5 @@
-// Whatever the text: a FileError, or a document whose fields can be asked for; and as config.json an Error, or a structure
-// that is described again.
+// Whatever the text: a FileError, or a document whose fields can be asked for; and as config.json an Error, or a
+// structure that is described again.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -7,8 +7,8 @@
 #include <string_view>
 #include <vector>
 
-#include "ivl/io/config_json.hpp"
-#include "ivl/io/json.hpp"
+#include "ivl/checkpoint/read_config.hpp"
+#include "ivl/files/json.hpp"
 
 namespace {
 
@@ -43,7 +43,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   try {
     const ivl::CheckpointConfig config = ivl::parse_checkpoint_config(document, "fuzz");
-    if (config.vlm.vit.heads < 1 || config.vlm.decoder.attention.kv_heads < 1 || config.facts.context_length < 1) std::abort();
+    if (config.vlm.vit.heads < 1 || config.vlm.decoder.attention.kv_heads < 1 || config.facts.context_length < 1)
+      std::abort();
   } catch (const ivl::Error&) {
   }
   return 0;

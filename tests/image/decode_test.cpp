@@ -5,7 +5,7 @@
 #include <string>
 
 #include "tests/image/golden.hpp"
-#include "tests/io/temporary_folder.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 namespace {
 

@@ -10,9 +10,9 @@
 #include <tuple>
 #include <vector>
 
+#include "ivl/files/json.hpp"
 #include "ivl/image/image.hpp"
 #include "ivl/image/quads.hpp"
-#include "ivl/io/json.hpp"
 
 namespace ivl::test {
 

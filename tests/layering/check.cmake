@@ -3,18 +3,23 @@
 # but CUDA.
 set(rules
   "core:       core"
-  "config:     core config"
+  "facts:      core facts"
+  "config:     core facts config"
+  "files:      core files"
   "formats:    core formats"
-  "ops:        core formats image ops"
-  "cpu:        core formats image ops cpu"
-  "cuda:       core formats image ops cuda"
-  "image:      core image"
-  "text:       core text"
-  "io:         core formats config io"
-  "vision:     core formats ops config vision"
-  "projector:  core formats ops config projector"
-  "language:   core formats ops config language"
-  "model:      core formats ops config image text io vision projector language model")
+  "image:      core facts image"
+  "text:       core files text"
+  "ops:        core facts formats image ops"
+  "cpu:        core facts formats image ops cpu"
+  "cuda:       core facts formats image ops cuda"
+  "counting:   core facts formats image ops counting"
+  "vision:     core facts formats ops config vision"
+  "projector:  core facts formats ops config projector"
+  "language:   core facts formats ops config language"
+  "checkpoint: core facts files formats config ops checkpoint"
+  "model:      core facts files formats config image text ops counting vision projector language checkpoint model"
+  "testing:    core facts files formats config image ops checkpoint testing"
+  "serve:      core facts image text ops model serve")
 set(layers vision projector language)  # the backend arrives as a template parameter, so no #if in these
 
 cmake_policy(VERSION 3.25)

@@ -37,10 +37,16 @@ void check_case(const std::string& name, const std::vector<const char*>& formats
 }
 
 TEST_CASE("Qwen3 behind the 300M kind of tower is the reference") { check_case<qwen3_tiny>("qwen3_tiny"); }
-TEST_CASE("Qwen3 with activations so small that epsilons show is the reference") { check_case<qwen3_small_stream>("qwen3_small_stream"); }
+TEST_CASE("Qwen3 with activations so small that epsilons show is the reference") {
+  check_case<qwen3_small_stream>("qwen3_small_stream");
+}
 TEST_CASE("Qwen2.5 with seven query heads a key head is the reference") { check_case<qwen2_gqa7>("qwen2_gqa7"); }
-TEST_CASE("Qwen2.5 with dynamic NTK is the reference on both sides of its context") { check_case<qwen2_dynamic>("qwen2_dynamic"); }
-TEST_CASE("InternLM3 with dynamic NTK is the reference on both sides of its context") { check_case<internlm3_tiny>("internlm3_tiny"); }
+TEST_CASE("Qwen2.5 with dynamic NTK is the reference on both sides of its context") {
+  check_case<qwen2_dynamic>("qwen2_dynamic");
+}
+TEST_CASE("InternLM3 with dynamic NTK is the reference on both sides of its context") {
+  check_case<internlm3_tiny>("internlm3_tiny");
+}
 TEST_CASE("Qwen3-MoE is the reference") { check_case<qwen3_moe_tiny>("qwen3_moe_tiny"); }
 TEST_CASE("GPT-OSS is the reference, in bf16 and in MXFP4, beyond its window and its original context") {
   check_case<gpt_oss_tiny>("gpt_oss_tiny", {"hf", "github", "mxfp4"});

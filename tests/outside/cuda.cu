@@ -1,8 +1,8 @@
 // A user's program with kernels; where there is no GPU it says so, which is as right.
 #include <cstdio>
 
-#include "ivl/cuda/context.cuh"
-#include "ivl/cuda/norm.cuh"
+#include "ivl/cuda/rows/norm.cuh"
+#include "ivl/cuda/runtime/context.cuh"
 
 int main() {
   try {

@@ -9,9 +9,9 @@
 #include <string_view>
 #include <vector>
 
-#include "../io/temporary_folder.hpp"
-#include "ivl/io/json.hpp"
-#include "ivl/io/safetensors.hpp"
+#include "ivl/files/json.hpp"
+#include "ivl/files/safetensors.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 namespace ivl_test {
 

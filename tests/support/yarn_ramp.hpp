@@ -5,7 +5,7 @@
 #include <cmath>
 #include <numbers>
 
-#include "ivl/core/rope_facts.hpp"
+#include "ivl/facts/rope.hpp"
 
 namespace ivl_test {
 

@@ -15,7 +15,7 @@
 
 #include "ivl/text/stream_decoder.hpp"
 #include "ivl/text/tokenizer.hpp"
-#include "tests/io/temporary_folder.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 using namespace ivl;
 

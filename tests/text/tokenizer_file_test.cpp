@@ -11,7 +11,7 @@
 
 #include "ivl/text/tokenizer.hpp"
 #include "small_tokenizer.hpp"
-#include "tests/io/temporary_folder.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 using namespace ivl;
 
@@ -158,6 +158,19 @@ TEST_CASE("text that is not JSON, or goes deeper than a tokenizer does, is one c
   }
 }
 
+TEST_CASE("a tokenizer.json meets the limits of every JSON file") {
+  const std::string good = small_tokenizer::description().dump();
+  const auto error = [&](const std::string& member) {
+    return error_of([&] { Tokenizer::from_json(good.substr(0, good.size() - 1) + "," + member + "}"); });
+  };
+  CHECK(error(R"("ignored": {"a": 1})") == "no error");
+  CHECK(error(R"("ignored": {"a": 1, "a": 2})") == "tokenizer.json: the key 'a' occurs twice in one object");
+  CHECK(error("\"ignored\": " + std::string(99, '[') + std::string(99, ']')) == "no error");
+  CHECK(error("\"ignored\": " + std::string(100, '[') + std::string(100, ']')) ==
+        "tokenizer.json: nested deeper than 100 levels");
+  CHECK(error_of([&] { Tokenizer::from_json(good + std::string(1, '\0')); }).find("a NUL byte") != std::string::npos);
+}
+
 TEST_CASE("special tokens may stand in the vocabulary as well, and BPE does not make them") {
   Json description = small_tokenizer::description();
   for (const Json& token : description["added_tokens"])
@@ -248,7 +261,7 @@ TEST_CASE("whatever is wrong with a tokenizer's files, the error begins with the
   refused_file(one, j, "", j, "empty");
   refused_file(one, j, "{", j, "parse error");
   refused_file(one, j, "[]", j, "expected an object");
-  refused_file(one, j, std::string(100, '['), j, "nested more than");
+  refused_file(one, j, std::string(max_json_depth + 1, '['), j, "nested deeper than");
   refused_file(one, j, changed([](Json& d) { d["model"]["type"] = "Unigram"; }), j, "Unigram");
   refused_file(one, j, changed([](Json& d) { d["model"]["dropout"] = 0.5; }), j, "dropout");
   refused_file(one, j, changed([](Json& d) { d["model"].erase("vocab"); }), j, "vocab");

@@ -3,7 +3,7 @@
 #include <cstdint>
 
 #include "ivl/config/vit.hpp"
-#include "ivl/core/shuffle_order.hpp"
+#include "ivl/facts/shuffle_order.hpp"
 
 namespace ivl {
 

@@ -2,7 +2,7 @@
 #pragma once
 #include <cstdint>
 
-#include "ivl/core/constant.hpp"
+#include "ivl/config/rules.hpp"
 
 namespace ivl {
 
@@ -10,12 +10,12 @@ enum class NormKind : std::uint8_t { layer_norm, rms_norm };
 
 /// Names in comments are the keys of `vision_config` in config.json.
 struct VitConfig {
-  int layers = 0;      ///< num_hidden_layers
-  int hidden = 0;      ///< hidden_size
-  int heads = 0;       ///< num_attention_heads
-  int mlp_hidden = 0;  ///< intermediate_size
-  int patch_px = 14;   ///< patch_size
-  int tile_px = 448;   ///< image_size
+  int layers = 0;                        ///< num_hidden_layers
+  int hidden = 0;                        ///< hidden_size
+  int heads = 0;                         ///< num_attention_heads
+  int mlp_hidden = 0;                    ///< intermediate_size
+  int patch_px = 14;                     ///< patch_size
+  int tile_px = 448;                     ///< image_size
   NormKind norm = NormKind::layer_norm;  ///< norm_type
   bool qkv_bias = true;                  ///< qkv_bias, attention_bias
   bool qk_norm = false;                  ///< qk_normalization, use_qk_norm: RMSNorm over all of q and all of k
@@ -35,15 +35,21 @@ constexpr std::int64_t parameters(const VitConfig& c) {
   return d + (d * c.patch_width() + d) + c.tokens() * d + c.layers * block;
 }
 
+/// Throws ConfigError with the first rule that `c` breaks; see config/rules.hpp.
+constexpr void check_rules(const VitConfig& c) {
+  require("VitConfig: every size must be set and positive",
+          c.layers > 0 && c.hidden > 0 && c.heads > 0 && c.mlp_hidden > 0 && c.patch_px > 0 && c.tile_px > 0);
+  require("VitConfig: hidden must split evenly over heads", is_multiple(c.hidden, c.heads));
+  require("VitConfig: head_dim (hidden / heads) must be a multiple of 16, one tensor-core tile",
+          is_multiple(c.head_dim(), 16));
+  require("VitConfig: mlp_hidden must be a multiple of 16, one tensor-core tile", is_multiple(c.mlp_hidden, 16));
+  require("VitConfig: tile_px must be a whole number of patches", is_multiple(c.tile_px, c.patch_px));
+}
+
+/// `static_assert(checked<C>())` in a layer's body: a structure that breaks a rule does not compile.
 template <VitConfig C>
 constexpr bool checked() {
-  static_assert(C.layers > 0 && C.hidden > 0 && C.heads > 0 && C.mlp_hidden > 0 && C.patch_px > 0 && C.tile_px > 0,
-                "VitConfig: every size must be set and positive");
-  static_assert(MultipleOf<C.hidden, C.heads>, "VitConfig: hidden must split evenly over heads");
-  static_assert(MultipleOf<C.head_dim(), 16>,
-                "VitConfig: head_dim (hidden / heads) must be a multiple of 16, one tensor-core tile");
-  static_assert(MultipleOf<C.mlp_hidden, 16>, "VitConfig: mlp_hidden must be a multiple of 16, one tensor-core tile");
-  static_assert(MultipleOf<C.tile_px, C.patch_px>, "VitConfig: tile_px must be a whole number of patches");
+  check_rules(C);
   return true;
 }
 

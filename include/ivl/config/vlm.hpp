@@ -21,11 +21,17 @@ constexpr std::int64_t parameters(const VlmConfig& c, std::int64_t vocab_rows) {
   return parameters(c.vit) + parameters(c.projector, c.vit, c.decoder.hidden) + parameters(c.decoder, vocab_rows);
 }
 
+constexpr void check_rules(const VlmConfig& c) {
+  check_rules(c.vit);
+  require("VlmConfig: the patch grid (tile_px / patch_px) must be a whole number of blocks of the projector",
+          is_multiple(c.vit.side(), c.projector.scale));
+  check_rules(c.decoder);
+}
+
 template <VlmConfig C>
 constexpr bool checked() {
-  static_assert(C.projector.scale > 0 && C.vit.patch_px > 0 && MultipleOf<C.vit.side(), C.projector.scale>,
-                "VlmConfig: the patch grid (tile_px / patch_px) must be a whole number of the projector's blocks");
-  return checked<C.vit>() && checked<C.decoder>();
+  check_rules(C);
+  return true;
 }
 
 }  // namespace ivl

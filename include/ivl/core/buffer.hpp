@@ -17,7 +17,8 @@ inline constexpr std::size_t line_bytes = 64;
 inline constexpr std::size_t huge_page_bytes = std::size_t(2) << 20;
 
 /// `size()` bytes on the host, 64-byte aligned; not initialised. From 4 MiB on it asks for huge pages: with 4 KiB pages
-/// decode reads weights and keys at about 70 % of the bandwidth, with huge ones at 90 % (Xeon, 4 cores, under a hypervisor).
+/// decode reads weights and keys at about 70 % of the bandwidth, with huge ones at 90 % (Xeon, 4 cores, under a
+/// hypervisor).
 class Buffer {
  public:
   Buffer() = default;

@@ -57,7 +57,8 @@ struct Rows<Scalar, dynamic> {
   template <class Other, int Width>
     requires(std::is_same_v<const Other, const Scalar> && (std::is_const_v<Scalar> || !std::is_const_v<Other>) &&
              !(Width == dynamic && std::is_same_v<Other, Scalar>))
-  Rows(Rows<Other, Width> other) : data(other.data), count(other.count), columns_count(other.width()), stride(other.stride) {}
+  Rows(Rows<Other, Width> other)
+      : data(other.data), count(other.count), columns_count(other.width()), stride(other.stride) {}
 
   std::int64_t width() const { return columns_count; }
   Scalar* operator[](std::int64_t row) const { return data + row * stride; }

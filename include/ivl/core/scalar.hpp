@@ -24,9 +24,12 @@ constexpr int bytes_of(ScalarKind kind) { return kind == ScalarKind::f32 ? 4 : 2
 
 constexpr std::string_view name_of(ScalarKind kind) {
   switch (kind) {
-    case ScalarKind::f32: return "F32";
-    case ScalarKind::bf16: return "BF16";
-    case ScalarKind::f16: return "F16";
+    case ScalarKind::f32:
+      return "F32";
+    case ScalarKind::bf16:
+      return "BF16";
+    case ScalarKind::f16:
+      return "F16";
   }
   return "?";
 }
@@ -44,7 +47,8 @@ constexpr float to_float(float x) { return x; }
 constexpr float to_float(bf16 x) { return std::bit_cast<float>(std::uint32_t(x.bits) << 16); }
 
 constexpr float to_float(half x) {
-  const std::uint32_t sign = std::uint32_t(x.bits & 0x8000u) << 16, exponent = (x.bits >> 10) & 31u, mantissa = x.bits & 1023u;
+  const std::uint32_t sign = std::uint32_t(x.bits & 0x8000u) << 16, exponent = (x.bits >> 10) & 31u,
+                      mantissa = x.bits & 1023u;
   if (exponent == 31) return std::bit_cast<float>(sign | 0x7f800000u | mantissa << 13);
   if (exponent != 0) return std::bit_cast<float>(sign | (exponent + 112) << 23 | mantissa << 13);
   const float subnormal = float(mantissa) * 0x1p-24f;  // exact
@@ -73,7 +77,7 @@ constexpr half round_to<half>(float x) {
   const std::uint32_t sign = bits >> 16 & 0x8000u, magnitude = bits & 0x7fffffffu;
   if (magnitude > 0x7f800000u) return {0x7fff};
   if (magnitude >= 0x477ff000u) return {std::uint16_t(sign | 0x7c00u)};  // 65520 and above round to infinity
-  if (magnitude < 0x38800000u) {                                        // below 2^-14: a multiple of 2^-24
+  if (magnitude < 0x38800000u) {                                         // below 2^-14: a multiple of 2^-24
     // Adding 0.5 leaves the wanted multiple of 2^-24 in the low mantissa bits, rounded to even by the addition itself.
     const float shifted = std::bit_cast<float>(magnitude) + 0.5f;
     return {std::uint16_t(sign | (std::bit_cast<std::uint32_t>(shifted) - std::bit_cast<std::uint32_t>(0.5f)))};

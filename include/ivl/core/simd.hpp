@@ -38,10 +38,14 @@ enum class CpuLevel { portable, avx2, avx512, avx512_bf16 };
 
 constexpr std::string_view name_of(CpuLevel level) {
   switch (level) {
-    case CpuLevel::portable: return "portable";
-    case CpuLevel::avx2: return "AVX2";
-    case CpuLevel::avx512: return "AVX-512";
-    case CpuLevel::avx512_bf16: return "AVX-512 BF16";
+    case CpuLevel::portable:
+      return "portable";
+    case CpuLevel::avx2:
+      return "AVX2";
+    case CpuLevel::avx512:
+      return "AVX-512";
+    case CpuLevel::avx512_bf16:
+      return "AVX-512 BF16";
   }
   return "?";
 }

@@ -40,16 +40,18 @@ struct Decoder {
 
   /// x[r] = the embedding of sources[r], or row -1 - sources[r] of `images` (the projector's output for a picture).
   template <class Context, class Scalar>
-  void embed_rows(Context& ctx, const std::int32_t* sources, Rows<const Scalar, C.hidden> images, Rows<Scalar, C.hidden> x) const {
-    static_assert(RowOps<Context, Scalar>, "Decoder: include the backend's header (such as ivl/cpu/cpu.hpp) before use");
+  void embed_rows(Context& ctx, const std::int32_t* sources, Rows<const Scalar, C.hidden> images,
+                  Rows<Scalar, C.hidden> x) const {
+    static_assert(RowOps<Context, Scalar>,
+                  "Decoder: include the backend's header (such as ivl/cpu/cpu.hpp) before use");
     embed(ctx, sources, embedding, images, x);
   }
 
   /// All layers, on scratch.x in place, whose first batch.rows rows are embedded.
   /// kv: one view a layer; rope_lengths [rows]: see ops/rope.hpp, in the context's memory.
   template <class Context, class Scalar>
-  void forward(Context& ctx, const Batch& batch, std::span<const KvView> kv, const RopeFacts& rope, const std::int32_t* rope_lengths,
-               float eps, const Scratch<Scalar>& scratch) const {
+  void forward(Context& ctx, const Batch& batch, std::span<const KvView> kv, const RopeFacts& rope,
+               const std::int32_t* rope_lengths, float eps, const Scratch<Scalar>& scratch) const {
     static_assert(RopeOp<Context>, "Decoder: include the backend's header (such as ivl/cpu/cpu.hpp) before use");
     assert(kv.size() == blocks.size());
     const auto x = scratch.x.slice(0, batch.rows);
@@ -61,8 +63,10 @@ struct Decoder {
 
   /// Logits of chosen rows of scratch.x: logits [count, vocabulary rows].
   template <class Context, class Scalar>
-  void head_logits(Context& ctx, const std::int32_t* rows, float eps, const Scratch<Scalar>& scratch, Rows<float> logits) const {
-    static_assert(LinearOp<Context, Scalar, float>, "Decoder: include the backend's header (such as ivl/cpu/cpu.hpp) before use");
+  void head_logits(Context& ctx, const std::int32_t* rows, float eps, const Scratch<Scalar>& scratch,
+                   Rows<float> logits) const {
+    static_assert(LinearOp<Context, Scalar, float>,
+                  "Decoder: include the backend's header (such as ivl/cpu/cpu.hpp) before use");
     const auto last = scratch.last.slice(0, logits.count);
     gather_rows(ctx, rows, scratch.x, last);
     norm_linear(ctx, last, norm_gain, eps, head, last, logits);

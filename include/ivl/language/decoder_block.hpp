@@ -55,15 +55,18 @@ struct DecoderBlock {
   /// x [batch.rows, hidden], in place; angles [batch.rows, head_dim] from rope_angles; kv: this layer's pages; window:
   /// tokens that a token sees, 0 for all. It comes at run time, so that layers with and without one are one type.
   template <class Context, class Scalar>
-  void forward(Context& ctx, const Batch& batch, const KvView& kv, int window, Rows<const float, C.attention.head_dim> angles,
-               float eps, const Scratch<Scalar>& scratch, Rows<Scalar, C.hidden> x) const {
-    static_assert(LanguageBackend<Context, Scalar>, "DecoderBlock: include the backend's header (such as ivl/cpu/cpu.hpp) before use");
+  void forward(Context& ctx, const Batch& batch, const KvView& kv, int window,
+               Rows<const float, C.attention.head_dim> angles, float eps, const Scratch<Scalar>& scratch,
+               Rows<Scalar, C.hidden> x) const {
+    static_assert(LanguageBackend<Context, Scalar>,
+                  "DecoderBlock: include the backend's header (such as ivl/cpu/cpu.hpp) before use");
     const auto h = scratch.normed.slice(0, x.count);
     const auto qkv_rows = scratch.qkv.slice(0, x.count);
     const auto a = scratch.attended.slice(0, x.count);
 
     norm_linear(ctx, x, norm1_gain, eps, qkv, Store{qkv_bias}, h, qkv_rows);
-    rotate_and_cache<attention_shape>(ctx, HeadNorm{query_gain.data(), key_gain.data(), eps}, angles, qkv_rows, batch, kv);
+    rotate_and_cache<attention_shape>(ctx, HeadNorm{query_gain.data(), key_gain.data(), eps}, angles, qkv_rows, batch,
+                                      kv);
     attention<attention_shape>(ctx, Mask::causal, qkv_rows, batch, kv, a, sinks.data(), window);
     linear(ctx, a, out, Add{out_bias}, x);
     mlp.forward(ctx, norm2_gain, eps, h, scratch.mlp, x);

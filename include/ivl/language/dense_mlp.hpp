@@ -20,8 +20,8 @@ struct DenseMlp {
 
   /// h: room for as many rows as x has.
   template <class Context, class Scalar>
-  void forward(Context& ctx, const Vector<Hidden>& norm_gain, float eps, Rows<Scalar, Hidden> h, const Scratch<Scalar>& scratch,
-               Rows<Scalar, Hidden> x) const {
+  void forward(Context& ctx, const Vector<Hidden>& norm_gain, float eps, Rows<Scalar, Hidden> h,
+               const Scratch<Scalar>& scratch, Rows<Scalar, Hidden> x) const {
     const auto inner = scratch.inner.slice(0, x.count);
     norm_linear(ctx, x, norm_gain, eps, gate_up, SwiGlu{}, h, inner);
     linear(ctx, inner, down, Add<Hidden>{}, x);

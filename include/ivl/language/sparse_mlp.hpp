@@ -37,8 +37,8 @@ struct SparseMlp {
 
   /// h: room for as many rows as x has.
   template <class Context, class Scalar>
-  void forward(Context& ctx, const Vector<Hidden>& norm_gain, float eps, Rows<Scalar, Hidden> h, const Scratch<Scalar>& scratch,
-               Rows<Scalar, Hidden> x) const {
+  void forward(Context& ctx, const Vector<Hidden>& norm_gain, float eps, Rows<Scalar, Hidden> h,
+               const Scratch<Scalar>& scratch, Rows<Scalar, Hidden> x) const {
     static_assert(NormOps<Context, Scalar> && MoeOps<Context, Scalar> && LinearOp<Context, Scalar, float>,
                   "SparseMlp: include the backend's header (such as ivl/cpu/cpu.hpp) before use");
     const auto logits = scratch.logits.slice(0, x.count);
@@ -50,22 +50,16 @@ struct SparseMlp {
                Rows<Scalar>(scratch.inner.slice(0, x.count * C.active)), Rows<Scalar>(x));
   }
 
-  /// Checkpoints with biases (GPT-OSS) store a layer's experts as one tensor, the others (Qwen3-MoE) one by one.
+  /// Calls visit(canonical name, weight, ...) for every weight.
   template <class Self, class Visit>
   static void each_weight(Self& self, const Visit& visit) {
     constexpr int m = C.mlp_hidden;
-    if constexpr (C.bias) {
-      visit("router.weight", self.router, FileParts{C.experts});
-      visit("router.bias", self.router_bias);
-      visit("experts.gate_up.weight", self.gate_up, Fusion::interleaved);
-      visit("experts.gate_up.bias", self.gate_up_bias, Shape{C.experts, 2 * m});
-      visit("experts.down.weight", self.down);
-      visit("experts.down.bias", self.down_bias, Shape{C.experts, Hidden});
-    } else {
-      visit("gate.weight", self.router, FileParts{C.experts});
-      visit("experts.*.gate_up.weight", self.gate_up, FileParts{m, m}, Fusion::interleaved);
-      visit("experts.*.down.weight", self.down, FileParts{Hidden});
-    }
+    visit("router.weight", self.router);
+    if constexpr (C.bias) visit("router.bias", self.router_bias);
+    visit("experts.gate_up.weight", self.gate_up, FileParts{m, m}, Fusion::interleaved);
+    if constexpr (C.bias) visit("experts.gate_up.bias", self.gate_up_bias, Shape{C.experts, 2 * m});
+    visit("experts.down.weight", self.down);
+    if constexpr (C.bias) visit("experts.down.bias", self.down_bias, Shape{C.experts, Hidden});
   }
 };
 

@@ -2,8 +2,8 @@
 #pragma once
 #include <memory>
 
-#include "ivl/config/facts.hpp"
 #include "ivl/config/vlm.hpp"
+#include "ivl/facts/model_facts.hpp"
 #include "ivl/language/decoder.hpp"
 #include "ivl/projector/projector.hpp"
 #include "ivl/vision/vision_tower.hpp"
@@ -22,11 +22,13 @@ struct Vlm {
   ModelFacts facts;
 
   /// Calls visit(module, layer, part, weight, shape in files...) for every weight. `layer` is -1 outside the layers;
-  /// module + part is a canonical name of io/names.hpp.
+  /// module + part is a canonical name of checkpoint/names.hpp.
   template <class Self, class Visit>
   static void each_weight(Self& self, const Visit& visit) {
     const auto in = [&](const char* module, int layer) {
-      return [&visit, module, layer](const char* part, auto& weight, auto... shape) { visit(module, layer, part, weight, shape...); };
+      return [&visit, module, layer](const char* part, auto& weight, auto... shape) {
+        visit(module, layer, part, weight, shape...);
+      };
     };
     self.vision.each_weight(self.vision, in("vision.", -1));
     for (int layer = 0; layer < C.vit.layers; ++layer) {

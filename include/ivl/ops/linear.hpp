@@ -61,9 +61,8 @@ struct SwiGlu {
 
 /// What a backend offers: linear(ctx, x, w, epilogue, y) on rows of run-time width.
 template <class Context, class Scalar, class Result = Scalar>
-concept LinearOp = requires(Context& ctx, Rows<const Scalar> x, const PlacedMatrix& w, const Epilogue& epilogue, Rows<Result> y) {
-  linear(ctx, x, w, epilogue, y);
-};
+concept LinearOp = requires(Context& ctx, Rows<const Scalar> x, const PlacedMatrix& w, const Epilogue& epilogue,
+                            Rows<Result> y) { linear(ctx, x, w, epilogue, y); };
 
 namespace detail {
 template <class TypedEpilogue>
@@ -72,8 +71,10 @@ inline constexpr bool is_swi_glu = std::is_same_v<TypedEpilogue, SwiGlu>;
 
 template <class Context, class Scalar, class Result, int Out, int In, class TypedEpilogue, int Width>
   requires(Width != dynamic)
-void linear(Context& ctx, Rows<Scalar, In> x, const Weight<Out, In>& w, const TypedEpilogue& epilogue, Rows<Result, Width> y) {
-  static_assert(Width == (detail::is_swi_glu<TypedEpilogue> ? Out / 2 : Out), "linear: y must be as wide as the epilogue's result");
+void linear(Context& ctx, Rows<Scalar, In> x, const Weight<Out, In>& w, const TypedEpilogue& epilogue,
+            Rows<Result, Width> y) {
+  static_assert(Width == (detail::is_swi_glu<TypedEpilogue> ? Out / 2 : Out),
+                "linear: y must be as wide as the epilogue's result");
   linear(ctx, Rows<const std::remove_const_t<Scalar>>(x), w.placed, epilogue.untyped(), Rows<Result>(y));
 }
 

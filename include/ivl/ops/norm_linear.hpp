@@ -19,9 +19,8 @@ namespace ivl {
 /// ops are called.
 template <class Context, class Scalar, class Result = Scalar>
 concept NormLinearOp = requires(Context& ctx, Rows<const Scalar> x, const float* gain, float eps, const PlacedMatrix& w,
-                                const Epilogue& epilogue, Rows<Scalar> room, Rows<Result> y) {
-  norm_linear(ctx, x, gain, eps, w, epilogue, room, y);
-};
+                                const Epilogue& epilogue, Rows<Scalar> room,
+                                Rows<Result> y) { norm_linear(ctx, x, gain, eps, w, epilogue, room, y); };
 
 namespace detail {
 template <class Context, class Scalar, class Result>

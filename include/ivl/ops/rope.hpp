@@ -8,14 +8,15 @@
 // where L is the row's rope length: the length of the sequence when the row's token entered, prompts counting whole.
 // With YaRN (Peng et al., arXiv 2309.00071; transformers' `_compute_yarn_parameters`), at every length,
 //   f_i = (1 - r_i + r_i / factor) base^(-2 i / d)     r_i = clamp((i - low) / (high - low), 0, 1)
-//   low, high = d ln(context / (2 pi beta)) / (2 ln base) for beta_fast and beta_slow, and cos and sin times attention_factor
+//   low, high = d ln(context / (2 pi beta)) / (2 ln base) for beta_fast and beta_slow, and cos and sin times
+//   attention_factor
 #pragma once
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 
-#include "ivl/core/rope_facts.hpp"
 #include "ivl/core/rows.hpp"
+#include "ivl/facts/rope.hpp"
 
 namespace ivl {
 

@@ -1,8 +1,8 @@
 // From tower features to the language model's rows: pixel shuffle, norm, two linear layers.
 #pragma once
-#include "ivl/config/facts.hpp"
 #include "ivl/config/vlm.hpp"
 #include "ivl/core/buffer.hpp"
+#include "ivl/facts/model_facts.hpp"
 #include "ivl/ops/linear.hpp"
 #include "ivl/ops/move.hpp"
 #include "ivl/ops/norm.hpp"
@@ -37,7 +37,8 @@ struct Projector {
 
   /// features [tiles * Vit.tokens(), Vit.hidden] with their class rows; y [tiles * tokens_per_tile, Hidden].
   template <class Context, class Scalar>
-  void forward(Context& ctx, Rows<Scalar, Vit.hidden> features, const Scratch<Scalar>& scratch, Rows<Scalar, Hidden> y) const {
+  void forward(Context& ctx, Rows<Scalar, Vit.hidden> features, const Scratch<Scalar>& scratch,
+               Rows<Scalar, Hidden> y) const {
     static_assert(NormOps<Context, Scalar> && LinearOp<Context, Scalar> && RowOps<Context, Scalar>,
                   "Projector: include the backend's header (such as ivl/cpu/cpu.hpp) before use");
     const auto shuffled = scratch.shuffled.slice(0, y.count), normed = scratch.normed.slice(0, y.count);

@@ -84,7 +84,8 @@ class Bpe {
   Pair& slot_of(std::uint64_t key) { return const_cast<Pair&>(std::as_const(*this).slot_of(key)); }
 
   void merge_bytes(std::string_view word, std::vector<int>& ids) const {
-    merge(word.size(), [&](std::size_t at) { return byte_ids_[std::uint8_t(word[at])]; }, ids);
+    merge(
+        word.size(), [&](std::size_t at) { return byte_ids_[std::uint8_t(word[at])]; }, ids);
   }
 
   // Words of a sentence: scanning a few ranks in one cache line beats any queue.

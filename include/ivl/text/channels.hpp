@@ -1,4 +1,5 @@
-// The channels of a gpt-oss answer: "<|channel|>analysis<|message|>...<|end|><|start|>assistant<|channel|>final<|message|>...".
+// The channels of a gpt-oss answer:
+// "<|channel|>analysis<|message|>...<|end|><|start|>assistant<|channel|>final<|message|>...".
 #pragma once
 #include <algorithm>
 #include <array>
@@ -39,8 +40,10 @@ class ChannelReader {
   }
 
  private:
-  static constexpr std::string_view channel_marker = "<|channel|>", message_marker = "<|message|>", start_marker = "<|start|>";
-  static constexpr std::array markers{channel_marker, message_marker, start_marker, std::string_view("<|end|>"), std::string_view("<|return|>")};
+  static constexpr std::string_view channel_marker = "<|channel|>", message_marker = "<|message|>",
+                                    start_marker = "<|start|>";
+  static constexpr std::array markers{channel_marker, message_marker, start_marker, std::string_view("<|end|>"),
+                                      std::string_view("<|return|>")};
   enum class Inside { text, name, role };
 
   template <class Give>

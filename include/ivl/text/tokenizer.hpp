@@ -97,6 +97,12 @@ class Tokenizer {
   /// Throws FileError.
   static Tokenizer from_folder(const std::filesystem::path& folder) { return from_parts(tokenizer_parts(folder)); }
 
+  /// Whether the folder has files of a tokenizer.
+  static bool is_in(const std::filesystem::path& folder) {
+    const auto has = [&](const char* name) { return std::filesystem::exists(folder / name); };
+    return has("tokenizer.json") || has("tokenizer.model") || has("vocab.json");
+  }
+
   /// The text of a tokenizer.json. Throws FileError.
   static Tokenizer from_json(std::string_view tokenizer_json) { return from_parts(tokenizer_parts(tokenizer_json)); }
 

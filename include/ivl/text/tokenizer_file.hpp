@@ -6,7 +6,6 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
 #include <string>
@@ -15,6 +14,7 @@
 #include <vector>
 
 #include "ivl/core/error.hpp"
+#include "ivl/files/json.hpp"
 #include "ivl/text/sentence_piece_file.hpp"
 #include "ivl/text/tokenizer_parts.hpp"
 #include "ivl/text/utf8.hpp"
@@ -22,8 +22,6 @@
 namespace ivl {
 
 namespace detail {
-
-using Json = nlohmann::json;
 
 /// What Qwen2's tokenizer class uses; in tokenizer.json the pattern stands in the file.
 inline constexpr std::string_view qwen2_split_pattern =
@@ -114,108 +112,83 @@ inline std::pair<std::string, std::string> merge_of(std::string_view line) {
   return {std::string(line.substr(0, space)), std::string(line.substr(space + 1))};
 }
 
-/// Reads JSON into `rest`, except the two large tables of a tokenizer, which go straight into `parts` and leave a null:
-/// as a tree they would take most of the time that loading takes, and thirty times the memory.
-class TokenizerJson final : public Json::json_sax_t {
+/// A JSON document without the two large tables of a tokenizer, which go straight into `parts` and leave a null: as a
+/// tree they would take most of the time that loading takes, and thirty times the memory. Errors do not name the file:
+/// `naming` around the whole reading does.
+class TokenizerJson final : public JsonBuilder {
  public:
-  enum class Holds { rest, tokenizer, vocabulary };
+  enum class Holds { tokenizer, vocabulary };
 
-  TokenizerJson(std::string_view text, Holds holds) : holds_(holds) { Json::sax_parse(text, this); }
+  TokenizerJson(std::string_view text, Holds holds) : JsonBuilder(""), holds_(holds) {
+    parse(text);
+    rest = take();
+  }
 
   Json rest;
   TokenizerParts parts;
 
-  bool null() override { return value(nullptr); }
-  bool boolean(bool v) override { return value(v); }
-  bool number_integer(Json::number_integer_t v) override { return value(v); }
-  bool number_unsigned(Json::number_unsigned_t v) override { return value(v); }
-  bool number_float(Json::number_float_t v, const std::string&) override { return value(v); }
-  bool binary(Json::binary_t&) override { return false; }  // JSON has none
-  bool string(std::string& v) override {
-    if (table_ == Table::merges) {
-      if (!in_merge_)
-        parts.merges.push_back(merge_of(v));
-      else
-        merge_.push_back(std::move(v));
-      return true;
-    }
-    return value(std::move(v));
+  bool key(std::string& name) override {
+    key_ = name;
+    return table_ == Table::vocabulary || JsonBuilder::key(name);
   }
-  bool key(std::string& v) override {
-    key_ = std::move(v);
+  bool start_object(std::size_t size) override {
+    if (table_ == Table::none && is_table("vocab")) return start(Table::vocabulary);
+    if (table_ != Table::none) refuse_entry(Json::object());
+    const bool model = open_.size() == 1 && key_ == "model";
+    JsonBuilder::start_object(size);
+    if (model) model_ = open_.back();
     return true;
   }
-  bool start_object(std::size_t) override {
-    if (table_ == Table::none && is_table("vocab")) {
-      table_ = Table::vocabulary;
-      put(nullptr);
-      return true;
-    }
-    return open(Json::object());
-  }
-  bool start_array(std::size_t) override {
-    if (table_ == Table::none && is_table("merges")) {
-      table_ = Table::merges;
-      put(nullptr);
-      return true;
-    }
+  bool start_array(std::size_t size) override {
+    if (table_ == Table::none && is_table("merges")) return start(Table::merges);
     if (table_ == Table::merges && !in_merge_) return in_merge_ = true;
-    return open(Json::array());
+    if (table_ != Table::none) refuse_entry(Json::array());
+    return JsonBuilder::start_array(size);
   }
-  bool end_object() override {
-    if (table_ != Table::none)
-      table_ = Table::none;
-    else
-      open_.pop_back();
-    return true;
-  }
+  bool end_object() override { return table_ != Table::none ? end() : JsonBuilder::end_object(); }
   bool end_array() override {
-    if (!in_merge_) return end_object();
+    if (!in_merge_) return table_ != Table::none ? end() : JsonBuilder::end_array();
     if (merge_.size() != 2) fail<FileError>("merges: expected two tokens, found ", merge_.size());
     parts.merges.emplace_back(std::move(merge_[0]), std::move(merge_[1]));
     merge_.clear();
     in_merge_ = false;
     return true;
   }
-  bool parse_error(std::size_t, const std::string&, const nlohmann::detail::exception& error) override {
-    fail<FileError>(error.what());
-  }
 
  private:
   enum class Table { none, vocabulary, merges };
-  static constexpr std::size_t deepest = 32;  // what prints and frees a tree may recurse
 
   bool is_table(std::string_view name) const {
     if (holds_ == Holds::vocabulary) return name == "vocab" && open_.empty();
-    return holds_ == Holds::tokenizer && key_ == name && open_.size() == 2 && open_.back() == model_;
+    return key_ == name && open_.size() == 2 && open_.back() == model_;
+  }
+  bool start(Table table) {
+    add(nullptr);
+    table_ = table;
+    return true;
+  }
+  bool end() {
+    table_ = Table::none;
+    return true;
+  }
+  [[noreturn]] void refuse_entry(const Json& found) const {
+    fail<FileError>(table_ == Table::merges ? "merges: expected tokens" : "vocab: expected ids", ", found ",
+                    shown(found));
   }
 
-  bool value(Json v) {
+  bool value(Json v) override {
+    if (table_ == Table::none) return JsonBuilder::value(std::move(v));
     if (table_ == Table::vocabulary) {
-      const int id = id_in(v, key_);
-      parts.vocabulary.emplace_back(std::move(key_), id);
-    } else if (table_ == Table::merges) {
-      fail<FileError>("merges: expected tokens, found ", shown(v));
-    } else {
-      put(std::move(v));
+      parts.vocabulary.emplace_back(key_, id_in(v, key_));
+      return true;
     }
+    if (!v.is_string()) refuse_entry(v);
+    std::string& token = v.get_ref<std::string&>();
+    if (in_merge_)
+      merge_.push_back(std::move(token));
+    else
+      parts.merges.push_back(merge_of(token));
     return true;
-  }
-
-  bool open(Json v) {
-    if (table_ != Table::none) fail<FileError>(table_ == Table::merges ? "merges" : "vocab", ": found ", shown(v));
-    if (open_.size() == deepest) fail<FileError>("nested more than ", deepest, " deep");
-    const bool model = open_.size() == 1 && key_ == "model";
-    open_.push_back(put(std::move(v)));
-    if (model) model_ = open_.back();
-    return true;
-  }
-
-  Json* put(Json v) {
-    if (open_.empty()) return &(rest = std::move(v));
-    if (!open_.back()->is_array()) return &((*open_.back())[key_] = std::move(v));
-    open_.back()->push_back(std::move(v));
-    return &open_.back()->back();
   }
 
   Holds holds_;
@@ -223,7 +196,6 @@ class TokenizerJson final : public Json::json_sax_t {
   bool in_merge_ = false;
   std::vector<std::string> merge_;
   std::string key_;
-  std::vector<Json*> open_;
   const Json* model_ = nullptr;
 };
 
@@ -237,12 +209,9 @@ inline std::string read_text(const std::filesystem::path& path) {
 /// The object in `path`; an empty one where there is no such file.
 inline Json read_object(const std::filesystem::path& path) {
   if (!std::filesystem::exists(path)) return Json::object();
-  const std::string text = read_text(path);
-  return naming(path.string(), [&] {
-    TokenizerJson json(text, TokenizerJson::Holds::rest);
-    if (!json.rest.is_object()) fail<FileError>("expected an object, found ", shown(json.rest));
-    return std::move(json.rest);
-  });
+  Json json = read_json(path);
+  if (!json.is_object()) fail<FileError>(path.string(), ": expected an object, found ", shown(json));
+  return json;
 }
 
 /// The keys of a tokenizer.json that was made from a SentencePiece model.

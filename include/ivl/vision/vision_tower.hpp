@@ -36,7 +36,8 @@ struct VisionTower {
   template <class Context, class Scalar>
   void embed_patches(Context& ctx, Rows<const Scalar, C.patch_width()> patches, const Scratch<Scalar>& scratch,
                      Rows<Scalar, C.hidden> x) const {
-    static_assert(RowOps<Context, Scalar>, "VisionTower: include the backend's header (such as ivl/cpu/cpu.hpp) before use");
+    static_assert(RowOps<Context, Scalar>,
+                  "VisionTower: include the backend's header (such as ivl/cpu/cpu.hpp) before use");
     const auto embedded = scratch.embedded.slice(0, patches.count);
     linear(ctx, patches, patch_embedding, Store{patch_bias}, embedded);
     add_positions<C.side()>(ctx, embedded, class_token, positions, x);
@@ -44,8 +45,8 @@ struct VisionTower {
 
   /// The whole tower; x [tiles * C.tokens(), hidden] receives the last block's output.
   template <class Context, class Scalar>
-  void forward(Context& ctx, Rows<const Scalar, C.patch_width()> patches, const Batch& tiles, const KvView& kv, float eps,
-               const Scratch<Scalar>& scratch, Rows<Scalar, C.hidden> x) const {
+  void forward(Context& ctx, Rows<const Scalar, C.patch_width()> patches, const Batch& tiles, const KvView& kv,
+               float eps, const Scratch<Scalar>& scratch, Rows<Scalar, C.hidden> x) const {
     embed_patches(ctx, patches, scratch, x);
     for (const VitBlock<C>& block : blocks) block.forward(ctx, tiles, kv, eps, scratch.block, x);
   }

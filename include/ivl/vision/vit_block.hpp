@@ -50,7 +50,8 @@ struct VitBlock {
   template <class Context, class Scalar>
   void forward(Context& ctx, const Batch& tiles, const KvView& kv, float eps, const Scratch<Scalar>& scratch,
                Rows<Scalar, C.hidden> x) const {
-    static_assert(VisionBackend<Context, Scalar>, "VitBlock: include the backend's header (such as ivl/cpu/cpu.hpp) before use");
+    static_assert(VisionBackend<Context, Scalar>,
+                  "VitBlock: include the backend's header (such as ivl/cpu/cpu.hpp) before use");
     const auto h = scratch.normed.slice(0, x.count), a = scratch.attended.slice(0, x.count);
     const auto qkv_rows = scratch.qkv.slice(0, x.count);
     const auto m = scratch.mlp.slice(0, x.count);
@@ -98,10 +99,12 @@ struct VitBlock {
 
  private:
   template <class Context, class Scalar>
-  static void norm(Context& ctx, Rows<Scalar, C.hidden> x, const Vector<C.hidden>& gain, const Vector<C.hidden>& bias, float eps,
-                   Rows<Scalar, C.hidden> y) {
-    if constexpr (C.norm == NormKind::rms_norm) rms_norm(ctx, x, gain, eps, y);
-    else layer_norm(ctx, x, gain, bias, eps, y);
+  static void norm(Context& ctx, Rows<Scalar, C.hidden> x, const Vector<C.hidden>& gain, const Vector<C.hidden>& bias,
+                   float eps, Rows<Scalar, C.hidden> y) {
+    if constexpr (C.norm == NormKind::rms_norm)
+      rms_norm(ctx, x, gain, eps, y);
+    else
+      layer_norm(ctx, x, gain, bias, eps, y);
   }
 };
 

@@ -1,18 +1,18 @@
 // The CUDA backend: everything a model needs from it.
 #pragma once
-#include "ivl/cuda/attention.cuh"
-#include "ivl/cuda/context.cuh"
-#include "ivl/cuda/graph.cuh"
-#include "ivl/cuda/kv_write.cuh"
-#include "ivl/cuda/linear.cuh"
-#include "ivl/cuda/memory.cuh"
-#include "ivl/cuda/moe.cuh"
-#include "ivl/cuda/move.cuh"
-#include "ivl/cuda/norm.cuh"
-#include "ivl/cuda/picture.cuh"
-#include "ivl/cuda/place.cuh"
-#include "ivl/cuda/rope.cuh"
-#include "ivl/cuda/sample.cuh"
+#include "ivl/cuda/attention/attention.cuh"
+#include "ivl/cuda/attention/kv_write.cuh"
+#include "ivl/cuda/linear/linear.cuh"
+#include "ivl/cuda/linear/place.cuh"
+#include "ivl/cuda/moe/moe.cuh"
+#include "ivl/cuda/picture/picture.cuh"
+#include "ivl/cuda/rows/move.cuh"
+#include "ivl/cuda/rows/norm.cuh"
+#include "ivl/cuda/rows/rope.cuh"
+#include "ivl/cuda/rows/sample.cuh"
+#include "ivl/cuda/runtime/context.cuh"
+#include "ivl/cuda/runtime/graph.cuh"
+#include "ivl/cuda/runtime/memory.cuh"
 
 namespace ivl::cuda {
 

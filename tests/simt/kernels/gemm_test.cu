@@ -1,4 +1,4 @@
-#include "ivl/cuda/gemm.cuh"
+#include "ivl/cuda/linear/gemm.cuh"
 
 #include <cstring>
 

@@ -1,4 +1,4 @@
-#include "ivl/cuda/gemv.cuh"
+#include "ivl/cuda/linear/gemv.cuh"
 
 #include <doctest/doctest.h>
 

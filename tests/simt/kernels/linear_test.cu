@@ -1,4 +1,4 @@
-#include "ivl/cuda/linear.cuh"
+#include "ivl/cuda/linear/linear.cuh"
 
 #include <cstring>
 

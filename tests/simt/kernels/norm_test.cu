@@ -1,4 +1,4 @@
-#include "ivl/cuda/norm.cuh"
+#include "ivl/cuda/rows/norm.cuh"
 
 #include <doctest/doctest.h>
 

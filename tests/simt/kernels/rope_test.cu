@@ -1,4 +1,4 @@
-#include "ivl/cuda/rope.cuh"
+#include "ivl/cuda/rows/rope.cuh"
 
 #include <doctest/doctest.h>
 

@@ -1,4 +1,4 @@
-#include "ivl/cuda/sample.cuh"
+#include "ivl/cuda/rows/sample.cuh"
 
 #include <doctest/doctest.h>
 
@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "ivl/cpu/sample.hpp"
-#include "ivl/model/sampling.hpp"
+#include "ivl/serve/sampling.hpp"
 #include "tests/simt/support/device_test.hpp"
 
 namespace {

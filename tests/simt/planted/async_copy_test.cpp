@@ -1,7 +1,7 @@
 // Planted bugs: cp.async.
 #include "ivl/cuda/prim/async_copy.cuh"
 
-#include "ivl/cuda/shared_memory.cuh"
+#include "ivl/cuda/runtime/shared_memory.cuh"
 #include "tests/simt/planted/planted.hpp"
 
 using namespace ivl;

@@ -2,7 +2,7 @@
 #include "ivl/cuda/prim/barrier.cuh"
 
 #include "ivl/cuda/prim/memory.cuh"
-#include "ivl/cuda/shared_memory.cuh"
+#include "ivl/cuda/runtime/shared_memory.cuh"
 #include "tests/simt/planted/planted.hpp"
 
 using namespace ivl;

@@ -1,5 +1,5 @@
 // Planted bugs: launches that hardware refuses.
-#include "ivl/cuda/shared_memory.cuh"
+#include "ivl/cuda/runtime/shared_memory.cuh"
 #include "tests/simt/planted/planted.hpp"
 
 using namespace ivl;

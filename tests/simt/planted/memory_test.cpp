@@ -1,7 +1,7 @@
 // Planted bugs: bounds, alignment and first values of shared, device and local memory.
 #include "ivl/cuda/prim/memory.cuh"
 
-#include "ivl/cuda/shared_memory.cuh"
+#include "ivl/cuda/runtime/shared_memory.cuh"
 #include "tests/simt/planted/planted.hpp"
 
 using namespace ivl;

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "ivl/cuda/launch.cuh"
+#include "ivl/cuda/runtime/launch.cuh"
 #include "tests/simt/support/device_test.hpp"
 
 namespace planted {

@@ -1,6 +1,6 @@
 // Planted bugs: shuffles, votes and matrix instructions of one warp.
 #include "ivl/cuda/prim/matrix.cuh"
-#include "ivl/cuda/shared_memory.cuh"
+#include "ivl/cuda/runtime/shared_memory.cuh"
 #include "tests/simt/planted/planted.hpp"
 
 using namespace ivl;

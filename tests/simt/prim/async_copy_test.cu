@@ -1,8 +1,8 @@
 // Conformance of cp.async: the same file runs in the emulator and on a GPU.
 #include "ivl/cuda/prim/async_copy.cuh"
 
-#include "ivl/cuda/launch.cuh"
-#include "ivl/cuda/shared_memory.cuh"
+#include "ivl/cuda/runtime/launch.cuh"
+#include "ivl/cuda/runtime/shared_memory.cuh"
 #include "tests/simt/support/device_test.hpp"
 
 namespace {

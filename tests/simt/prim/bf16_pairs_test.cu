@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "ivl/core/scalar.hpp"
-#include "ivl/cuda/launch.cuh"
+#include "ivl/cuda/runtime/launch.cuh"
 #include "tests/simt/support/device_test.hpp"
 
 namespace {

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <random>
 
-#include "ivl/cuda/launch.cuh"
+#include "ivl/cuda/runtime/launch.cuh"
 #include "tests/simt/support/device_test.hpp"
 
 namespace {

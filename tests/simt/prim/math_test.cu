@@ -3,7 +3,7 @@
 
 #include <cmath>
 
-#include "ivl/cuda/launch.cuh"
+#include "ivl/cuda/runtime/launch.cuh"
 #include "tests/simt/support/device_test.hpp"
 
 namespace {

@@ -4,8 +4,8 @@
 #include <cmath>
 #include <random>
 
-#include "ivl/cuda/launch.cuh"
-#include "ivl/cuda/shared_memory.cuh"
+#include "ivl/cuda/runtime/launch.cuh"
+#include "ivl/cuda/runtime/shared_memory.cuh"
 #include "tests/simt/support/device_test.hpp"
 
 namespace {

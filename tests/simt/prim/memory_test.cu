@@ -1,7 +1,7 @@
 // Conformance of loads, stores, and the accesses that order others: the same file runs in the emulator and on a GPU.
 #include "ivl/cuda/prim/memory.cuh"
 
-#include "ivl/cuda/launch.cuh"
+#include "ivl/cuda/runtime/launch.cuh"
 #include "tests/simt/support/device_test.hpp"
 
 namespace {

@@ -4,10 +4,10 @@
 #include <random>
 
 #include "ivl/core/constant.hpp"
-#include "ivl/cuda/launch.cuh"
 #include "ivl/cuda/prim/async_copy.cuh"
 #include "ivl/cuda/prim/matrix.cuh"
-#include "ivl/cuda/shared_memory.cuh"
+#include "ivl/cuda/runtime/launch.cuh"
+#include "ivl/cuda/runtime/shared_memory.cuh"
 #include "tests/simt/support/device_test.hpp"
 
 namespace {

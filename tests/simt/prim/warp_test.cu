@@ -1,8 +1,8 @@
 // Conformance of the built-ins that the emulator provides: shuffles, votes, reductions, atomics, barriers with a vote.
 // The same file runs in the emulator and on a GPU.
-#include "ivl/cuda/launch.cuh"
-#include "ivl/cuda/reduce.cuh"
-#include "ivl/cuda/shared_memory.cuh"
+#include "ivl/cuda/runtime/launch.cuh"
+#include "ivl/cuda/runtime/reduce.cuh"
+#include "ivl/cuda/runtime/shared_memory.cuh"
 #include "tests/simt/support/device_test.hpp"
 
 namespace {

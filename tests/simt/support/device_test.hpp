@@ -16,7 +16,7 @@
 #include <string>
 #include <vector>
 
-#include "ivl/cuda/error.cuh"
+#include "ivl/cuda/runtime/error.cuh"
 
 namespace ivl {
 

@@ -1,0 +1,86 @@
+// attention: y_h = softmax(head_dim^-1/2 q_h K^T) V over pages of keys and values (ops/attention.hpp, kv_layout.cuh).
+//
+//   queries  [rows, heads head_dim]   bf16 or float
+//   y        [rows, heads head_dim]   the same scalar
+//   sinks    [heads] float, or null
+//
+// bf16 with head_dim 32, 64 or 128 goes through tensor cores, by two kernels that share attention_tile.cuh:
+//
+//   attention_prefill.cuh   many rows of a sequence: 4 rows heads length head_dim flops (half of that if causal)
+//   attention_split.cuh     few rows: the keys are split over blocks; 4 length kv_heads head_dim bytes a sequence
+//
+// A step with more rows than sequences launches both, and on the device each sequence finds its rows cut: whole tiles
+// for the first, up to 16 rows that are over for the second. Launches depend on batch.rows, sequences and longest only;
+// rows that no sequence has are left alone. All else goes to attention_plain.cuh, which is only right.
+//
+// Bits: a row of a causal mask has the same bits whatever stands beside it, however its prompt was cut into chunks, and
+// whichever of the two kernels had it, since both take its sums in one order (attention_tile.cuh). Under Mask::full
+// only the rows that are over are summed by chunks; which they are depends on how many rows their own sequence has.
+//
+// Sinks are read once a row, at the end, so they cost nothing where there are none; the window is a template argument
+// of the prefill kernel, and key blocks outside it are never read.
+//
+// Goals: split at least 85 % of read bandwidth at 32 sequences; prefill as near as it gets to what mma.sync can reach.
+// Not yet measured.
+#pragma once
+#include <cassert>
+#include <cmath>
+#include <type_traits>
+
+#include "ivl/core/constant.hpp"
+#include "ivl/cuda/attention/plain.cuh"
+#include "ivl/cuda/attention/prefill.cuh"
+#include "ivl/cuda/attention/split.cuh"
+#include "ivl/cuda/runtime/pack.cuh"
+
+namespace ivl::cuda {
+
+// ---- policy -----------------------------------------------------------------------------------------
+struct AttentionPolicy {
+  PrefillPolicy picture = {.row_tiles = 2};  // Mask::full, head_dim up to 64
+  PrefillPolicy prefill = {.row_tiles = 1};
+  SplitPolicy split;
+};
+
+// ---- launchers --------------------------------------------------------------------------------------
+namespace detail {
+
+template <AttentionPolicy P, int HeadDim>
+void attention_by_tensor_cores(Context& ctx, const AttentionCall<bf16>& call) {
+  if (call.batch.rows <= call.batch.sequences) return attention_split<HeadDim, P.split>(ctx, call, 0);
+  int block_rows = 0;
+  if (call.mask == Mask::full) {
+    constexpr PrefillPolicy picture = HeadDim <= 64 ? P.picture : P.prefill;
+    block_rows = attention_prefill<HeadDim, Visible::all, picture>(ctx, call);
+  } else if (call.shape.window == 0) {
+    block_rows = attention_prefill<HeadDim, Visible::causal, P.prefill>(ctx, call);
+  } else if constexpr (HeadDim <= 64) {
+    block_rows = attention_prefill<HeadDim, Visible::window, P.prefill>(ctx, call);
+  }
+  attention_split<HeadDim, P.split>(ctx, call, block_rows);
+}
+
+}  // namespace detail
+
+/// Throws ConfigError for shapes that have no pages, see kv_page_bytes.
+template <AttentionPolicy P = AttentionPolicy{}, class Scalar>
+void attention(Context& ctx, const AttentionShape& shape, Mask mask, const float* sinks, Rows<const Scalar> queries,
+               const Batch& batch, const KvView& kv, Rows<Scalar> y) {
+  assert(kv.page_bytes == kv_page_bytes(ctx, shape, kind_of<Scalar>, kv.page_tokens));
+  assert(queries.width() == shape.query_width() && y.width() == shape.query_width());
+  assert(queries.count >= batch.rows && y.count >= batch.rows);
+  if (batch.rows == 0) return;
+  const float scale = float(1.4426950408889634 / std::sqrt(double(shape.head_dim)));  // 1 / ln 2
+  const detail::AttentionCall<Scalar> call = {shape,          shape.group(), scale,    mask,  sinks, queries.data,
+                                              queries.stride, y.data,        y.stride, batch, kv};
+  if constexpr (std::is_same_v<Scalar, bf16>) {
+    assert(in_packs<4>(queries) && in_packs<4>(y) && aligned(kv.pages, 16));
+    const bool window = mask == Mask::causal && shape.window > 0;
+    if (shape.head_dim == 32) return detail::attention_by_tensor_cores<P, 32>(ctx, call);
+    if (shape.head_dim == 64) return detail::attention_by_tensor_cores<P, 64>(ctx, call);
+    if (shape.head_dim == 128 && !window) return detail::attention_by_tensor_cores<P, 128>(ctx, call);
+  }
+  detail::attention_plain(ctx, call);
+}
+
+}  // namespace ivl::cuda

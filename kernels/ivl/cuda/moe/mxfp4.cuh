@@ -1,0 +1,136 @@
+// MXFP4 on CUDA (see formats/mxfp4.hpp): how codes lie, and how they become bf16 in registers, exactly.
+//
+// A matrix [out, in] is codes [out, in / 2] and then scales [out, in / 32]. Eight neighbours share a word, the even
+// ones its lower half and the odd ones its upper half; of a half, with s the sign and e, m the exponent and mantissa of
+// numbers 0, 2, 4, 6 (or 1, 3, 5, 7):
+//
+//   bit     15  14  13  12  11  10   9   8   7   6   5   4   3   2   1   0
+//   holds   s0  s3  m3  s1  e3  e3  s2  e0  e0  m0  e1  e1  m1  e2  e2  m2
+//
+// So a shift and a mask put the sign, exponent and mantissa of two neighbours where a pair of bf16 has them, for three
+// of the four pairs. The integer pipe is what limits products with these weights: 11 of its instructions a word.
+#pragma once
+#include <cuda_runtime.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "ivl/cuda/linear/gemv.cuh"
+#include "ivl/cuda/prim/bf16_pairs.cuh"
+#include "ivl/cuda/prim/convert.cuh"
+#include "ivl/cuda/prim/matrix.cuh"
+#include "ivl/cuda/runtime/reduce.cuh"
+#include "ivl/formats/mxfp4.hpp"
+
+namespace ivl::cuda::detail {
+
+/// A byte of two codes, as the stored scalar of a matrix.
+struct Mxfp4 {
+  std::uint8_t codes;
+};
+
+/// Where the codes of byte `byte` of a file's word of eight lie in ours: mxfp4_bits[byte][its value].
+inline constexpr auto mxfp4_bits = [] {
+  std::array<std::array<std::uint32_t, 256>, 4> bits{};
+  constexpr int sign_at[] = {15, 12, 9, 14}, exponent_at[] = {7, 4, 1, 10}, mantissa_at[] = {6, 3, 0, 13};
+  for (std::size_t byte = 0; byte < 4; ++byte) {
+    for (unsigned codes = 0; codes < 256; ++codes) {
+      for (unsigned odd = 0; odd < 2; ++odd) {
+        const unsigned code = codes >> 4 * odd & 15;
+        const unsigned half =
+            code >> 3 << sign_at[byte] | (code >> 1 & 3) << exponent_at[byte] | (code & 1) << mantissa_at[byte];
+        bits[byte][codes] |= half << 16 * odd;
+      }
+    }
+  }
+  return bits;
+}();
+
+/// Eight codes as files hold them become a word of ours.
+constexpr std::uint32_t mxfp4_word(std::uint32_t codes) {
+  return mxfp4_bits[0][codes & 255] | mxfp4_bits[1][codes >> 8 & 255] | mxfp4_bits[2][codes >> 16 & 255] |
+         mxfp4_bits[3][codes >> 24];
+}
+
+/// What the four bits of a code, as sign, exponent and mantissa of a bf16, must be multiplied with.
+///
+/// The two bits of the code's exponent count from 1 where a bf16's count from 127, and both formats write numbers below
+/// their least exponent alike: the bf16 is the value times 2^-126. With the block's 2^(scale - 127) that makes
+/// 2^(scale - 1), of which a bf16 holds up to 2^127; what is left of larger scales comes in a second product.
+struct Mxfp4Scale {
+  int scale;
+
+  static constexpr int most = 128;  // that one product does
+  __device__ bool large() const { return scale > most; }
+  __device__ std::uint32_t factor() const { return power(min(scale, most) - 1); }
+  __device__ std::uint32_t rest() const { return power(scale - most); }
+
+ private:
+  /// A pair of bf16.
+  __device__ static std::uint32_t power(int exponent) { return std::uint32_t(exponent + 127) * 0x00800080u; }
+};
+
+/// Eight codes; pairs[i] is numbers 2i and 2i + 1.
+__device__ inline void dequantise_word(std::uint32_t word, std::uint32_t factor, std::uint32_t (&pairs)[4]) {
+  constexpr std::uint32_t mask = 0x81c081c0u;
+  pairs[0] = word & mask;
+  pairs[1] = word << 3 & mask;
+  pairs[2] = word << 6 & mask;
+  pairs[3] = (word << 1 & 0x80008000u) | (word >> 3 & 0x01800180u) | (word >> 7 & 0x00400040u);
+#pragma unroll
+  for (int i = 0; i < 4; ++i) pairs[i] = prim::multiply_bf16_pairs(pairs[i], factor);
+}
+
+/// A lane's 16 bytes are one block: 32 numbers of a row.
+template <>
+struct WeightStep<Mxfp4> {
+  static constexpr int x_loads = 4, depth = 4 * 8 * x_loads;
+  using Scale = std::uint8_t;
+
+  static __device__ void multiply(TileSums& sums, const uint4 (&x)[x_loads][2], const uint4& w, Scale scale) {
+    // Scales that need a second product do not come up; where one does, the whole warp takes the longer way.
+    if (__any_sync(whole_warp, Mxfp4Scale{scale}.large())) {
+      multiply_block<true>(sums, x, w, Mxfp4Scale{scale});
+    } else {
+      multiply_block<false>(sums, x, w, Mxfp4Scale{scale});
+    }
+  }
+
+ private:
+  template <bool Large>
+  static __device__ void multiply_block(TileSums& sums, const uint4 (&x)[x_loads][2], const uint4& w,
+                                        Mxfp4Scale scale) {
+    const std::uint32_t factor = scale.factor(), words[4] = {w.x, w.y, w.z, w.w};
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      std::uint32_t pairs[4];
+      dequantise_word(words[i], factor, pairs);
+      if constexpr (Large) {
+        const std::uint32_t rest = scale.large() ? scale.rest() : one;
+        for (std::uint32_t& pair : pairs) pair = prim::multiply_bf16_pairs(pair, rest);
+      }
+      const uint4 &upper = x[i][0], &lower = x[i][1];
+      const std::uint32_t a[2][4] = {{upper.x, lower.x, upper.y, lower.y}, {upper.z, lower.z, upper.w, lower.w}};
+      const std::uint32_t b[2][2] = {{pairs[0], pairs[1]}, {pairs[2], pairs[3]}};
+#pragma unroll
+      for (int j = 0; j < 2; ++j) prim::mma_m16n8k16<bf16>(sums.chains[j], a[j], b[j]);
+    }
+  }
+  static constexpr std::uint32_t one = 0x3f803f80u;
+};
+
+/// Number `column` of a row of codes.
+__device__ inline float mxfp4_number(const Mxfp4* row, const std::uint8_t* row_scales, int column) {
+  const std::uint32_t word = reinterpret_cast<const std::uint32_t*>(row)[column / 8];
+  std::uint32_t pairs[4];
+  const Mxfp4Scale scale{row_scales[column / mxfp4_block]};
+  dequantise_word(word, scale.factor(), pairs);
+  const int which = column % 8 / 2;
+  std::uint32_t pair = which == 0 ? pairs[0] : which == 1 ? pairs[1] : which == 2 ? pairs[2] : pairs[3];
+  if (scale.large()) pair = prim::multiply_bf16_pairs(pair, scale.rest());
+  const float2 numbers = prim::widen_pair<bf16>(pair);
+  return column % 2 == 0 ? numbers.x : numbers.y;
+}
+
+}  // namespace ivl::cuda::detail

@@ -1,0 +1,255 @@
+// The CUDA backend's context: a device, a stream and the working memory of ops. Ops find their CUDA body through it.
+#pragma once
+#include <cuda_runtime.h>
+
+#include <array>
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "ivl/core/thread_pool.hpp"
+#include "ivl/cuda/runtime/error.cuh"
+
+namespace ivl::cuda {
+
+struct DeviceFacts {
+  int number = 0;  ///< as cudaSetDevice counts
+  std::string name;
+  int compute_capability = 0;  ///< 80 for sm_80
+  int sms = 0;
+  std::size_t memory_bytes = 0;  ///< all of it, free or not
+};
+
+namespace detail {
+
+/// "13.0", as versions of CUDA are written; the library's number is 13000.
+inline std::string version_text(int version) {
+  return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+}
+
+/// What the runtime library said when it was asked for devices, as a sentence; throws unless there is device `number`.
+inline void require_device(int number, int devices, cudaError_t code, int driver, int needed) {
+  if (code == cudaErrorNoDevice || (code == cudaErrorInsufficientDriver && driver == 0))
+    fail<DeviceError>("no CUDA device: ", driver == 0 ? "no NVIDIA driver is installed" : "the driver found none");
+  if (code == cudaErrorInsufficientDriver)
+    fail<DeviceError>("the NVIDIA driver is too old: expected one for CUDA ", version_text(needed),
+                      " or newer, found one for CUDA ", version_text(driver));
+  check(code);
+  if (number < 0 || number >= devices)
+    fail<DeviceError>("no CUDA device ", number, ": the driver found ", devices, ", counted from 0");
+}
+
+inline void require_compute_capability(const std::string& name, int found) {
+  constexpr int needed = 80;  // mma.sync on bf16, cp.async
+  if (found < needed)
+    fail<DeviceError>(name, ": expected compute capability ", needed / 10, ".", needed % 10,
+                      " (Ampere) or newer, found ", found / 10, ".", found % 10);
+}
+
+/// Is never launched. (Registers at most 8 a thread.)
+template <class = void>
+__global__ void probe_kernel() {}
+
+/// Throws unless this program holds code for the device: it is compiled for some architectures only.
+inline void require_code(const DeviceFacts& device) {
+  cudaFuncAttributes attributes;
+  const cudaError_t code = cudaFuncGetAttributes(&attributes, probe_kernel<>);
+  if (code == cudaErrorNoKernelImageForDevice || code == cudaErrorInvalidDeviceFunction) {
+    (void)cudaGetLastError();
+    fail<DeviceError>(device.name, ": this program holds no code for compute capability ",
+                      device.compute_capability / 10, ".", device.compute_capability % 10,
+                      "; build it with -D CMAKE_CUDA_ARCHITECTURES=", device.compute_capability);
+  }
+  check(code);
+}
+
+}  // namespace detail
+
+/// Makes `number` the calling thread's device. Throws DeviceError, in one sentence, where there is none, where its
+/// driver is too old, where it is older than sm_80, and where this program was not compiled for it.
+inline DeviceFacts open_device(int number) {
+  int driver = 0, runtime = 0, devices = 0;
+  check(cudaDriverGetVersion(&driver));
+  check(cudaRuntimeGetVersion(&runtime));
+  const cudaError_t code = cudaGetDeviceCount(&devices);
+  (void)cudaGetLastError();
+  detail::require_device(number, devices, code, driver, runtime);
+  check(cudaSetDevice(number));
+  cudaDeviceProp properties;
+  check(cudaGetDeviceProperties(&properties, number));
+  DeviceFacts facts{number, properties.name, 10 * properties.major + properties.minor, properties.multiProcessorCount,
+                    properties.totalGlobalMem};
+  detail::require_compute_capability(facts.name, facts.compute_capability);
+  detail::require_code(facts);
+  return facts;
+}
+
+namespace detail {
+
+[[noreturn]] inline void fail_for_memory(const DeviceFacts& device, const char* what, std::size_t wanted,
+                                         std::size_t free) {
+  const auto mib = [](std::size_t bytes) { return (bytes + (std::size_t(1) << 20) - 1) >> 20; };
+  fail<DeviceError>(device.name, ": ", what, " need ", mib(wanted), " MiB of device memory, and of ",
+                    mib(device.memory_bytes), " MiB ", mib(free), " MiB are free");
+}
+
+/// Throws DeviceError when there is not enough. `what` is a plural.
+inline std::byte* allocate_bytes(const DeviceFacts& device, const char* what, std::size_t bytes) {
+  std::byte* data = nullptr;
+  const cudaError_t code = cudaMalloc(&data, bytes);
+  if (code == cudaErrorMemoryAllocation) {
+    (void)cudaGetLastError();
+    std::size_t free = 0, total = 0;
+    check(cudaMemGetInfo(&free, &total));
+    fail_for_memory(device, what, bytes, free);
+  }
+  check(code);
+  return data;
+}
+
+/// Device memory that only grows.
+class DeviceBlock {
+ public:
+  DeviceBlock() = default;
+  DeviceBlock(const DeviceBlock&) = delete;
+  DeviceBlock& operator=(const DeviceBlock&) = delete;
+  ~DeviceBlock() { (void)cudaFree(data_); }
+
+  /// Contents are lost when it grows.
+  void grow(const DeviceFacts& device, std::size_t bytes) {
+    bytes_ = 0;
+    check(cudaFree(std::exchange(data_, nullptr)));
+    data_ = allocate_bytes(device, "ops", bytes);
+    bytes_ = bytes;
+  }
+  std::byte* data() const { return data_; }
+  std::size_t bytes() const { return bytes_; }
+
+ private:
+  std::byte* data_ = nullptr;
+  std::size_t bytes_ = 0;
+};
+
+/// Pinned host memory in a few slots: the device copies from one of them while the host fills the next.
+class Staging {
+ public:
+  static constexpr std::size_t slot_bytes = std::size_t(4) << 20;
+
+  Staging() = default;
+  Staging(const Staging&) = delete;
+  Staging& operator=(const Staging&) = delete;
+  ~Staging() {
+    for (const Slot& slot : slots_) {
+      if (slot.sent != nullptr) (void)cudaEventDestroy(slot.sent);
+      (void)cudaFreeHost(slot.data);
+    }
+  }
+
+  /// The next slot, once nothing reads it any more.
+  std::byte* wait_for_slot() {
+    next_ = (next_ + 1) % slots_.size();
+    Slot& slot = slots_[next_];
+    if (slot.data == nullptr) {
+      check(cudaMallocHost(&slot.data, slot_bytes));
+      check(cudaEventCreateWithFlags(&slot.sent, cudaEventDisableTiming));
+    }
+    check(cudaEventSynchronize(slot.sent));
+    return slot.data;
+  }
+
+  /// Copies the slot that wait_for_slot gave last to the device.
+  void send(void* to, std::size_t bytes, cudaStream_t stream) {
+    const Slot& slot = slots_[next_];
+    check(cudaMemcpyAsync(to, slot.data, bytes, cudaMemcpyHostToDevice, stream));
+    check(cudaEventRecord(slot.sent, stream));
+  }
+
+ private:
+  struct Slot {
+    std::byte* data = nullptr;
+    cudaEvent_t sent = nullptr;
+  };
+  std::array<Slot, 4> slots_;
+  std::size_t next_ = 0;
+};
+
+}  // namespace detail
+
+/// Whether products of few rows may add in another order than those of many, which is faster: see linear.cuh.
+enum class Order : std::uint8_t { fastest, invariant };
+
+/// Serves one caller at a time, in a thread whose device is `device.number`. All work goes to `stream`; what waits for
+/// it says so: `download`, and the few calls that allocate.
+class Context {
+ public:
+  /// `host_threads` do what is left for the CPU, such as copying to pinned memory; they start when they are first
+  /// needed. Throws DeviceError, see open_device.
+  explicit Context(int device_number = 0, int host_threads = usable_cpus())
+      : device(open_device(device_number)), host_threads_(host_threads) {
+    check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+  }
+  ~Context() {
+    (void)cudaStreamSynchronize(stream);
+    (void)cudaStreamDestroy(stream);
+  }
+  Context(const Context&) = delete;
+  Context& operator=(const Context&) = delete;
+
+  class Recordings;  // graph.cuh
+
+  const DeviceFacts device;
+  cudaStream_t stream = nullptr;
+  Order order = Order::fastest;
+
+  /// Device memory for `number` scalars that one op works in; the next call may hand out the same. Grows to the largest
+  /// request and stays there: growing allocates and waits for the device, so a graph can be captured only of work that
+  /// has run before.
+  template <class Scalar>
+  Scalar* scratch(std::int64_t number) {
+    return reinterpret_cast<Scalar*>(grown(scratch_, std::size_t(number) * sizeof(Scalar)));
+  }
+
+  /// `number` counters on the device, all zero: who uses them leaves them zero. Grows as scratch does.
+  unsigned* counters(std::int64_t number) {
+    const std::size_t bytes = std::size_t(number) * sizeof(unsigned), before = counters_.bytes();
+    std::byte* data = grown(counters_, bytes);
+    if (counters_.bytes() != before) check(cudaMemsetAsync(data, 0, counters_.bytes(), stream));
+    return reinterpret_cast<unsigned*>(data);
+  }
+
+  ThreadPool& host_pool() {
+    if (!host_pool_) host_pool_.emplace(host_threads_);
+    return *host_pool_;
+  }
+  detail::Staging& staging() { return staging_; }
+
+  /// Changes whenever memory that ops work in has moved: what was captured before must not run again.
+  int scratch_generation() const { return scratch_generation_; }
+  bool capturing() const {
+    cudaStreamCaptureStatus status;
+    check(cudaStreamIsCapturing(stream, &status));
+    return status != cudaStreamCaptureStatusNone;
+  }
+
+ private:
+  std::byte* grown(detail::DeviceBlock& block, std::size_t bytes) {
+    if (bytes > block.bytes()) {
+      assert(!capturing());
+      check(cudaStreamSynchronize(stream));  // work under way may use the old block
+      ++scratch_generation_;
+      block.grow(device, bytes);
+    }
+    return block.data();
+  }
+
+  int host_threads_;
+  std::optional<ThreadPool> host_pool_;
+  detail::DeviceBlock scratch_, counters_;
+  detail::Staging staging_;
+  int scratch_generation_ = 0;
+};
+
+}  // namespace ivl::cuda

@@ -1,0 +1,87 @@
+// Steps captured in CUDA graphs (see ops/replay.hpp for the contract). A step of a decoder is hundreds of launches of a
+// few microseconds of host time each; a graph is one.
+#pragma once
+#include <cuda_runtime.h>
+
+#include <cstdint>
+#include <map>
+#include <utility>
+
+#include "ivl/cuda/runtime/context.cuh"
+#include "ivl/ops/replay.hpp"
+
+namespace ivl::cuda {
+
+/// Graphs by key.
+class Context::Recordings {
+ public:
+  Recordings() = default;
+  Recordings(const Recordings&) = delete;
+  Recordings& operator=(const Recordings&) = delete;
+  ~Recordings() {
+    for (const auto& [key, recording] : recordings_) {
+      if (recording.graph != nullptr) (void)cudaGraphExecDestroy(recording.graph);
+    }
+  }
+
+ private:
+  struct Recording {
+    cudaGraphExec_t graph = nullptr;
+    int scratch_generation = 0;  // of the context, when it was captured
+    Order order = Order::fastest;
+  };
+  std::map<std::uint64_t, Recording> recordings_;
+
+  template <class Body>
+  friend void replay(Context& ctx, Recordings& recordings, std::uint64_t key, Body&& body);
+};
+
+namespace detail {
+
+/// What `body` asks of the context, not done but recorded.
+template <class Body>
+cudaGraphExec_t capture(Context& ctx, Body& body) {
+  check(cudaStreamBeginCapture(ctx.stream, cudaStreamCaptureModeThreadLocal));
+  cudaGraph_t graph = nullptr;
+  try {
+    body();
+  } catch (...) {
+    (void)cudaStreamEndCapture(ctx.stream, &graph);
+    if (graph != nullptr) (void)cudaGraphDestroy(graph);
+    (void)cudaGetLastError();
+    throw;
+  }
+  check(cudaStreamEndCapture(ctx.stream, &graph));
+  cudaGraphExec_t executable = nullptr;
+  const cudaError_t code = cudaGraphInstantiate(&executable, graph, 0);
+  (void)cudaGraphDestroy(graph);
+  check(code);
+  return executable;
+}
+
+}  // namespace detail
+
+/// The first time under a key the work is done as it is asked for, so that scratch grows; the second time it is
+/// captured; from then on the graph runs. It is captured anew after scratch has moved or the order was changed.
+template <class Body>
+void replay(Context& ctx, Context::Recordings& recordings, std::uint64_t key, Body&& body) {
+  const auto known = recordings.recordings_.find(key);
+  if (known == recordings.recordings_.end()) {
+    body();
+    recordings.recordings_.emplace(key, Context::Recordings::Recording{});
+    return;
+  }
+  Context::Recordings::Recording& recording = known->second;
+  const bool stale = recording.scratch_generation != ctx.scratch_generation() || recording.order != ctx.order;
+  if (recording.graph == nullptr || stale) {
+    if (recording.graph != nullptr) check(cudaGraphExecDestroy(std::exchange(recording.graph, nullptr)));
+    recording.graph = detail::capture(ctx, body);
+    recording.scratch_generation = ctx.scratch_generation();
+    recording.order = ctx.order;
+  }
+  check(cudaGraphLaunch(recording.graph, ctx.stream));
+}
+
+static_assert(ReplayOp<Context>);
+
+}  // namespace ivl::cuda

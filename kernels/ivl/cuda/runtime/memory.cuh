@@ -1,0 +1,78 @@
+// Memory of the CUDA backend (see ops/memory.hpp for the contract).
+#pragma once
+#include <cuda_runtime.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+
+#include "ivl/core/constant.hpp"
+#include "ivl/cuda/runtime/context.cuh"
+#include "ivl/ops/memory.hpp"
+
+namespace ivl::cuda {
+
+inline ThreadPool& host_pool(Context& ctx) { return ctx.host_pool(); }
+
+/// Throws DeviceError unless `bytes` are free: before work that would take long to find out. `what` is a plural.
+inline void require_memory(Context& ctx, const char* what, std::size_t bytes) {
+  std::size_t free = 0, total = 0;
+  check(cudaMemGetInfo(&free, &total));
+  if (bytes > free) detail::fail_for_memory(ctx.device, what, bytes, free);
+}
+
+/// Throws DeviceError when there is not enough. Allocating and freeing may wait for the device.
+inline Memory allocate(Context& ctx, std::size_t bytes) {
+  if (bytes == 0) return {};
+  std::byte* data = detail::allocate_bytes(ctx.device, "buffers", bytes);
+  return {std::shared_ptr<void>(data, [](void* memory) { (void)cudaFree(memory); }), data, bytes};
+}
+
+inline void copy(Context& ctx, void* to, const void* from, std::size_t bytes) {
+  if (bytes != 0) check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, ctx.stream));
+}
+
+namespace detail {
+
+/// Copies on the host: a weight's pages come from its file one fault after the other, faster in several threads.
+inline void copy_on_host(Context& ctx, std::byte* to, const std::byte* from, std::size_t bytes) {
+  constexpr std::size_t part = std::size_t(256) << 10;
+  if (bytes <= part) {
+    std::memcpy(to, from, bytes);
+    return;
+  }
+  ctx.host_pool().run(ceil_div(std::int64_t(bytes), part), [&](std::int64_t task) {
+    const std::size_t first = std::size_t(task) * part;
+    std::memcpy(to + first, from + first, std::min(part, bytes - first));
+  });
+}
+
+}  // namespace detail
+
+/// Through pinned memory: it waits only while all slots of it are on their way.
+inline void upload(Context& ctx, void* to, const void* from, std::size_t bytes) {
+  for (std::size_t done = 0; done < bytes;) {
+    const std::size_t now = std::min(bytes - done, detail::Staging::slot_bytes);
+    detail::copy_on_host(ctx, ctx.staging().wait_for_slot(), static_cast<const std::byte*>(from) + done, now);
+    ctx.staging().send(static_cast<std::byte*>(to) + done, now, ctx.stream);
+    done += now;
+  }
+}
+
+/// Waits for the stream.
+inline void download(Context& ctx, void* to, const void* from, std::size_t bytes) {
+  for (std::size_t done = 0; done < bytes;) {
+    const std::size_t now = std::min(bytes - done, detail::Staging::slot_bytes);
+    std::byte* slot = ctx.staging().wait_for_slot();
+    check(cudaMemcpyAsync(slot, static_cast<const std::byte*>(from) + done, now, cudaMemcpyDeviceToHost, ctx.stream));
+    check(cudaStreamSynchronize(ctx.stream));
+    std::memcpy(static_cast<std::byte*>(to) + done, slot, now);
+    done += now;
+  }
+}
+
+static_assert(MemoryOps<Context>);
+
+}  // namespace ivl::cuda

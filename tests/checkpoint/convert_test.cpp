@@ -1,0 +1,151 @@
+// Converting between the two published layouts, against golden folders that hold one checkpoint in both.
+#include "ivl/checkpoint/convert.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "../support/tiny_models.hpp"
+#include "tests/support/temporary_folder.hpp"
+
+namespace {
+
+using namespace ivl;
+using namespace ivl_test;
+namespace fs = std::filesystem;
+
+constexpr ConvertedTokens qwen3_tokens{.image = 308, .end = 282};
+
+/// Name -> type, shape and bytes of every tensor of a folder, under published names.
+std::map<std::string, std::string> contents(const fs::path& folder) {
+  const Safetensors files(folder);
+  std::map<std::string, std::string> result;
+  for (const std::string& name : files.names()) {
+    const TensorView& view = *files.find(name);
+    result[published_name(name)] = std::string(name_of(view.dtype)) + shape_text(view.shape) +
+                                   std::string(reinterpret_cast<const char*>(view.bytes.data()), view.bytes.size());
+  }
+  return result;
+}
+
+FolderFormat other(FolderFormat format) { return format == FolderFormat::hf ? FolderFormat::github : FolderFormat::hf; }
+std::string folder_of(FolderFormat format) { return format == FolderFormat::hf ? "hf" : "github"; }
+
+std::string refusal(const fs::path& from, const fs::path& to, FolderFormat target) {
+  return test::error_of<Error>([&] { convert_folder(from, to, target, qwen3_tokens); });
+}
+
+}  // namespace
+
+TEST_CASE("A converted folder has the tensors and says the structure of the same checkpoint in the other format") {
+  for (const char* model :
+       {"vit6b_qwen3", "qwen2_gqa7", "qwen3_small_stream"}) {  // the 6B kind of tower has q and k norms
+    for (const FolderFormat target : {FolderFormat::hf, FolderFormat::github}) {
+      CAPTURE(model);
+      CAPTURE(folder_of(target));
+      const test::TemporaryFolder work;
+      convert_folder(tiny_folder(model, folder_of(other(target))), work.path() / "there", target, qwen3_tokens);
+      const fs::path wanted = tiny_folder(model, folder_of(target));
+      CHECK(contents(work.path() / "there") == contents(wanted));
+      const CheckpointConfig found = read_checkpoint_config(work.path() / "there"),
+                             want = read_checkpoint_config(wanted);
+      CHECK(found.vlm == want.vlm);
+      CHECK(found.facts.format == target);
+      CHECK(found.facts.prompt_template == want.facts.prompt_template);
+      CHECK(found.facts.vocab_rows == want.facts.vocab_rows);
+      CHECK(found.facts.rope == want.facts.rope);
+      CHECK(found.facts.tied_head == want.facts.tied_head);
+      CHECK(found.facts.stop_ids == want.facts.stop_ids);
+      CHECK(found.facts.image.max_tiles == want.facts.image.max_tiles);
+      CHECK(found.facts.image.thumbnail == want.facts.image.thumbnail);
+      CHECK(found.facts.image.mean == want.facts.image.mean);
+      CHECK(fs::exists(work.path() / "there" / "tokenizer_config.json"));
+    }
+  }
+}
+
+TEST_CASE("Converting there and back gives the same weights and the same configs") {
+  for (const FolderFormat source : {FolderFormat::hf, FolderFormat::github}) {
+    CAPTURE(folder_of(source));
+    const test::TemporaryFolder work;
+    const fs::path original = tiny_folder("qwen3_tiny", folder_of(source));
+    convert_folder(original, work.path() / "there", other(source), qwen3_tokens);
+    convert_folder(work.path() / "there", work.path() / "back", source, qwen3_tokens);
+    CHECK(contents(work.path() / "back") == contents(original));
+    for (const char* file : {"config.json", "preprocessor_config.json", "generation_config.json"}) {
+      CAPTURE(file);
+      if (fs::exists(original / file)) CHECK(read_json(work.path() / "back" / file) == read_json(original / file));
+    }
+  }
+}
+
+TEST_CASE("A converted gpt-oss checkpoint says its own prompt template") {
+  const test::TemporaryFolder work;
+  convert_folder(tiny_folder("gpt_oss_tiny", "hf"), work.path() / "there", FolderFormat::github, qwen3_tokens);
+  CHECK(read_json(work.path() / "there/config.json")["template"] == "internvl3_5_gpt_oss");
+}
+
+TEST_CASE("Pixel statistics that a folder leaves to the defaults are written as people write them") {
+  const test::TemporaryFolder work;
+  fs::copy(tiny_folder("qwen3_tiny", "hf"), work.path() / "hf", fs::copy_options::recursive);
+  fs::remove(work.path() / "hf/preprocessor_config.json");
+  convert_folder(work.path() / "hf", work.path() / "github", FolderFormat::github, qwen3_tokens);
+  const Json written = read_json(work.path() / "github/preprocessor_config.json");
+  CHECK(written["image_mean"] == Json{0.485, 0.456, 0.406});
+  CHECK(written["image_std"] == Json{0.229, 0.224, 0.225});
+}
+
+TEST_CASE("The HF format learns where an answer ends, and forgets it on the way back") {
+  const test::TemporaryFolder work;
+  fs::copy(tiny_folder("qwen3_tiny", "github"), work.path() / "github", fs::copy_options::recursive);
+  std::ofstream(work.path() / "github/generation_config.json") << R"({"eos_token_id": 280})";
+  convert_folder(work.path() / "github", work.path() / "hf", FolderFormat::hf, qwen3_tokens);
+  CHECK(read_checkpoint_config(work.path() / "hf").facts.stop_ids == std::vector{280, 282});
+  convert_folder(work.path() / "hf", work.path() / "back", FolderFormat::github, qwen3_tokens);
+  CHECK(read_json(work.path() / "back/generation_config.json") == Json{{"eos_token_id", 280}});
+}
+
+TEST_CASE("What cannot be converted is refused by name, and nothing is left behind") {
+  const test::TemporaryFolder work;
+  const fs::path there = work.path() / "there";
+  CHECK(refusal(tiny_folder("qwen3_tiny", "hf"), there, FolderFormat::hf).find("found the wanted one") !=
+        std::string::npos);
+  CHECK(refusal(tiny_folder("qwen3_tiny", "hf"), work.path(), FolderFormat::github) == "");  // an empty folder will do
+  CHECK(refusal(tiny_folder("qwen3_tiny", "hf"), work.path(), FolderFormat::github).find("new or empty folder") !=
+        std::string::npos);
+
+  const test::TemporaryFolder copies;
+  fs::copy(tiny_folder("qwen3_tiny", "github"), copies.path() / "v1", fs::copy_options::recursive);
+  Json config = read_json(copies.path() / "v1/config.json");
+  config["ps_version"] = "v1";
+  std::ofstream(copies.path() / "v1/config.json") << config;
+  CHECK(refusal(copies.path() / "v1", there, FolderFormat::hf).find("ps_version: expected v2") != std::string::npos);
+
+  const auto with_tensors = [&](const char* folder, const std::vector<NamedTensor>& tensors) {
+    fs::create_directory(copies.path() / folder);
+    fs::copy(tiny_folder("qwen3_tiny", "hf") / "config.json", copies.path() / folder / "config.json");
+    write_safetensors(copies.path() / folder / "model.safetensors", tensors);
+    return refusal(copies.path() / folder, there, FolderFormat::github);
+  };
+  const std::vector<std::byte> bytes(64);
+  const TensorView four{Dtype::f32, {4}, std::span(bytes).first(16)},
+      eight{Dtype::f32, {8}, std::span(bytes).first(32)};
+  const std::string q = "vision_tower.encoder.layer.0.attention.q_proj.bias",
+                    k = "vision_tower.encoder.layer.0.attention.k_proj.bias",
+                    v = "vision_tower.encoder.layer.0.attention.v_proj.bias";
+  CHECK(with_tensors("unknown", {{"a.b", four}}).find("the tensor a.b: no weight") != std::string::npos);
+  CHECK(with_tensors("alone", {{q, four}, {v, four}}).find(k + ": expected beside " + q) != std::string::npos);
+  CHECK(with_tensors("headless", {{k, four}, {v, four}}).find(q + ": expected beside") != std::string::npos);
+  CHECK(with_tensors("other_size", {{q, four}, {k, eight}, {v, four}}).find("expected F32 [4] like") !=
+        std::string::npos);
+  const TensorView half{Dtype::bf16, {4}, std::span(bytes).first(8)};
+  CHECK(with_tensors("other_type", {{q, four}, {k, half}, {v, four}})
+            .find("tensor " + k + ": expected F32 [4] like " + q + ", found BF16 [4]") != std::string::npos);
+  CHECK(!fs::exists(there));
+}
