@@ -73,7 +73,14 @@ TEST_CASE("What the keys of a config mean, where they are there and where not") 
   github.erase("ps_version");
   CHECK(parse(github).vlm.projector.order == ShuffleOrder::v1);
   CHECK(parse(hf).vlm.projector.order == ShuffleOrder::v2);
+  REQUIRE(parse(github).facts.image.max_tiles == 12);
+  github.erase("max_dynamic_patch");
+  CHECK(parse(github).facts.image.max_tiles == 6);
+  github["max_dynamic_patch"] = 9;
+  CHECK(parse(github).facts.image.max_tiles == 9);
   github["dynamic_image_size"] = false;
+  CHECK(parse(github).facts.image.max_tiles == 1);
+  github.erase("dynamic_image_size");
   CHECK(parse(github).facts.image.max_tiles == 1);
   github.erase("use_thumbnail");
   CHECK(!parse(github).facts.image.thumbnail);

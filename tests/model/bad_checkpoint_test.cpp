@@ -165,6 +165,12 @@ TEST_CASE("Fused experts of wrong shapes are listed, and so are MXFP4 blocks and
             mlp + "experts.down_proj_scales: expected [6, 64, 1], found none",
             other + ": expected none, found [6, 32, 64]",  // MXFP4 is there as well
         });
+
+  CheckpointCopy scales(tiny_folder("gpt_oss_tiny", "mxfp4"));
+  scales.tensors.erase(mlp + "experts.down_proj_blocks");
+  scales.write_tensors();
+  CHECK(differences_in(load_error<gpt_oss_tiny>(scales.path())) ==
+        std::multiset<std::string>{mlp + "experts.down_proj_blocks: expected [6, 64, 1, 16], found none"});
 }
 
 TEST_CASE("Each matrix of the experts may be bf16 or MXFP4, whatever the others are") {

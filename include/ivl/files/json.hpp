@@ -48,15 +48,15 @@ namespace detail {
 /// What every JSON reader here shares: a syntax error becomes a FileError with its position.
 class JsonEvents : public nlohmann::json_sax<Json> {
  public:
+  /// `where` starts every error; it is empty where the caller puts the place there, with `naming`.
   explicit JsonEvents(std::string where) : where_(std::move(where)) {}
 
   /// Sends this handler the events of one whole document.
   void parse(std::string_view text, std::size_t max_bytes = max_json_bytes) {
-    if (text.size() > max_bytes)
-      fail<FileError>(where_, ": expected a JSON file of at most ", max_bytes, " bytes, found ", text.size());
+    if (text.size() > max_bytes) refuse("expected a JSON file of at most ", max_bytes, " bytes, found ", text.size());
     // The parser takes a NUL byte for the end and would accept anything behind it.
     if (const auto nul = text.find('\0'); nul != text.npos) {
-      fail<FileError>(where_, ": not valid JSON at byte ", nul + 1, ": a NUL byte");
+      refuse("not valid JSON at byte ", nul + 1, ": a NUL byte");
     }
     Json::sax_parse(text.begin(), text.end(), this);
   }
@@ -64,11 +64,16 @@ class JsonEvents : public nlohmann::json_sax<Json> {
     std::string_view what = error.what();
     what.remove_prefix(what.find("] ") + 2);            // the parser's own error number
     what = what.substr(0, what.find("; last read: "));  // as long as the file likes
-    fail<FileError>(where_, ": not valid JSON at byte ", position, ": ", what.substr(0, 200));
+    refuse("not valid JSON at byte ", position, ": ", what.substr(0, 200));
   }
   bool binary(binary_t&) override { return false; }  // text never holds it
 
  protected:
+  template <class... Parts>
+  [[noreturn]] void refuse(const Parts&... parts) const {
+    fail<FileError>(where_, where_.empty() ? "" : ": ", parts...);
+  }
+
   std::string where_;
 };
 
@@ -91,7 +96,7 @@ class JsonBuilder : public JsonEvents {
   bool end_array() override { return open_.pop_back(), true; }
   bool key(string_t& name) override {
     const auto [member, is_new] = open_.back()->emplace(name, nullptr);
-    if (!is_new) fail<FileError>(where_, ": the key ", in_quotes(name), " occurs twice in one object");
+    if (!is_new) refuse("the key ", in_quotes(name), " occurs twice in one object");
     member_ = &*member;
     return true;
   }
@@ -101,14 +106,14 @@ class JsonBuilder : public JsonEvents {
   virtual bool value(Json value) { return add(std::move(value)), true; }
 
   Json* add(Json value) {
-    if (++values_ > max_json_values) fail<FileError>(where_, ": more than ", max_json_values, " values");
+    if (++values_ > max_json_values) refuse("more than ", max_json_values, " values");
     if (open_.empty()) return &(root_ = std::move(value));
     if (!open_.back()->is_array()) return &(*member_ = std::move(value));
     open_.back()->push_back(std::move(value));
     return &open_.back()->back();
   }
   bool open(Json value) {
-    if (open_.size() == max_json_depth) fail<FileError>(where_, ": nested deeper than ", max_json_depth, " levels");
+    if (open_.size() == max_json_depth) refuse("nested deeper than ", max_json_depth, " levels");
     open_.push_back(add(std::move(value)));
     return true;
   }
