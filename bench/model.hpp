@@ -65,29 +65,22 @@ Memory allocate(Filled<Context>& ctx, std::size_t bytes) {
 class RandomWeights {
  public:
   RandomWeights(ThreadPool& pool, std::vector<WeightSlot> slots, const ModelFacts& facts)
-      : binding_(bind_weights(std::move(slots), facts, NoTensors{}, {.dialects = {}, .expected = StoredAs::mxfp4})) {
+      : shapes_(std::move(slots), facts, StoredAs::mxfp4) {
     std::size_t largest = 0;
-    Binding::each_tensor(binding_, [&](const BoundTensor& tensor) {
-      const Dtype dtype = tensor.kind == TensorKind::scalar ? Dtype::bf16 : Dtype::u8;
-      const auto bytes = std::size_t(*bytes_of(dtype, tensor.shape));
-      views_[tensor.name] = {dtype, tensor.shape, {static_cast<const std::byte*>(nullptr), bytes}};
-      largest = std::max(largest, bytes);
-    });
+    shapes_.each_tensor(
+        [&](const BoundTensor&, const TensorView& view) { largest = std::max(largest, view.bytes.size()); });
     block_ = Buffer(largest);
     scales_ = Buffer(largest / 16);  // a byte for each 16 of codes
     fill_random(pool, block_.data(), largest);
     std::fill_n(scales_.data(), scales_.size(), std::byte(127 - 5));
-    Binding::each_tensor(binding_, [&](BoundTensor& tensor) {
-      TensorView& view = views_[tensor.name];
+    shapes_.each_tensor([&](const BoundTensor& tensor, TensorView& view) {
       view.bytes = {tensor.name.ends_with("_scales") ? scales_.data() : block_.data(), view.bytes.size()};
-      tensor.found = &view;
     });
   }
-  const Binding& binding() const { return binding_; }
+  const Binding& binding() const { return shapes_.binding(); }
 
  private:
-  Binding binding_;
-  std::map<std::string, TensorView> views_;
+  ShapesAlone shapes_;
   Buffer block_, scales_;
 };
 

@@ -41,8 +41,9 @@ template <std::size_t Row>
 static ivl::Prediction prediction_of(int context) {
   constexpr const ivl::PublishedCheckpoint& p = ivl::published_checkpoints[Row];
   ivl::ModelFacts facts;
+  facts.family = p.family;
   facts.vocab_rows = p.vocab_rows;
-  return ivl::predict<p.config>(facts, context, p.config.decoder.attention.sinks);
+  return ivl::predict<p.config>(facts, context, ivl::StoredAs::mxfp4);
 }
 
 template <std::size_t... Row>

@@ -54,4 +54,13 @@ ivl::HostRows own_layer(Context& ctx, const ivl::TensorMap& tensors, const ivl::
   return ivl::to_floats(ctx, x.view());
 }
 
+/// Logits of a model of one's own tensors, under canonical names such as "language.blocks.3.down.weight". The error
+/// lists all that are missing, misshapen or too much.
+template <class Scalar, ivl::VlmConfig C, class Context>
+ivl::HostRows own_model(Context& ctx, const ivl::TensorMap& tensors, const ivl::ModelFacts& facts,
+                        const std::vector<int>& ids) {
+  const ivl::Vlm<C> vlm = ivl::load<C>(ctx, facts, tensors);
+  return ivl::logits<Scalar>(ctx, vlm, ids);
+}
+
 }  // namespace look_inside

@@ -27,7 +27,10 @@ void check_prediction() {
   constexpr DecoderConfig d = C.decoder;
   ModelFacts facts;
   for (const PublishedCheckpoint& published : published_checkpoints) {
-    if (published.config == C) facts.vocab_rows = published.vocab_rows;
+    if (published.config == C) {
+      facts.family = published.family;
+      facts.vocab_rows = published.vocab_rows;
+    }
   }
   const double vocabulary = facts.vocab_rows;
   REQUIRE(vocabulary > 0);
@@ -40,17 +43,18 @@ void check_prediction() {
 
   const Vlm<C> vlm = outline<C>(ctx, facts);
   CHECK(placed_bytes(vlm) == weight_bytes(C, facts.vocab_rows));
-  constexpr bool has_mxfp4 = d.attention.sinks;
-  const Vlm<C> packed = outline<C>(ctx, facts, has_mxfp4);
-  if (has_mxfp4) CHECK(placed_bytes(packed) == weight_bytes_mxfp4(C, facts.vocab_rows));
+  const Vlm<C> packed = outline<C>(ctx, facts, StoredAs::mxfp4);
+  constexpr bool has_mxfp4 = d.attention.sinks;  // GPT-OSS
+  CHECK(placed_bytes(packed) ==
+        (has_mxfp4 ? weight_bytes_mxfp4(C, facts.vocab_rows) : weight_bytes(C, facts.vocab_rows)));
 
-  const Prediction prediction = predict<C>(facts, 100, has_mxfp4);
+  const Prediction prediction = predict<C>(facts, 100, StoredAs::mxfp4);
   CHECK(prediction.weight_bytes == placed_bytes(packed));
   CHECK(prediction.tile.flops == about(bench::vision_flops(C)));
   // 100 tokens are within every window, which the formula does not know.
   CHECK(prediction.prefill.flops == about(bench::prefill_flops(d, vocabulary, 100, 0)));
   CHECK(prediction.token.flops == about(bench::prefill_flops(d, vocabulary, 1, 100)));
-  const double window_kv = 2.0 * d.window_layers() * d.attention.kv_width() * sizeof(bf16);  // of a token
+  const double window_kv = 2.0 * d.windows() * d.attention.kv_width() * sizeof(bf16);  // of a token
   CHECK(prediction.kv_bytes == double(kv_bytes_per_token(d)) + window_kv);
 
   for (const auto& [rows, before] : {std::pair{1, 4095}, {8, 511}}) {
@@ -67,8 +71,8 @@ void check_prediction() {
     // Layers with a window see 128 keys a row, the others all before it.
     const Tally chunk = tally_of([&] { run_step(ctx, vlm, 1, 1000, 512); });
     const double unseen = 512 * (1000 + 513.0 / 2 - d.attention.window);
-    CHECK(chunk.flops == about(bench::prefill_flops(d, vocabulary, 512, 1000) -
-                               4 * unseen * d.window_layers() * d.attention.query_width()));
+    CHECK(chunk.flops ==
+          about(bench::prefill_flops(d, vocabulary, 512, 1000) - 4 * unseen * d.windows() * d.attention.query_width()));
   }
 }
 
@@ -89,7 +93,7 @@ TEST_CASE("A context that counts gives the bits of the one below it, and counts 
   CHECK(counted.values == logits(plain, checkpoint.vlm, ids).values);
 
   Counting<> sizes;
-  logits(sizes, outline<gpt_oss_tiny>(sizes, checkpoint.vlm.facts, true), ids);
+  logits(sizes, outline<gpt_oss_tiny>(sizes, checkpoint.vlm.facts, StoredAs::mxfp4), ids);
   REQUIRE(sizes.ops.size() == counting.ops.size());
   for (const auto& [op, tally] : sizes.ops) {
     CAPTURE(op);

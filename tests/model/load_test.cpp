@@ -3,12 +3,10 @@
 
 #include <doctest/doctest.h>
 
-#include <cstring>
-#include <map>
 #include <string>
 #include <vector>
 
-#include "../support/checkpoint_copy.hpp"
+#include "../support/own_tensors.hpp"
 #include "../support/tiny_models.hpp"
 #include "ivl/cpu/cpu.hpp"
 
@@ -17,58 +15,9 @@ namespace {
 using namespace ivl;
 using namespace ivl_test;
 
-/// A user's own tensors.
-struct OwnTensors {
-  std::map<std::string, OwnedTensor> tensors;
-  std::map<std::string, TensorView> views;
-
-  void add(const std::string& name, const TensorView& view) {
-    tensors[name] = {view.dtype, view.shape, {view.bytes.begin(), view.bytes.end()}};
-    refresh();
-  }
-  void refresh() {
-    views.clear();
-    for (const auto& [name, tensor] : tensors) views[name] = {tensor.dtype, tensor.shape, tensor.bytes};
-  }
-  const TensorView* find(const std::string& name) const {
-    const auto found = views.find(name);
-    return found == views.end() ? nullptr : &found->second;
-  }
-};
-
-/// The tensors of a folder under canonical names: experts that lie one by one become one tensor, and so do q, k and v
-/// where `whole`.
-template <VlmConfig C>
-OwnTensors canonical_tensors(const std::filesystem::path& folder, const ModelFacts& facts, bool whole) {
-  const FolderWeights files(folder);
-  static Vlm<C> vlm;
-  const Binding binding = bind_weights(weight_slots(vlm), facts, files);
-  OwnTensors own;
-  for (const BoundWeight& weight : binding.weights) {
-    for (const BoundPiece& piece : weight.pieces) {
-      const bool join = whole && weight.slot.canonical.find("qkv") != std::string::npos;
-      const WeightName name{join ? weight.name.part : piece.row, weight.name.bias};
-      OwnedTensor& tensor = own.tensors[with_numbers(canonical_name(name), weight.slot.layer, -1)];
-      const TensorView& view = *piece.planes.at(0).found;
-      tensor.dtype = view.dtype;
-      tensor.bytes.insert(tensor.bytes.end(), view.bytes.begin(), view.bytes.end());
-      if (piece.expert >= 0)
-        tensor.shape = {piece.expert + 1, view.shape[0], view.shape[1]};
-      else if (join && tensor.shape.rank() == 2)
-        tensor.shape = {tensor.shape[0] + view.shape[0], view.shape[1]};
-      else if (join && tensor.shape.rank() == 1)
-        tensor.shape = {tensor.shape[0] + view.shape[0]};
-      else
-        tensor.shape = view.shape;
-    }
-  }
-  own.refresh();
-  return own;
-}
-
 /// The placed bytes of all weights.
 template <VlmConfig C>
-std::vector<std::string> placed_bytes(Vlm<C>& vlm) {
+std::vector<std::string> contents_of(Vlm<C>& vlm) {
   std::vector<std::string> all;
   for (const WeightSlot& slot : weight_slots(vlm)) {
     const Memory& memory = slot.matrix    ? slot.matrix->memory()
@@ -94,13 +43,13 @@ void check_from_memory(const std::string& model) {
     Vlm<C> from_folder = load_weights<C>(ctx, folder, config);
     for (const bool whole : {false, true}) {
       Vlm<C> canonical = load<C>(ctx, config.facts, canonical_tensors<C>(folder, config.facts, whole));
-      CHECK((placed_bytes(canonical) == placed_bytes(from_folder)));
+      CHECK((contents_of(canonical) == contents_of(from_folder)));
     }
     // Whatever format the facts speak of.
     ModelFacts facts = config.facts;
     facts.format = FolderFormat::github;
     Vlm<C> published = load<C>(ctx, facts, FolderWeights(folder));
-    CHECK((placed_bytes(published) == placed_bytes(from_folder)));
+    CHECK((contents_of(published) == contents_of(from_folder)));
   }
 }
 
@@ -149,7 +98,7 @@ TEST_CASE("Only a tied head may be missing, and it is the embedding") {
   Vlm<qwen3_tiny> tied = load<qwen3_tiny>(tiny.ctx, tiny.facts, tiny.tensors);
   tiny.tensors.add("language.head.weight", *tiny.tensors.find("language.embedding.weight"));
   Vlm<qwen3_tiny> stored = load<qwen3_tiny>(tiny.ctx, tiny.facts, tiny.tensors);
-  CHECK((placed_bytes(tied) == placed_bytes(stored)));
+  CHECK((contents_of(tied) == contents_of(stored)));
 }
 
 TEST_CASE("A binding with something missing is not placed") {

@@ -5,12 +5,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
+#include <filesystem>
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "../support/golden.hpp"
+#include "../support/own_tensors.hpp"
 #include "../support/tiny_models.hpp"
 #include "examples/look_inside.hpp"
 #include "ivl/cpu/cpu.hpp"
@@ -99,29 +101,48 @@ TEST_CASE("A picture's rows are those of its pixel values") {
   CHECK(found.values == to_floats(ctx, wanted.projected.view()).values);
 }
 
-/// Canonical tensors of a decoder layer out of a folder, q, k, v and gate, up joined.
+/// The tensors of a folder's decoder layer as place<DecoderBlock> wants them: q, k, v joined, and gate above up.
+template <VlmConfig C>
 class LayerOfFile {
  public:
-  explicit LayerOfFile(int layer) : files_(tiny_folder("qwen3_tiny", "hf")) {
-    for (const WantedTensor& wanted : tensors_of<DecoderBlock<qwen3_tiny.decoder>>()) {
-      const TensorName* row = find_tensor_name("language.blocks.#." + wanted.name);
-      REQUIRE(row != nullptr);
-      std::vector<std::byte>& joined = kept_[wanted.name];
-      Dtype dtype{};
-      for (const std::string_view piece : file_names(*row, FolderFormat::hf)) {
-        if (piece.empty()) continue;
-        const TensorView* view = files_.find(with_layer(piece, layer));
-        REQUIRE(view != nullptr);
-        dtype = view->dtype;
-        joined.insert(joined.end(), view->bytes.begin(), view->bytes.end());
+  LayerOfFile(const std::filesystem::path& folder, int layer) {
+    const FolderWeights files(folder);
+    Vlm<C> vlm;
+    const Binding binding = bind_weights(weight_slots(vlm), read_checkpoint_config(folder).facts, files);
+    const std::string where = "language.blocks.#.";
+    std::map<std::string, Shape> shapes;
+    for (const WantedTensor& wanted : tensors_of<DecoderBlock<C.decoder>>()) shapes[wanted.name] = wanted.shape;
+    for (const BoundWeight& weight : binding.weights) {
+      if (weight.slot.layer != layer || !weight.slot.canonical.starts_with(where)) continue;
+      const std::string name = weight.slot.canonical.substr(where.size());
+      const Dtype dtype = weight.pieces[0].planes[0].found->dtype;
+      std::vector<std::byte>& joined = kept_[name];
+      if (weight.slot.in == 0) {
+        for (const BoundPiece& piece : weight.pieces) append(joined, piece.planes[0].found->bytes);
+      } else {
+        for (const SourceMatrix& matrix : ivl::detail::matrices_of(weight)) append(joined, matrix, dtype);
       }
-      tensors[wanted.name] = {dtype, wanted.shape, joined};
+      tensors[name] = {dtype, shapes.at(name), joined};
     }
+    REQUIRE(tensors.size() == shapes.size());
   }
   TensorMap tensors;
 
  private:
-  FolderWeights files_;
+  static void append(std::vector<std::byte>& to, std::span<const std::byte> bytes) {
+    to.insert(to.end(), bytes.begin(), bytes.end());
+  }
+  /// Rows as the file's scalars, whatever its strides.
+  static void append(std::vector<std::byte>& to, const SourceMatrix& matrix, Dtype dtype) {
+    REQUIRE(dtype == Dtype::bf16);
+    std::vector<float> row(std::size_t(matrix.in));
+    for (std::int64_t i = 0; i < matrix.out; ++i) {
+      dequantise_row(matrix, i, row.data());
+      std::vector<bf16> values;
+      for (const float value : row) values.push_back(round_to<bf16>(value));
+      append(to, std::as_bytes(std::span(values)));
+    }
+  }
   std::map<std::string, std::vector<std::byte>> kept_;
 };
 
@@ -129,7 +150,7 @@ TEST_CASE("A decoder layer of tensors under their canonical names is the referen
   cpu::Context ctx(2);
   const Golden golden(tiny_folder("qwen3_tiny", "golden.safetensors"));
   const ModelFacts& facts = tiny().vlm.facts;
-  const LayerOfFile second(1);
+  const LayerOfFile<qwen3_tiny> second(tiny_folder("qwen3_tiny", "hf"), 1);
   const HostRows rows = look_inside::own_layer<float, qwen3_tiny.decoder>(
       ctx, second.tensors, {.rope = facts.rope, .eps = facts.language_norm_eps}, golden.floats("decoder.layer.0"));
   Bounds(golden).check_stage(rows, golden.floats("decoder.layer.1"));
@@ -137,7 +158,7 @@ TEST_CASE("A decoder layer of tensors under their canonical names is the referen
 
 TEST_CASE("Tensors that are missing, misshapen or unknown are all named before anything is placed") {
   cpu::Context ctx(1);
-  LayerOfFile layer(0);
+  LayerOfFile<qwen3_tiny> layer(tiny_folder("qwen3_tiny", "hf"), 0);
   TensorMap& tensors = layer.tensors;
   tensors["norm3.weight"] = tensors["norm2.weight"];
   tensors["down.weight"].shape = {3, 48};
@@ -152,45 +173,39 @@ TEST_CASE("Tensors that are missing, misshapen or unknown are all named before a
   CHECK(std::count(text.begin(), text.end(), '\n') == 4);
 }
 
-TEST_CASE("A mixture's layer is placed from a tensor for each expert, or from one for all") {
+TEST_CASE("A mixture's layer of tensors of all its experts is the loader's, bit for bit") {
   cpu::Context ctx(2);
-  const auto check = [&]<VlmConfig C>(Constant<C>, const char* first, const char* folder) {
-    using Layer = DecoderBlock<C.decoder>;
-    const auto wanted = tensors_of<Layer>();
-    CHECK(std::any_of(wanted.begin(), wanted.end(), [&](const WantedTensor& one) { return one.name == first; }));
-    // The same weights through the loader: gate and up must end up beside each other in the same way.
-    const auto checkpoint = load<C>(ctx, tiny_folder(folder, "hf"));
-    const FolderWeights files(tiny_folder(folder, "hf"));
-    TensorMap tensors;
-    std::map<std::string, std::vector<std::byte>> kept;
-    for (const auto& [name, shape] : wanted) {
-      std::string pattern = name, number;
-      if (pattern.starts_with("experts.") && std::isdigit(static_cast<unsigned char>(pattern[8]))) {
-        number = pattern.substr(8, pattern.find('.', 8) - 8);
-        pattern.replace(8, number.size(), "*");
-      }
-      const TensorName* row = find_tensor_name("language.blocks.#." + pattern);
-      REQUIRE(row != nullptr);
-      Dtype dtype{};
-      for (const std::string_view piece : file_names(*row, FolderFormat::hf)) {
-        if (piece.empty()) continue;
-        const std::string in_layer = with_layer(piece, 1);
-        const TensorView* view = files.find(number.empty() ? in_layer : with_expert(in_layer, std::stoi(number)));
-        REQUIRE(view != nullptr);
-        dtype = view->dtype;
-        kept[name].insert(kept[name].end(), view->bytes.begin(), view->bytes.end());
-      }
-      tensors[name] = {dtype, shape, kept[name]};
-    }
+  const auto check = [&]<VlmConfig C>(Constant<C>, const char* model) {
+    const auto folder = tiny_folder(model, "hf");
+    const auto checkpoint = load<C>(ctx, folder);
     const LayerFacts facts{.rope = checkpoint.vlm.facts.rope};
     const auto rows = random_values(40 * C.decoder.hidden, 0, 1, 1);
     const OwnedRows<float, C.decoder.hidden> loaded(ctx, rows);
     run_alone(ctx, checkpoint.vlm.language.blocks[1], loaded, facts);
-    CHECK(look_inside::own_layer<float, C.decoder>(ctx, tensors, facts, rows).values ==
+    const LayerOfFile<C> second(folder, 1);
+    CHECK(look_inside::own_layer<float, C.decoder>(ctx, second.tensors, facts, rows).values ==
           to_floats(ctx, loaded.view()).values);
   };
-  check(Constant<qwen3_moe_tiny>{}, "experts.7.gate_up.weight", "qwen3_moe_tiny");
-  check(Constant<gpt_oss_tiny>{}, "experts.gate_up.weight", "gpt_oss_tiny");
+  check(Constant<qwen3_moe_tiny>{}, "qwen3_moe_tiny");
+  check(Constant<gpt_oss_tiny>{}, "gpt_oss_tiny");
+}
+
+TEST_CASE("A model of tensors in memory gives the folder's logits, or the list of what is missing") {
+  cpu::Context ctx(2);
+  const ModelFacts& facts = tiny().vlm.facts;
+  OwnTensors own = canonical_tensors<qwen3_tiny>(tiny_folder("qwen3_tiny", "hf"), facts, true);
+  const std::vector<std::int32_t> ids{5, 6, 7, 8, 9, 10, 11};
+  const HostRows rows = look_inside::own_model<float, qwen3_tiny>(ctx, own.views, facts, ids);
+  CHECK(rows.values == logits<float>(ctx, tiny().vlm, ids).values);
+
+  own.views["language.blocks.3.norm1.weight"] = own.views.at("language.blocks.2.norm1.weight");
+  CHECK(own.views.erase("projector.fc1.bias") == 1);
+  CHECK(own.views.erase("language.blocks.2.up.weight") == 1);
+  CHECK(what_of<ConfigError>([&] { look_inside::own_model<float, qwen3_tiny>(ctx, own.views, facts, ids); }) ==
+        "weights from memory: tensors differ from the type:"
+        "\n  projector.fc1.bias: expected [48], found none"
+        "\n  language.blocks.2.up.weight: expected [48, 48], found none"
+        "\n  language.blocks.3.norm1.weight: expected none, found [48]");
 }
 
 TEST_CASE("Steps of rows change no bit of a decoder layer") {

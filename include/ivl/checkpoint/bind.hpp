@@ -65,6 +65,24 @@ struct NoTensors {
   const TensorView* find(const std::string&) const { return nullptr; }
 };
 
+/// A user's own tensors by name. The bytes belong to somebody else and are read while they are placed, not later.
+using TensorMap = std::map<std::string, TensorView>;
+
+/// Such a map as a source.
+struct MapSource {
+  const TensorMap& tensors;
+
+  std::vector<std::string> names() const {
+    std::vector<std::string> names;
+    for (const auto& [name, view] : tensors) names.push_back(name);
+    return names;
+  }
+  const TensorView* find(const std::string& name) const {
+    const auto entry = tensors.find(name);
+    return entry == tensors.end() ? nullptr : &entry->second;
+  }
+};
+
 /// The tensors of a folder under their published names.
 class FolderWeights {
  public:
@@ -404,6 +422,33 @@ inline std::vector<Dialect> dialects_in(const std::vector<WeightSlot>& slots, co
   for (const auto& [missing, dialect] : counts) dialects.push_back(dialect);
   return dialects;
 }
+
+/// A binding to tensors that nobody has read: shapes and sizes, scalars in bf16, and no bytes until someone sets them.
+class ShapesAlone {
+ public:
+  ShapesAlone(std::vector<WeightSlot> slots, const ModelFacts& facts, StoredAs expected)
+      : binding_(bind_weights(std::move(slots), facts, NoTensors{}, {.dialects = {}, .expected = expected})) {
+    each_tensor([this](const BoundTensor& tensor, TensorView& view) {
+      const Dtype dtype = tensor.kind == TensorKind::scalar ? Dtype::bf16 : Dtype::u8;
+      const auto bytes = std::size_t(*bytes_of(dtype, tensor.shape));
+      view = {dtype, tensor.shape, {static_cast<const std::byte*>(nullptr), bytes}};
+    });
+  }
+  const Binding& binding() const { return binding_; }
+  /// Calls visit(tensor, view); the view may be changed.
+  template <class Visit>
+  void each_tensor(const Visit& visit) {
+    Binding::each_tensor(binding_, [&](BoundTensor& tensor) {
+      TensorView& view = views_[tensor.name];
+      visit(tensor, view);
+      tensor.found = &view;
+    });
+  }
+
+ private:
+  Binding binding_;
+  std::map<std::string, TensorView> views_;
+};
 
 namespace detail {
 

@@ -2,7 +2,6 @@
 #pragma once
 #include <algorithm>
 #include <cstdint>
-#include <map>
 #include <numeric>
 #include <set>
 #include <span>
@@ -18,12 +17,9 @@
 
 namespace ivl {
 
-/// Tensors by the names of a part's `each_weight`: "norm1.weight", "qkv.weight", "experts.down.weight", ... The bytes
-/// belong to somebody else and are read by `place` alone.
-using TensorMap = std::map<std::string, TensorView>;
-
-/// A name and a shape that a part wants to be given. A weight is whole: q, k, v lie one below the other, and gate above
-/// up; those of experts one after the other.
+/// A name of a part's `each_weight` ("norm1.weight", "qkv.weight", "experts.down.weight", ...) and a shape, which a
+/// part wants to be given. A weight is whole: q, k, v lie one below the other, and gate above up; those of experts one
+/// after the other. The biases of experts' gate and up alone take turns, gate first, as GPT-OSS stores them.
 struct WantedTensor {
   std::string name;
   Shape shape;

@@ -9,6 +9,7 @@
 #pragma once
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <string_view>
@@ -16,6 +17,7 @@
 #include <vector>
 
 #include "ivl/counting/dry_run.hpp"
+#include "ivl/formats/source_matrix.hpp"
 #include "ivl/ops/attention.hpp"
 #include "ivl/ops/linear.hpp"
 #include "ivl/ops/moe.hpp"
@@ -64,19 +66,17 @@ struct Counting : Base {
 
 namespace detail {
 
-/// Bytes of a matrix in its format, as files store it.
+/// Bytes of [out, in] in a format, as files store it.
+inline double stored_bytes(Format format, std::int64_t out, std::int64_t in) {
+  double bytes = 0;
+  for (const std::int64_t plane : packed_planes(format, out, in).bytes) bytes += double(plane);
+  return bytes;
+}
 inline double stored_bytes(const PlacedMatrix& w) {
-  const double scalars = double(w.out) * double(w.in);
-  switch (w.format) {
-    case Format::f32:
-      return 4 * scalars;
-    case Format::bf16:
-    case Format::f16:
-      return 2 * scalars;
-    case Format::mxfp4:
-      return scalars * 17 / 32;
-  }
-  return 0;
+  double bytes = 0;
+  for (int i = 0; i < w.strip_count; ++i)
+    bytes += stored_bytes(w.strips[std::size_t(i)].format, w.strips[std::size_t(i)].out, w.in);
+  return bytes;
 }
 
 template <class Scalar>
@@ -200,8 +200,8 @@ void rope_angles(Counting<Base>& ctx, const RopeFacts& facts, const std::int32_t
 template <class Base, class Scalar>
 void embed(Counting<Base>& ctx, const std::int32_t* sources, const PlacedTable& table, Rows<const Scalar> images,
            Rows<Scalar> y) {
-  ctx.count("embed",
-            {.row_bytes = double(y.count) * double(y.width()) * bytes_of(table.scalar) + detail::bytes_of_rows(y)});
+  const double row_bytes = detail::stored_bytes(table.format, 1, table.width);
+  ctx.count("embed", {.row_bytes = double(y.count) * row_bytes + detail::bytes_of_rows(y)});
   if constexpr (Counting<Base>::computes) embed(ctx.base(), sources, table, images, y);
 }
 

@@ -63,4 +63,10 @@ Vlm<C> load(Context& ctx, ModelFacts facts, const Source& source, const Progress
   return vlm;
 }
 
+/// The same of a map by name, in which every tensor must be one of the model's.
+template <VlmConfig C, PlaceOps Context>
+Vlm<C> load(Context& ctx, ModelFacts facts, const TensorMap& tensors, const ProgressCallback& progress = {}) {
+  return load<C>(ctx, std::move(facts), MapSource{tensors}, progress);
+}
+
 }  // namespace ivl

@@ -4,48 +4,16 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <map>
 #include <span>
-#include <string>
 #include <vector>
 
+#include "ivl/checkpoint/bind.hpp"
 #include "ivl/counting/counting.hpp"
 #include "ivl/model/load.hpp"
 #include "ivl/model/taps.hpp"
 #include "ivl/model/vlm.hpp"
 
 namespace ivl {
-
-namespace detail {
-
-/// The tensors of a checkpoint in bf16, or with MXFP4 experts where its files may hold those: shapes and sizes, no
-/// bytes.
-class ShapesOfFiles {
- public:
-  ShapesOfFiles(std::vector<WeightSlot> slots, const ModelFacts& facts, bool mxfp4) {
-    for (WeightSlot& slot : slots) {
-      if (mxfp4 && slot.layout == ExpertLayout::fused) slot.layout = ExpertLayout::mxfp4;
-      for (const ExpectedTensor& tensor : expected_tensors(slot, facts)) {
-        const Dtype dtype = tensor.packed ? Dtype::u8 : Dtype::bf16;
-        const auto bytes = std::size_t(*bytes_of(dtype, tensor.shape));
-        views_[tensor.name] = {dtype, tensor.shape, {static_cast<const std::byte*>(nullptr), bytes}};
-        bytes_ += std::int64_t(bytes);
-      }
-    }
-  }
-  std::int64_t bytes() const { return bytes_; }
-  const TensorView* find(const std::string& name) const {
-    const auto view = views_.find(name);
-    return view == views_.end() ? nullptr : &view->second;
-  }
-  void release(const TensorView&) const {}
-
- private:
-  std::map<std::string, TensorView> views_;
-  std::int64_t bytes_ = 0;
-};
-
-}  // namespace detail
 
 struct Prediction {
   std::int64_t weight_bytes = 0;  ///< of all tensors, as files hold them
@@ -77,13 +45,14 @@ void run_step(Context& ctx, const Vlm<C>& vlm, int sequences, int before, int ro
                            Rows<float>(logits.data(), sequences, vlm.facts.vocab_rows));
 }
 
-/// A model whose weights have sizes and no memory, for `Counting<>`. `mxfp4`: experts that files may hold so are so.
+/// A model whose weights have sizes and no memory, for `Counting<>`. Scalars are bf16. `experts`: how those are stored
+/// whose files may have that form. `facts` says at least `vocab_rows` and the family.
 template <VlmConfig C>
-Vlm<C> outline(DryRun& ctx, const ModelFacts& facts, bool mxfp4 = false) {
+Vlm<C> outline(DryRun& ctx, const ModelFacts& facts, StoredAs experts = StoredAs::scalars) {
   Vlm<C> vlm;
   vlm.facts = facts;
-  const detail::ShapesOfFiles shapes(detail::weight_slots(vlm), facts, mxfp4);
-  place_weights(ctx, shapes, shapes.bytes(), vlm);
+  const ShapesAlone shapes(weight_slots(vlm), facts, experts);
+  place_weights(ctx, shapes.binding(), "shapes");
   return vlm;
 }
 
@@ -91,20 +60,25 @@ Vlm<C> outline(DryRun& ctx, const ModelFacts& facts, bool mxfp4 = false) {
 template <VlmConfig C>
 std::int64_t placed_bytes(const Vlm<C>& vlm) {
   std::int64_t bytes = 0;
-  Vlm<C>::each_weight(vlm, [&](const char*, int, const char*, const auto& weight, const auto&...) {
-    if constexpr (requires { weight.placed.all; })
-      bytes += std::int64_t(weight.placed.all.memory.bytes);
-    else
-      bytes += std::int64_t(weight.placed.memory.bytes);
-  });
+  const auto add = [&bytes](const auto& self, const auto& placed) -> void {
+    if constexpr (requires { placed.all; }) {
+      self(self, placed.all);
+    } else if constexpr (requires { placed.strips; }) {
+      for (const Strip& strip : placed.strips) bytes += std::int64_t(strip.memory.bytes);
+    } else {
+      bytes += std::int64_t(placed.memory.bytes);
+    }
+  };
+  Vlm<C>::each_weight(
+      vlm, [&](const char*, int, const char*, const auto& weight, const auto&...) { add(add, weight.placed); });
   return bytes;
 }
 
-/// facts: vocabulary rows are what matters.
+/// facts: vocabulary rows and the family are what matters. See `outline`.
 template <VlmConfig C>
-Prediction predict(const ModelFacts& facts, int context, bool mxfp4 = false) {
+Prediction predict(const ModelFacts& facts, int context, StoredAs experts = StoredAs::scalars) {
   Counting<> ctx;
-  const Vlm<C> vlm = outline<C>(ctx, facts, mxfp4);
+  const Vlm<C> vlm = outline<C>(ctx, facts, experts);
   const auto tally_of = [&ctx](const auto& body) {
     ctx.ops.clear();
     body();

@@ -80,7 +80,10 @@ class Engine {
   /// The rows that stand for a picture, as floats [rows, hidden]. A request about it does not see it again.
   std::vector<float> features(const Picture& picture) {
     AnswerStatistics unused;
-    const auto seen = see(picture, unused);
+    const auto seen = see(picture, key_of(picture), unused);
+    if (!seen)
+      fail<RequestError>("engine: the picture's ", picture.tiles() * runner_.sizes().tokens_per_tile,
+                         " rows find no room beside those of running requests");
     std::vector<std::int32_t> rows;
     for (int row = 0; row < seen->rows(); ++row) rows.push_back(seen->row(row));
     std::vector<float> values(rows.size() * std::size_t(runner_.sizes().hidden));
@@ -190,7 +193,7 @@ class Engine {
     while (!waiting_.empty() && running_.size() < std::size_t(options_.max_sequences)) {
       const std::shared_ptr<Sequence> sequence = waiting_.front();
       try {
-        if (!sequence->prepared_) prepare(*sequence);
+        if (!sequence->prepared_ && !prepare(*sequence)) return;
         if (!reserve_pages(*sequence)) return;
       } catch (...) {
         fail_with(*sequence, std::current_exception());
@@ -203,18 +206,26 @@ class Engine {
     }
   }
 
-  /// Vision first: then the prompt's rows are known, and what an earlier sequence has of them.
-  void prepare(Sequence& sequence) {
-    sequence.statistics_.queue_s = sequence.lap_s();
-    lay_out(sequence);
-    sequence.statistics_.vision_s = sequence.lap_s();
+  /// Vision first: then the prompt's rows are known, and what an earlier sequence has of them. Returns false if the
+  /// rows find no room beside those of requests that run.
+  bool prepare(Sequence& sequence) {
+    if (sequence.tokens_.empty()) lay_out(sequence);
+    sequence.statistics_.queue_s += sequence.lap_s();
+    const bool seen = see_pictures(sequence);
+    sequence.statistics_.vision_s += sequence.lap_s();
+    if (!seen) {
+      assert(!running_.empty());  // alone, every prompt that `start` takes has room
+      return false;
+    }
     if (sequence.sampling_.repetition_penalty != 1) place_marks(sequence);
     if (sequence.request_.earlier && !sequence.request_.generation.on_prompt_logits) take_over(sequence);
     sequence.request_.earlier.reset();
     sequence.cached_ = std::max(sequence.cached_, std::min(sequence.request_.assumed_tokens, sequence.length() - 1));
     sequence.prepared_ = true;
+    return true;
   }
 
+  /// Tokens, and a span for each picture.
   void lay_out(Sequence& sequence) {
     const Prompt& prompt = sequence.request_.prompt;
     sequence.tokens_.reserve(std::size_t(sequence.prompt_tokens_ + sequence.max_new_tokens_));
@@ -227,23 +238,33 @@ class Engine {
     };
     for (const Prompt::Place& place : prompt.pictures) {
       ids_to(place.at);
-      const auto features = see(place.picture, sequence.statistics_);
-      sequence.spans_.push_back({sequence.length(), features->rows(), features->key, features});
-      sequence.tokens_.resize(sequence.tokens_.size() + std::size_t(features->rows()), -1);
+      const int rows = place.picture.tiles() * runner_.sizes().tokens_per_tile;
+      sequence.spans_.push_back({sequence.length(), rows, key_of(place.picture)});
+      sequence.tokens_.resize(sequence.tokens_.size() + std::size_t(rows), -1);
     }
     ids_to(prompt.ids.size());
     assert(sequence.length() == sequence.prompt_tokens_);
-    sequence.request_.prompt = {};  // the pixels are not needed any more
   }
 
-  /// The rows of a picture, which no picture needs twice.
-  std::shared_ptr<const PictureRows> see(const Picture& picture, AnswerStatistics& statistics) {
-    const Digest key = key_of(picture);
+  /// All pictures of a sequence, or none and false where there is no room for all.
+  bool see_pictures(Sequence& sequence) {
+    std::vector<Prompt::Place>& places = sequence.request_.prompt.pictures;
+    for (std::size_t i = 0; i < places.size(); ++i) {
+      PictureSpan& span = sequence.spans_[i];
+      span.features = see(places[i].picture, span.key, sequence.statistics_);
+      if (span.features) continue;
+      for (PictureSpan& other : sequence.spans_) other.features.reset();
+      return false;
+    }
+    sequence.request_.prompt = {};  // the pixels are not needed any more
+    return true;
+  }
+
+  /// The rows of a picture, which no picture needs twice; null where there is no room for them.
+  std::shared_ptr<const PictureRows> see(const Picture& picture, const Digest& key, AnswerStatistics& statistics) {
     if (auto known = features_.find(key)) return known;
     auto features = features_.reserve(key, picture.tiles());
-    if (!features)
-      fail<RequestError>("engine: the picture's ", picture.tiles() * runner_.sizes().tokens_per_tile,
-                         " rows find no room beside those of running requests");
+    if (!features) return nullptr;
     try {
       runner_.encode(picture, features->first_rows);
     } catch (...) {
@@ -415,5 +436,19 @@ class Engine {
   std::deque<std::shared_ptr<Sequence>> waiting_;
   std::vector<std::shared_ptr<Sequence>> running_;
 };
+
+/// Starts all requests and steps until the last one has ended: what finds no room waits until others are done. An error
+/// of one alone is that sequence's `error`. Throws RequestError as `start` does, before any of them runs.
+inline std::vector<std::shared_ptr<Sequence>> run_all(Engine& engine, std::vector<Request> requests) {
+  std::vector<std::shared_ptr<Sequence>> sequences;
+  try {
+    for (Request& request : requests) sequences.push_back(engine.start(std::move(request)));
+  } catch (...) {
+    for (const auto& sequence : sequences) engine.stop(*sequence);
+    throw;
+  }
+  engine.run();
+  return sequences;
+}
 
 }  // namespace ivl
