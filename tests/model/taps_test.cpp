@@ -243,6 +243,56 @@ TEST_CASE("Tiles beside others give the bits that each gives alone") {
   }
 }
 
+TEST_CASE("Features of more tiles than a step takes are those of each tile alone") {
+  cpu::Context ctx(2);
+  constexpr int patches = qwen3_tiny.vit.patches(), width = qwen3_tiny.vit.patch_width();
+  constexpr int features_each = qwen3_tiny.tokens_per_tile(), tiles = 2048 / qwen3_tiny.vit.tokens() + 2;
+  const auto values = random_values(tiles * patches * width, 0, 1, 7);
+  const auto all_of = [&](const std::vector<float>& rows) {
+    std::map<std::string, HostRows> stages;
+    features(ctx, tiny().vlm, OwnedRows<float, width>(ctx, rows),
+             [&](Stage stage, auto seen) { stages[name_of(stage)] = to_floats(ctx, seen); });
+    return stages;
+  };
+  const auto together = all_of(values);
+  CHECK(together.size() == 4);
+  for (const int tile : {0, tiles - 3, tiles - 1}) {
+    const auto first = values.begin() + std::ptrdiff_t(tile) * patches * width;
+    for (const auto& [stage, alone] : all_of(std::vector<float>(first, first + patches * width))) {
+      CAPTURE(stage);
+      const HostRows& all = together.at(stage);
+      REQUIRE(all.count == tiles * alone.count);
+      CHECK(std::equal(alone.values.begin(), alone.values.end(), all[tile * alone.count].begin()));
+    }
+  }
+  CHECK(together.at("projector.output").count == tiles * features_each);
+}
+
+TEST_CASE("A prompt of more rows than a step takes runs as its layers do, and a token's logits know no later one") {
+  cpu::Context ctx(2);
+  const Vlm<qwen3_tiny>& vlm = tiny().vlm;
+  std::vector<std::int32_t> ids;
+  for (int n = 0; n < 600; ++n) ids.push_back(n * 37 % vlm.facts.vocab_rows);
+  std::map<std::string, HostRows> stages;
+  const HostRows all =
+      logits<float>(ctx, vlm, ids, {}, [&](Stage stage, auto rows) { stages[name_of(stage)] = to_floats(ctx, rows); });
+  const OwnedRows<float, qwen3_tiny.decoder.hidden> x(ctx, stages.at("decoder.embeddings").values);
+  const LayerFacts facts{.rope = vlm.facts.rope, .eps = vlm.facts.language_norm_eps};
+  for (std::size_t layer = 0; layer < vlm.language.blocks.size(); ++layer) {
+    run_alone(ctx, vlm.language.blocks[layer], x, facts);
+    CHECK(to_floats(ctx, x.view()).values == stages.at("decoder.layer." + std::to_string(layer)).values);
+  }
+  const OwnedRows<float, qwen3_tiny.decoder.hidden> normed(ctx, stages.at("decoder.norm").values);
+  const Array<float> at_once(ctx, all.count * all.width);
+  linear(ctx, normed.view(), vlm.language.head, Rows<float>(at_once.data(), all.count, all.width));
+  CHECK(to_host<float>(ctx, at_once.data(), at_once.size()) == all.values);
+  for (const int n : {0, 63, 64, 511, 512}) {
+    CAPTURE(n);
+    const HostRows begun = logits<float>(ctx, vlm, std::span(ids).first(std::size_t(n) + 1));
+    CHECK(std::equal(begun[n].begin(), begun[n].end(), all[n].begin()));
+  }
+}
+
 TEST_CASE("A prompt of nothing, ids and picture rows that are not there, and a part of a tile are refused") {
   cpu::Context ctx(1);
   const Vlm<qwen3_tiny>& vlm = tiny().vlm;
