@@ -281,7 +281,7 @@ TEST_CASE("on CUDA every code of MXFP4 becomes its number in every place of a wo
     CAPTURE(int(scale));
     std::vector<std::uint8_t> scale_values(16, scale);
     std::vector<float> wanted(512);
-    dequantise_mxfp4(bytes_of(words), bytes_of(scale_values), wanted);
+    dequantise_row(source_matrix(Format::mxfp4, 1, 512, {bytes_of(words), bytes_of(scale_values)}), 0, wanted.data());
     std::vector<std::uint32_t> placed;
     for (const std::uint32_t word : words) placed.push_back(cuda::detail::mxfp4_word(word));
     for_each_order([&] {
