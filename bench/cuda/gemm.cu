@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "bench/cuda/ceilings.cuh"
-#include "ivl/cuda/linear/gemm.cuh"
+#include "ivl/cuda/linear/sm80_gemm.cuh"
 #if defined(IVL_BENCH_CUBLASLT)
 #include "bench/cuda/cublas.cuh"
 #endif

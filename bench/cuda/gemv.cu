@@ -3,7 +3,7 @@
 //
 // Those that follow a norm come once more with it, beside rms_norm and gemv in two launches: where the first is faster
 // is what max_normed_rows and max_normed_scalars should say.
-#include "ivl/cuda/linear/gemv.cuh"
+#include "ivl/cuda/linear/sm80_gemv.cuh"
 
 #include "bench/cuda/ceilings.cuh"
 #include "ivl/cuda/rows/norm.cuh"

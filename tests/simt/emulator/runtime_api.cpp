@@ -37,6 +37,12 @@ void catch_up() {
   for (const Work& work : std::exchange(deferred, {})) work();
 }
 
+void do_in_stream(Work work) {
+  if (capturing()) return capture(std::move(work));
+  catch_up();
+  work();
+}
+
 bool is_pinned(const void* memory) {
   const auto* address = static_cast<const std::byte*>(memory);
   const auto behind = pinned.upper_bound(address);

@@ -53,6 +53,8 @@ void capture(Work work);
 void defer(Work work);
 /// Does what was deferred.
 void catch_up();
+/// What a library would do in the stream: now, or where a capture is under way, when its graph is launched.
+void do_in_stream(Work work);
 /// Whether this lies in memory of cudaMallocHost.
 bool is_pinned(const void* memory);
 /// Bytes of device memory that are free to allocate: tests lower it.

@@ -28,7 +28,7 @@ void add(cuda::Context& ctx, int* values, int count, const int* term) {
 }
 
 /// Several slots of pinned memory, and no whole number of them.
-constexpr std::size_t many_bytes = 9 * cuda::detail::Staging::slot_bytes + 12345;
+constexpr std::size_t many_bytes = 9 * cuda::detail::runtime::Staging::slot_bytes + 12345;
 
 std::vector<std::byte> numbered_bytes(std::size_t count) {
   std::vector<std::byte> bytes(count);
@@ -106,8 +106,8 @@ TEST_CASE("on CUDA too much memory is refused with what was wanted and what is f
 }
 
 TEST_CASE("without a device that can run it a context says what is wrong in one sentence") {
-  using cuda::detail::require_compute_capability;
-  using cuda::detail::require_device;
+  using cuda::detail::runtime::require_compute_capability;
+  using cuda::detail::runtime::require_device;
   const auto says = [](int number, int devices, cudaError_t code, int driver) {
     return what_of([&] { require_device(number, devices, code, driver, 13000); });
   };
@@ -176,6 +176,35 @@ TEST_CASE("on CUDA what is replayed reads what is in memory then") {
   check_sum();
 }
 
+TEST_CASE("on CUDA a step that runs in another order is another step: it runs once before it is captured") {
+  cuda::Context ctx;
+  cuda::Context::Recordings recordings;
+  const Memory values = allocate(ctx, sizeof(int)), one = allocate(ctx, sizeof(int));
+  cuda::check(cudaMemsetAsync(values.data, 0, values.bytes, ctx.stream));
+  const int term = 1;
+  upload(ctx, one.data, &term, sizeof term);
+  int asked = 0;
+  const auto step = [&](cuda::Order order) {
+    ctx.order = order;
+    replay(ctx, recordings, 1, [&] {
+      ++asked;
+      // An order has its own kernels, and they their own need of working memory, which cannot grow in a capture.
+      (void)ctx.scratch<int>(ctx.order == cuda::Order::fastest ? 10 : 100000);
+      add(ctx, reinterpret_cast<int*>(values.data), 1, reinterpret_cast<const int*>(one.data));
+    });
+  };
+  using enum cuda::Order;
+  for (const cuda::Order order : {fastest, fastest, fastest, invariant, invariant, invariant}) step(order);
+  CHECK(asked == 4);  // in each order once to do it, once to capture it
+  step(fastest);
+  CHECK(asked == 5);  // scratch has moved since
+  for (const cuda::Order order : {invariant, fastest}) step(order);
+  CHECK(asked == 5);
+  int found = 0;
+  download(ctx, &found, values.data, sizeof found);
+  CHECK(found == 9);
+}
+
 TEST_CASE("on CUDA what throws while it is captured leaves the context usable") {
   cuda::Context ctx;
   cuda::Context::Recordings recordings;
@@ -202,7 +231,7 @@ TEST_CASE("on CUDA parts of a matrix lie row by row, stacked or gate and up in t
   CHECK(downloaded(ctx, w.memory) == wanted);
 
   // So many rows that no whole number of slots holds them.
-  const std::size_t row = 48 * 4, rows = cuda::detail::Staging::slot_bytes / row + 5;
+  const std::size_t row = 48 * 4, rows = cuda::detail::runtime::Staging::slot_bytes / row + 5;
   const auto gate = numbered_bytes(rows * row);
   auto up = gate;
   std::reverse(up.begin(), up.end());

@@ -25,7 +25,7 @@ namespace detail {
 /// Uploads `rows` rows of `row_bytes`, row r from row_of(r), whole rows a slot of pinned memory.
 template <class RowOf>
 void upload_rows(Context& ctx, std::byte* to, std::int64_t rows, std::size_t row_bytes, const RowOf& row_of) {
-  const auto rows_a_slot = std::int64_t(Staging::slot_bytes / row_bytes);
+  const auto rows_a_slot = std::int64_t(runtime::Staging::slot_bytes / row_bytes);
   for (std::int64_t first = 0; first < rows; first += rows_a_slot) {
     const std::int64_t number = std::min(rows_a_slot, rows - first);
     std::byte* slot = ctx.staging().wait_for_slot();
@@ -49,7 +49,7 @@ inline PlacedMatrix place_matrix(Context& ctx, std::span<const TensorView> parts
       to += part.bytes.size();
     }
   } else {
-    assert(row_bytes <= detail::Staging::slot_bytes);
+    assert(row_bytes <= detail::runtime::Staging::slot_bytes);
     detail::upload_rows(ctx, w.memory.data, w.out, row_bytes, [&](std::int64_t row) {
       return parts[std::size_t(row % 2)].bytes.data() + std::size_t(row / 2) * row_bytes;
     });

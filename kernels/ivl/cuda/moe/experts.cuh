@@ -29,23 +29,23 @@
 namespace ivl::cuda {
 
 // ---- device code ------------------------------------------------------------------------------------
-namespace detail {
+namespace detail::experts {
 
 /// A kernel's parameter: the matrices [out, in] of all experts.
-struct ExpertMatrices {
+struct Matrices {
   const std::byte* data;
   std::int64_t expert_bytes;
   int out, in;
   const float* bias;  // [experts, out] or null
 
-  ExpertMatrices(const PlacedExperts& w, const float* bias)
+  Matrices(const PlacedExperts& w, const float* bias)
       : data(w.all.memory.data), expert_bytes(w.expert_bytes), out(int(w.all.out)), in(int(w.all.in)), bias(bias) {}
 
   /// Where row `row` of an expert's matrix begins.
   template <class Stored>
   __device__ const Stored* row(int expert, int row) const {
     const auto* first = reinterpret_cast<const Stored*>(data + expert * expert_bytes);
-    return first + row * std::int64_t(std::is_same_v<Stored, Mxfp4> ? in / 2 : in);
+    return first + row * std::int64_t(std::is_same_v<Stored, mxfp4::Codes> ? in / 2 : in);
   }
   __device__ const std::uint8_t* scales(int expert, int row) const {
     const auto* first = reinterpret_cast<const std::uint8_t*>(data + expert * expert_bytes);
@@ -58,8 +58,8 @@ struct ExpertMatrices {
 
 /// What becomes of an expert's gate and up.
 __device__ inline float activate(ExpertActivation activation, float gate, float up) {
-  if (activation == ExpertActivation::swi_glu) return silu(gate) * up;
-  const float limit = 7;  // comparisons, so that what is no number stays that
+  if (activation == ExpertActivation::swi_glu) return epilogue::silu(gate) * up;
+  const float limit = 7;  // comparisons, so that NaN stays NaN
   gate = gate > limit ? limit : gate;
   up = up > limit ? limit : up < -limit ? -limit : up;
   return gate * prim::reciprocal_approx(1 + expf(-1.702f * gate)) * (up + 1);
@@ -94,7 +94,7 @@ inline void place_separate(Context& ctx, Fusion fusion, std::span<const TensorVi
 
 inline void place_fused(Context& ctx, const std::byte* expert, const PlacedMatrix& all, int scalar_bytes,
                         std::byte* to) {
-  const std::int64_t row_bytes = all.in * scalar_bytes, rows_a_slot = std::int64_t(Staging::slot_bytes) / row_bytes;
+  const std::int64_t row_bytes = all.in * scalar_bytes, rows_a_slot = std::int64_t(runtime::Staging::slot_bytes) / row_bytes;
   for (std::int64_t first = 0; first < all.out; first += rows_a_slot) {
     const std::int64_t number = std::min(rows_a_slot, all.out - first);
     std::byte* slot = ctx.staging().wait_for_slot();
@@ -110,16 +110,16 @@ inline void place_fused(Context& ctx, const std::byte* expert, const PlacedMatri
 /// The codes of one expert, word by word, by all host threads.
 inline void place_codes(Context& ctx, std::span<const std::byte> codes, std::byte* to) {
   constexpr std::size_t word_bytes = sizeof(std::uint32_t), chunk = std::size_t(64) << 10;
-  static_assert(Staging::slot_bytes % chunk == 0);
-  for (std::size_t done = 0; done < codes.size(); done += Staging::slot_bytes) {
-    const std::size_t now = std::min(codes.size() - done, Staging::slot_bytes);
+  static_assert(runtime::Staging::slot_bytes % chunk == 0);
+  for (std::size_t done = 0; done < codes.size(); done += runtime::Staging::slot_bytes) {
+    const std::size_t now = std::min(codes.size() - done, runtime::Staging::slot_bytes);
     std::byte* slot = ctx.staging().wait_for_slot();
     ctx.host_pool().run(ceil_div(std::int64_t(now), std::int64_t(chunk)), [&](std::int64_t task) {
       const std::size_t begin = std::size_t(task) * chunk, end = std::min(now, begin + chunk);
       for (std::size_t at = begin; at < end; at += word_bytes) {
         std::uint32_t word;
         std::memcpy(&word, codes.data() + done + at, word_bytes);
-        word = mxfp4_word(word);
+        word = mxfp4::word_of(word);
         std::memcpy(slot + at, &word, word_bytes);
       }
     });
@@ -127,10 +127,10 @@ inline void place_codes(Context& ctx, std::span<const std::byte> codes, std::byt
   }
 }
 
-}  // namespace detail
+}  // namespace detail::experts
 
 // ---- placing ----------------------------------------------------------------------------------------
-/// Reads the parts once. Throws FileError for types that no expert has, and for scales that are no numbers.
+/// Reads the parts once. Throws FileError for types that no expert has, and for scales that are NaN.
 inline PlacedExperts place_experts(Context& ctx, ExpertLayout layout, int experts, Fusion fusion,
                                    std::span<const TensorView> parts) {
   PlacedExperts placed = outline_experts(layout, experts, fusion, parts);
@@ -140,22 +140,22 @@ inline PlacedExperts place_experts(Context& ctx, ExpertLayout layout, int expert
   const std::int64_t scale_bytes = codes ? all.out * (all.in / mxfp4_block) : 0;  // of an expert, as is bytes
   const std::int64_t bytes =
       codes ? scale_bytes * (mxfp4_block_bytes + 1) : all.out * all.in * bytes_of(placeable(parts[0]));
-  placed.expert_bytes = round_up(bytes, detail::expert_alignment);
+  placed.expert_bytes = round_up(bytes, detail::experts::expert_alignment);
   all.memory = allocate(ctx, std::size_t(experts * placed.expert_bytes));
 
   for (int expert = 0; expert < experts; ++expert) {
     std::byte* to = all.memory.data + expert * placed.expert_bytes;
     switch (layout) {
       case ExpertLayout::separate:
-        detail::place_separate(ctx, fusion, parts.subspan(std::size_t(expert) * parts_of_each, parts_of_each),
+        detail::experts::place_separate(ctx, fusion, parts.subspan(std::size_t(expert) * parts_of_each, parts_of_each),
                                std::size_t(bytes / all.out), all.out, to);
         break;
       case ExpertLayout::fused:
-        detail::place_fused(ctx, parts[0].bytes.data() + expert * bytes, all, int(bytes / all.out / all.in), to);
+        detail::experts::place_fused(ctx, parts[0].bytes.data() + expert * bytes, all, int(bytes / all.out / all.in), to);
         break;
       case ExpertLayout::mxfp4: {
         const std::int64_t block_bytes = bytes - scale_bytes;
-        detail::place_codes(ctx, parts[0].bytes.subspan(std::size_t(expert * block_bytes), std::size_t(block_bytes)),
+        detail::experts::place_codes(ctx, parts[0].bytes.subspan(std::size_t(expert * block_bytes), std::size_t(block_bytes)),
                             to);
         upload(ctx, to + block_bytes, parts[1].bytes.data() + expert * scale_bytes, std::size_t(scale_bytes));
         break;

@@ -24,6 +24,7 @@
 
 #include "ivl/core/constant.hpp"
 #include "ivl/cuda/prim/convert.cuh"
+#include "ivl/cuda/rows/choose.hpp"
 #include "ivl/cuda/runtime/context.cuh"
 #include "ivl/cuda/runtime/launch.cuh"
 #include "ivl/cuda/runtime/pack.cuh"
@@ -31,14 +32,8 @@
 
 namespace ivl::cuda {
 
-// ---- policy -----------------------------------------------------------------------------------------
-struct MovePolicy {
-  int max_threads = 256;      // of a block that moves a row
-  int patches_per_block = 8;  // a warp each
-};
-
 // ---- device code ------------------------------------------------------------------------------------
-namespace detail {
+namespace detail::move {
 
 /// The thread's first scalar in the row that its block moves: blockIdx.x is the row, blockIdx.y the part of it.
 template <int Number>
@@ -158,10 +153,10 @@ template <MovePolicy P, int Number, class... Parameters, class... Arguments>
 void launch_rows(Context& ctx, std::int64_t rows, std::int64_t width, void (*kernel)(Parameters...),
                  const Arguments&... arguments) {
   if (rows == 0 || width == 0) return;
-  const std::int64_t pieces = width / Number, threads = std::min<std::int64_t>(round_up(pieces, 32), P.max_threads);
+  const MoveChoice choice = choose_move(width / Number, P);
   launch(
       kernel,
-      {.grid = {unsigned(rows), unsigned(ceil_div(pieces, threads))}, .block = unsigned(threads), .stream = ctx.stream},
+      {.grid = {unsigned(rows), unsigned(choice.parts)}, .block = unsigned(choice.threads), .stream = ctx.stream},
       arguments..., int(width));
 }
 
@@ -176,7 +171,7 @@ template <class Scalar>
 inline constexpr int scalars_in_16_bytes = 16 / int(sizeof(Scalar));
 
 template <MovePolicy P, class Stored, class Scalar>
-void embed(Context& ctx, const std::int32_t* sources, const Stored* table, Rows<const Scalar> images, Rows<Scalar> y) {
+void launch_embed(Context& ctx, const std::int32_t* sources, const Stored* table, Rows<const Scalar> images, Rows<Scalar> y) {
   constexpr int wide = std::min(scalars_in_16_bytes<Stored>, scalars_in_16_bytes<Scalar>);
   const bool packs =
       in_packs<wide>(y) && aligned(table, wide * sizeof(Stored)) && (images.count == 0 || in_packs<wide>(images));
@@ -186,7 +181,7 @@ void embed(Context& ctx, const std::int32_t* sources, const Stored* table, Rows<
   });
 }
 
-}  // namespace detail
+}  // namespace detail::move
 
 // ---- launchers --------------------------------------------------------------------------------------
 template <MovePolicy P = MovePolicy{}, class Scalar>
@@ -196,20 +191,20 @@ void embed(Context& ctx, const std::int32_t* sources, const PlacedTable& table, 
   const std::byte* memory = table.memory.data;
   switch (table.scalar) {
     case ScalarKind::f32:
-      return detail::embed<P>(ctx, sources, reinterpret_cast<const float*>(memory), images, y);
+      return detail::move::launch_embed<P>(ctx, sources, reinterpret_cast<const float*>(memory), images, y);
     case ScalarKind::bf16:
-      return detail::embed<P>(ctx, sources, reinterpret_cast<const bf16*>(memory), images, y);
+      return detail::move::launch_embed<P>(ctx, sources, reinterpret_cast<const bf16*>(memory), images, y);
     case ScalarKind::f16:
-      return detail::embed<P>(ctx, sources, reinterpret_cast<const half*>(memory), images, y);
+      return detail::move::launch_embed<P>(ctx, sources, reinterpret_cast<const half*>(memory), images, y);
   }
 }
 
 template <MovePolicy P = MovePolicy{}, class Scalar>
 void gather_rows(Context& ctx, const std::int32_t* indices, Rows<const Scalar> x, Rows<Scalar> y) {
   assert(x.width() == y.width());
-  constexpr int wide = detail::scalars_in_16_bytes<Scalar>;
-  detail::with_pack<wide>(in_packs<wide>(x) && in_packs<wide>(y), [&](auto number) {
-    detail::launch_rows<P, number.value>(ctx, y.count, y.width(), detail::gather_kernel<Scalar, number.value>, indices,
+  constexpr int wide = detail::move::scalars_in_16_bytes<Scalar>;
+  detail::move::with_pack<wide>(in_packs<wide>(x) && in_packs<wide>(y), [&](auto number) {
+    detail::move::launch_rows<P, number.value>(ctx, y.count, y.width(), detail::move::gather_kernel<Scalar, number.value>, indices,
                                          x.data, x.stride, y.data, y.stride);
   });
 }
@@ -221,7 +216,7 @@ void unfold_patches(Context& ctx, int tile_px, int patch_px, Rows<const Scalar> 
   if (number == 0) return;
   constexpr int wide = 4 / int(sizeof(Scalar));
   const bool packs = patch_px % wide == 0 && in_packs<wide>(pixels) && in_packs<wide>(patches);
-  const auto kernel = packs ? detail::unfold_kernel<Scalar, wide> : detail::unfold_kernel<Scalar, 1>;
+  const auto kernel = packs ? detail::move::unfold_kernel<Scalar, wide> : detail::move::unfold_kernel<Scalar, 1>;
   launch(kernel,
          {.grid = unsigned(ceil_div(number, P.patches_per_block)),
           .block = {32, unsigned(P.patches_per_block)},
@@ -232,11 +227,11 @@ void unfold_patches(Context& ctx, int tile_px, int patch_px, Rows<const Scalar> 
 template <MovePolicy P = MovePolicy{}, class Scalar>
 void add_positions(Context& ctx, int side, Rows<const Scalar> patches, const float* class_token, const float* positions,
                    Rows<Scalar> x) {
-  constexpr int wide = detail::scalars_in_16_bytes<Scalar>;
+  constexpr int wide = detail::move::scalars_in_16_bytes<Scalar>;
   assert(x.count % (1 + side * side) == 0 && x.width() == patches.width());
   const bool packs = in_packs<wide>(patches) && in_packs<wide>(x) && aligned(class_token, 16) && aligned(positions, 16);
-  detail::with_pack<wide>(packs, [&](auto number) {
-    detail::launch_rows<P, number.value>(ctx, x.count, x.width(), detail::add_positions_kernel<Scalar, number.value>,
+  detail::move::with_pack<wide>(packs, [&](auto number) {
+    detail::move::launch_rows<P, number.value>(ctx, x.count, x.width(), detail::move::add_positions_kernel<Scalar, number.value>,
                                          1 + side * side, patches.data, patches.stride, class_token, positions, x.data,
                                          x.stride);
   });
@@ -244,11 +239,11 @@ void add_positions(Context& ctx, int side, Rows<const Scalar> patches, const flo
 
 template <MovePolicy P = MovePolicy{}, class Scalar>
 void pixel_shuffle(Context& ctx, int side, int scale, ShuffleOrder order, Rows<const Scalar> x, Rows<Scalar> y) {
-  constexpr int wide = detail::scalars_in_16_bytes<Scalar>;
+  constexpr int wide = detail::move::scalars_in_16_bytes<Scalar>;
   assert(side % scale == 0 && y.width() == scale * scale * x.width());
-  detail::with_pack<wide>(in_packs<wide>(x) && in_packs<wide>(y), [&](auto number) {
-    detail::launch_rows<P, number.value>(ctx, y.count * scale * scale, x.width(),
-                                         detail::pixel_shuffle_kernel<Scalar, number.value>, side, scale, order, x.data,
+  detail::move::with_pack<wide>(in_packs<wide>(x) && in_packs<wide>(y), [&](auto number) {
+    detail::move::launch_rows<P, number.value>(ctx, y.count * scale * scale, x.width(),
+                                         detail::move::pixel_shuffle_kernel<Scalar, number.value>, side, scale, order, x.data,
                                          x.stride, y.data, y.stride);
   });
 }
