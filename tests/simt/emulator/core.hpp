@@ -30,6 +30,7 @@ struct Options {
   std::uint64_t seed = 1;
   int spin_limit = 1000;  // polls per live thread in which nothing else happened
   int stuck_ms = 20000;   // of CPU time in which no thread reached a barrier
+  int resident_blocks = 8;  // in random order so many blocks run at once, and a quarter of their warps lag behind
 };
 Options& options();
 
@@ -45,6 +46,7 @@ enum class Bug {
   race,           // two accesses to shared memory that nothing orders, one of them a write
   uninitialised,  // shared memory read before anything was written there
   async_copy,     // an asynchronous copy not waited for
+  stream,         // work on the default stream, which does not wait for those of contexts
   memory,         // an address outside every object (what the sanitizer knows), or another block's shared memory
   misaligned,
 };
@@ -92,6 +94,10 @@ void* static_shared(const void* declaration, int bytes, int alignment, Site at);
 /// Offset in the shared window, as hardware counts it; reports an address that is not shared memory.
 std::uint32_t shared_offset(const void* address, int bytes, Site at);
 
+/// What a kernel reads past all caches that writes go through: reports what the same grid has written. Only the race
+/// checker knows that.
+void check_read_only(const void* address, int bytes, Site at);
+
 /// The emulator's own accesses on behalf of the running thread, as the sanitizer and the race checker would see them.
 enum class Access { read, write, atomic };
 void check_access(const volatile void* address, int bytes, Access access, Site at);
@@ -107,6 +113,8 @@ void grid_barrier(Site at);
 void poll(Site at);
 /// Something that a poll may wait for.
 void made_progress();
+/// In random order lets all others run first, those of other blocks among them: where a kernel publishes something.
+void give_way();
 
 // ---- warp -----------------------------------------------------------------------------------------
 enum class Shuffle { indexed, up, down, exclusive_or };

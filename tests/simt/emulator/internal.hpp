@@ -29,6 +29,7 @@ struct Thread {
   int number = 0;  // in the block
   int place = 0;   // among all that run at once
   int lane = 0;
+  bool lags = false;  // has its turn when no thread that does not lag can run
   bool finished = false;
   const char* waits_in = nullptr;  // null: runnable
   Site waits_at;
@@ -107,6 +108,8 @@ void check_addressable(const volatile void* address, int bytes, Site at);
 // ---- race.cpp -------------------------------------------------------------------------------------
 Shadow* shadow_number(int index);
 void reset(Shadow& shadow, unsigned char* window_base, int threads);
+/// Forgets what earlier grids wrote to device memory.
+void begin_grid();
 /// Accesses of instrumented code are looked up in this shadow from now on; null: in none.
 void watch(Shadow* shadow);
 // What orders accesses. All do nothing where races are not checked.

@@ -19,7 +19,7 @@ Shape shape;
 namespace {
 
 Fiber host;
-std::deque<Thread*> runnable;
+std::deque<Thread*> runnable, lagging;  // those that lag have their turn when no other can run
 std::deque<Block> blocks;
 int live = 0;
 int polls = 0;
@@ -37,10 +37,11 @@ void set_built_ins(const Thread& thread) {
 }
 
 Thread* next_thread() {
-  if (runnable.empty()) return nullptr;
-  if (options().order == Order::random) std::swap(runnable.front(), runnable[dice() % runnable.size()]);
-  Thread* thread = runnable.front();
-  runnable.pop_front();
+  std::deque<Thread*>& from = runnable.empty() ? lagging : runnable;
+  if (from.empty()) return nullptr;
+  if (options().order == Order::random) std::swap(from.front(), from[dice() % from.size()]);
+  Thread* thread = from.front();
+  from.pop_front();
   return thread;
 }
 
@@ -174,12 +175,21 @@ void make_block(Block& block, unsigned number, int place, int block_threads) {
     thread.place = place * block_threads + t;
     prepare(thread.fiber, thread.place, fiber_body);
   }
+  if (options().order == Order::random && !shape.cooperative) {
+    for (Warp& warp : block.warps) {
+      const bool lags = dice() % 4 == 0;
+      for (Thread* thread : warp.lanes) {
+        if (thread != nullptr) thread->lags = lags;
+      }
+    }
+  }
   ++stats().blocks;
 }
 
 void run_blocks(const std::vector<unsigned>& numbers, int block_threads) {
   blocks.clear();
   runnable.clear();
+  lagging.clear();
   blocks.resize(numbers.size());
   for (std::size_t i = 0; i < numbers.size(); ++i) make_block(blocks[i], numbers[i], int(i), block_threads);
   std::vector<Thread*> all;
@@ -218,7 +228,7 @@ void wake(Thread* thread) {
   if (options().order == Order::greedy) {
     runnable.push_front(thread);
   } else {
-    runnable.push_back(thread);
+    (thread->lags ? lagging : runnable).push_back(thread);
   }
 }
 
@@ -233,13 +243,19 @@ void wake_all(std::vector<Thread*>& threads) {
 
 void made_progress() { polls = 0; }
 
+void give_way() {
+  if (options().order != Order::random) return;
+  lagging.push_back(current);
+  run_on(Leaving::for_a_while);
+}
+
 void poll(Site at) {
   if (++polls > options().spin_limit * live) {
     report(Bug::livelock,
            "polls for something that never comes: all " + std::to_string(live) + " live threads poll or wait", at);
   }
   current->waits_at = at;
-  runnable.push_back(current);  // behind all others, in every order
+  lagging.push_back(current);  // behind all others, in every order
   run_on(Leaving::for_a_while);
 }
 
@@ -276,6 +292,7 @@ void run_grid(const Shape& grid_shape, void (*body)(void*), void* arguments) {
         "a cooperative grid of " + std::to_string(grid_blocks * block_threads) + " threads; the emulator has 32768");
 
   ++stats().launches;
+  begin_grid();
   dice.seed(options().seed);
   std::vector<unsigned> numbers(static_cast<std::size_t>(grid_blocks));
   for (std::size_t i = 0; i < numbers.size(); ++i) numbers[i] = unsigned(i);
@@ -286,7 +303,13 @@ void run_grid(const Shape& grid_shape, void (*body)(void*), void* arguments) {
   }
   if (options().order == Order::reverse) std::reverse(numbers.begin(), numbers.end());
   if (options().order == Order::random) std::shuffle(numbers.begin(), numbers.end(), dice);
-  for (const unsigned number : numbers) run_blocks({number}, int(block_threads));
+  // Blocks one by one, or in random order some at once.
+  const std::size_t together =
+      options().order == Order::random ? std::size_t(std::clamp(options().resident_blocks, 1, 32)) : 1;
+  for (std::size_t first = 0; first < numbers.size(); first += together) {
+    const auto begin = numbers.begin() + std::ptrdiff_t(first);
+    run_blocks({begin, begin + std::ptrdiff_t(std::min(together, numbers.size() - first))}, int(block_threads));
+  }
 }
 
 }  // namespace simt
