@@ -78,6 +78,38 @@ TEST_CASE("on CUDA a row has the same bits among 1 to 40 rows, with its norm and
   }
 }
 
+TEST_CASE("on CUDA rows of linear and rms_norm may lie further apart than 32 bits count") {
+  constexpr int in = 48, out = 24;
+  const std::vector<bf16> values = normal_values<bf16>(FarRows<bf16>::rows * in, 1), w_values = normal_values<bf16>(out * in, 2);
+  const std::vector<float> ones(in, 1.0f);
+  cuda::Context ctx;
+  DeviceArray<bf16> near_x(values), near_normed(values.size()), w(w_values);
+  DeviceArray<float> gain(ones), near_y(FarRows<float>::rows * out);
+  FarRows<bf16> x(values), normed(in);
+  FarRows<float> y(out);
+  const Rows<const bf16> near_rows(near_x.data(), FarRows<bf16>::rows, in);
+  const auto same = [](const auto& a, const auto& b) {
+    return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(a[0])) == 0;
+  };
+  for (const cuda::Order order : {cuda::Order::fastest, cuda::Order::invariant}) {
+    CAPTURE(int(order));
+    ctx.order = order;
+    linear(ctx, near_rows, view_of(w, out, in), Epilogue{}, Rows<float>(near_y.data(), near_rows.count, out));
+    linear(ctx, Rows<const bf16>(x.view()), view_of(w, out, in), Epilogue{}, y.view());
+    CHECK(same(near_y.download(), y.download()));
+  }
+  rms_norm(ctx, near_rows, gain.data(), 0.25f, Rows<bf16>(near_normed.data(), near_rows.count, in));
+  rms_norm(ctx, Rows<const bf16>(x.view()), gain.data(), 0.25f, normed.view());
+  CHECK(same(near_normed.download(), normed.download()));
+  const std::vector<float> floats = normal_values<float>(FarRows<float>::rows * in, 3);
+  DeviceArray<float> near_floats(floats);
+  FarRows<float> far_floats(floats);
+  linear(ctx, Rows<const float>(near_floats.data(), near_rows.count, in), view_of(w, out, in), Epilogue{},
+         Rows<float>(near_y.data(), near_rows.count, out));
+  linear(ctx, Rows<const float>(far_floats.view()), view_of(w, out, in), Epilogue{}, y.view());
+  CHECK(same(near_y.download(), y.download()));
+}
+
 TEST_CASE("on CUDA norm_linear has the bits of rms_norm and linear, and few rows need no room") {
   constexpr int in = 592, out = 34, most = 17;
   const std::vector<bf16> x_values = normal_values<bf16>(most * in, 1), w_values = normal_values<bf16>(out * in, 2);

@@ -277,3 +277,32 @@ TEST_CASE("on CUDA draw takes what argmax takes where nothing has a weight, and 
     }
   });
 }
+
+TEST_CASE("on CUDA rows of logits may lie further apart than 32 bits count") {
+  cuda::Context ctx;
+  std::vector<float> values;
+  for (int r = 0; r < FarRows<float>::rows; ++r) {
+    for (int id = 0; id < 300; ++id) values.push_back(id == 40 + 100 * r ? 3.0f : 0.001f * float(id));
+  }
+  FarRows<float> logits(values);
+  DeviceArray<std::int32_t> ids(FarRows<float>::rows);
+  const std::vector<std::int32_t> wanted{40, 140, 240};
+  argmax(ctx, Rows<const float>(logits.view()), ids.data());
+  CHECK(ids.download() == wanted);
+  DeviceArray<Draw> draws(std::vector<Draw>(wanted.size(), {.uniform = 0.5, .temperature = 1, .top_k = 1, .ids = 300}));
+  DeviceArray<std::int32_t> drawn(wanted.size());
+  draw(ctx, draws.data(), logits.view(), drawn.data());
+  CHECK(drawn.download() == wanted);
+}
+
+#if !defined(__CUDACC__)
+TEST_CASE("on CUDA a slice of argmax publishes what it found before it counts itself in") {
+  const std::vector<float> logits = random_logits(2000, 0x1p-16f);
+  simt::options().order = simt::Order::random;
+  for (simt::options().seed = 1; simt::options().seed < 7; ++simt::options().seed) {
+    cuda::Context ctx;  // whose working memory holds nothing yet
+    CHECK(argmax_of<small>(ctx, {logits, logits}, 3) == std::vector<std::int32_t>(2, plain_argmax(logits)));
+  }
+  simt::options() = {};
+}
+#endif
