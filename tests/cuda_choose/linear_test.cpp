@@ -58,9 +58,7 @@ TEST_CASE("under Order::fastest few rows that gemv can load go to it") {
 }
 
 TEST_CASE("few rows are normed in gemv, where it runs, W is bf16 and they fit") {
-  const auto normed = [](LinearProblem problem, Order order) {
-    return norms_in_gemv(problem, chosen(problem, order));
-  };
+  const auto normed = [](LinearProblem problem, Order order) { return norms_in_gemv(problem, chosen(problem, order)); };
   CHECK(normed({4, 3072, 2048}, Order::fastest));
   CHECK_FALSE(normed({4, 3072, 2048}, Order::invariant));
   CHECK_FALSE(normed({5, 3072, 1024}, Order::fastest));

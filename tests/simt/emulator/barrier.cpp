@@ -42,6 +42,7 @@ void block_barrier(const char* name, Site at) {
     return;
   }
   order_all(block);
+  draw_laggards(block);
   release(barrier);
 }
 

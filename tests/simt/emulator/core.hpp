@@ -28,8 +28,8 @@ const char* name_of(Order order);
 struct Options {
   Order order = Order::fair;
   std::uint64_t seed = 1;
-  int spin_limit = 1000;  // polls per live thread in which nothing else happened
-  int stuck_ms = 20000;   // of CPU time in which no thread reached a barrier
+  int spin_limit = 1000;    // polls per live thread in which nothing else happened
+  int stuck_ms = 20000;     // of CPU time in which no thread reached a barrier
   int resident_blocks = 8;  // in random order so many blocks run at once, and a quarter of their warps lag behind
 };
 Options& options();

@@ -242,9 +242,9 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
   simt::check_stream(config->stream, "a kernel");
   const int limit = simt::dynamic_limit(reinterpret_cast<const void*>(kernel));
   if (int(config->dynamicSmemBytes) > limit) {
-    throw simt::Error(simt::Bug::launch_limit,
-                      "launch: " + std::to_string(config->dynamicSmemBytes) +
-                          " bytes of dynamic shared memory, and the kernel was allowed " + std::to_string(limit));
+    throw simt::Error(simt::Bug::launch_limit, "launch: " + std::to_string(config->dynamicSmemBytes) +
+                                                   " bytes of dynamic shared memory, and the kernel was allowed " +
+                                                   std::to_string(limit));
   }
   if (simt::capturing()) return simt::capture(call), cudaSuccess;
   simt::catch_up();

@@ -175,14 +175,7 @@ void make_block(Block& block, unsigned number, int place, int block_threads) {
     thread.place = place * block_threads + t;
     prepare(thread.fiber, thread.place, fiber_body);
   }
-  if (options().order == Order::random && !shape.cooperative) {
-    for (Warp& warp : block.warps) {
-      const bool lags = dice() % 4 == 0;
-      for (Thread* thread : warp.lanes) {
-        if (thread != nullptr) thread->lags = lags;
-      }
-    }
-  }
+  draw_laggards(block);
   ++stats().blocks;
 }
 
@@ -220,6 +213,16 @@ void wait(const char* in, Site at) {
   current->waits_in = in;
   current->waits_at = at;
   run_on(Leaving::for_a_while);
+}
+
+void draw_laggards(Block& block) {
+  if (options().order != Order::random || shape.cooperative) return;
+  for (Warp& warp : block.warps) {
+    const bool lags = dice() % 4 == 0;
+    for (Thread* thread : warp.lanes) {
+      if (thread != nullptr) thread->lags = lags;
+    }
+  }
 }
 
 void wake(Thread* thread) {

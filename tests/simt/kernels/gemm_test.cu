@@ -79,8 +79,8 @@ TEST_CASE("on CUDA a row's bits depend neither on the other rows nor on the poli
                                 Rows<bf16>(narrow.data(), 3, out));
   cuda::gemm<cuda::few_gemm>(ctx, x_rows.slice(row - 1, 2), view_of(w, out, in), Epilogue{},
                              Rows<bf16>(few.data(), 2, out));
-  const std::vector<bf16> all_bits = all.download(), few_bits = few.download(), alone_bits = alone.download(), square_bits = square.download(),
-                          narrow_bits = narrow.download();
+  const std::vector<bf16> all_bits = all.download(), few_bits = few.download(), alone_bits = alone.download(),
+                          square_bits = square.download(), narrow_bits = narrow.download();
   const auto same = [&](const std::vector<bf16>& bits, int first) {
     return std::memcmp(&all_bits[row * out], &bits[std::size_t(first)], out * sizeof(bf16)) == 0;
   };

@@ -176,8 +176,9 @@ void check(const AttentionShape& shape, Op op, bool ring, int first_page = 0) {
       const int token = p.sequences.positions[std::size_t(row)] % page_tokens;
       for (int head = 0; head < 2 * shape.kv_heads; ++head) {  // keys, then values
         for (int i = 0; i < d; ++i) {
-          const std::size_t at = std::size_t((p.sequences.page_of(row, ring) - first_page) * page_bytes) / sizeof(Scalar) +
-                                 std::size_t((head * page_tokens + token) * d + i);
+          const std::size_t at =
+              std::size_t((p.sequences.page_of(row, ring) - first_page) * page_bytes) / sizeof(Scalar) +
+              std::size_t((head * page_tokens + token) * d + i);
           written[at] = true;
           if (op == Op::cache || head >= shape.kv_heads) {
             wrong += !(to_float(found_pages[at]) == to_float(p.stored(row, shape.heads + head, i)));

@@ -80,7 +80,8 @@ TEST_CASE("on CUDA a row has the same bits among 1 to 40 rows, with its norm and
 
 TEST_CASE("on CUDA rows of linear and rms_norm may lie further apart than 32 bits count") {
   constexpr int in = 48, out = 24;
-  const std::vector<bf16> values = normal_values<bf16>(FarRows<bf16>::rows * in, 1), w_values = normal_values<bf16>(out * in, 2);
+  const std::vector<bf16> values = normal_values<bf16>(FarRows<bf16>::rows * in, 1),
+                          w_values = normal_values<bf16>(out * in, 2);
   const std::vector<float> ones(in, 1.0f);
   cuda::Context ctx;
   DeviceArray<bf16> near_x(values), near_normed(values.size()), w(w_values);

@@ -78,7 +78,7 @@ struct World {
   /// truncate by 2^-22 of their sizes, see prim/matrix_test.cu) or, where the product is of floats, fused
   /// multiply-adds in 32 lanes.
   Estimate product(int in, double sum, double size) const {
-    const bool mma = std::is_same_v<Scalar, bf16> && !std::is_same_v<Stored, half>;
+    const bool mma = std::is_same_v<Scalar, bf16> && !std::is_same_v<Stored, ivl::half>;
     const double error = mma ? 17 * 0x1p-22 * std::ceil(in / 16.0) : float_unit * (in / 32 + 6);
     return {sum, size * (error + 9 * float_unit)};
   }
@@ -172,8 +172,7 @@ struct PlacedWorld {
         y_rows(y.data(), rows, world.hidden, world.stride);
     const Routes routes{world.active, chosen.data(), weights.data()};
     if constexpr (std::is_same_v<Stored, bf16> && std::is_same_v<Scalar, bf16>) {
-      if (pair_order)
-        ivl::cuda::detail::grouped::run<bf16>(ctx, *pair_order, mlp, x_rows, routes, inner_rows, y_rows);
+      if (pair_order) ivl::cuda::detail::grouped::run<bf16>(ctx, *pair_order, mlp, x_rows, routes, inner_rows, y_rows);
     }
     if (!pair_order) expert_mlp(ctx, mlp, x_rows, routes, inner_rows, y_rows);
     inner.download();  // nobody wrote beside it
@@ -216,7 +215,8 @@ void compare(int rows, int hidden, int mlp_hidden, ExpertActivation activation, 
 constexpr auto swi_glu = ExpertActivation::swi_glu, clamped = ExpertActivation::clamped_swi_glu;
 
 /// numbers [512] of blocks of 32.
-__global__ void dequantise_kernel(const ivl::cuda::detail::mxfp4::Codes* words, const std::uint8_t* scales, float* numbers) {
+__global__ void dequantise_kernel(const ivl::cuda::detail::mxfp4::Codes* words, const std::uint8_t* scales,
+                                  float* numbers) {
   numbers[threadIdx.x] = ivl::cuda::detail::mxfp4::number_at(words, scales, int(threadIdx.x));
 }
 
@@ -312,7 +312,8 @@ TEST_CASE("on CUDA every code of MXFP4 becomes its number in every place of a wo
       DeviceArray<std::uint8_t> scales(scale_values);
       DeviceArray<float> numbers(512);
       ivl::cuda::launch(dequantise_kernel, {.grid = 1, .block = 512},
-                   reinterpret_cast<const ivl::cuda::detail::mxfp4::Codes*>(codes.data()), scales.data(), numbers.data());
+                        reinterpret_cast<const ivl::cuda::detail::mxfp4::Codes*>(codes.data()), scales.data(),
+                        numbers.data());
       const std::vector<float> found = numbers.download();
       // A bf16 holds them all, but for what is too large for a float, too.
       for (std::size_t i = 0; i < found.size(); ++i) REQUIRE(found[i] == wanted[i]);
@@ -332,8 +333,8 @@ TEST_CASE("on CUDA the activations of experts agree with double precision, far o
   for (const auto activation : {swi_glu, clamped}) {
     for_each_order([&] {
       DeviceArray<float> gate(gates), up(ups), y(gates.size());
-      ivl::cuda::launch(activate_kernel, {.grid = 1, .block = unsigned(gates.size())}, activation, gate.data(), up.data(),
-                   y.data());
+      ivl::cuda::launch(activate_kernel, {.grid = 1, .block = unsigned(gates.size())}, activation, gate.data(),
+                        up.data(), y.data());
       const std::vector<float> result = y.download();
       for (std::size_t i = 0; i < result.size(); ++i) {
         const double found = double(result[i]);
@@ -421,15 +422,15 @@ TEST_CASE("on CUDA pairs that the whole device orders in a captured graph are th
   for (int launch = 0; launch < 4; ++launch) {
     const std::vector<std::int32_t> wanted_keys = keys_of(launch);
     upload(ctx, keys, wanted_keys.data(), count * sizeof(std::int32_t));
-    replay(ctx, recordings, 1, [&] { ivl::cuda::sort_indices(ctx, keys, count, 5, room.data, keys + count, keys + 2 * count); });
+    replay(ctx, recordings, 1,
+           [&] { ivl::cuda::sort_indices(ctx, keys, count, 5, room.data, keys + count, keys + 2 * count); });
     std::vector<std::int32_t> found(2 * count), wanted(count);
     download(ctx, found.data(), keys + count, found.size() * sizeof(std::int32_t));
     std::iota(wanted.begin(), wanted.end(), 0);
     std::stable_sort(wanted.begin(), wanted.end(),
                      [&](int a, int b) { return wanted_keys[std::size_t(a)] < wanted_keys[std::size_t(b)]; });
     CHECK(std::equal(wanted.begin(), wanted.end(), found.begin() + count));
-    for (int i = 0; i < count; ++i)
-      REQUIRE(found[std::size_t(i)] == wanted_keys[std::size_t(wanted[std::size_t(i)])]);
+    for (int i = 0; i < count; ++i) REQUIRE(found[std::size_t(i)] == wanted_keys[std::size_t(wanted[std::size_t(i)])]);
   }
 }
 
@@ -487,7 +488,7 @@ TEST_CASE("on CUDA expert_mlp with floats agrees with double precision") {
   compare<float, float>(3, 24, 40, swi_glu, false);
   compare<bf16, float>(2, 16, 36, clamped, true);
   compare<Mxfp4, float>(2, 64, 32, clamped, true);
-  compare<half, bf16>(2, 16, 40, clamped, false);
+  compare<ivl::half, bf16>(2, 16, 40, clamped, false);
 }
 
 TEST_CASE("on CUDA the bits of a row of expert_mlp depend neither on the rows beside it nor on its place") {

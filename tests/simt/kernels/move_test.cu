@@ -221,10 +221,11 @@ TEST_CASE("on CUDA rows that are looked up and moved may lie further apart than 
   gather_rows(ctx, indices.data(), Rows<const bf16>(far.view()), moved.view());
   check(moved.download(), {2, 0, 1});
   // A table whose memory begins with row `first_row`.
-  const PlacedTable table{ScalarKind::bf16,
-                          first_row + rows,
-                          width,
-                          {nullptr, reinterpret_cast<std::byte*>(field.device.data()) - std::int64_t(2) * first_row * width, 0}};
+  const PlacedTable table{
+      ScalarKind::bf16,
+      first_row + rows,
+      width,
+      {nullptr, reinterpret_cast<std::byte*>(field.device.data()) - std::int64_t(2) * first_row * width, 0}};
   embed(ctx, sources.data(), table, Rows<const bf16>(far.view()), moved.view());
   check(moved.download(), {2, 2, 0});
 }

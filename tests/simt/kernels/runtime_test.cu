@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 #include <numeric>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -86,6 +87,33 @@ TEST_CASE("on CUDA no bytes are no memory, and copying them is nothing") {
   upload(ctx, nothing.data, nullptr, 0);
   download(ctx, nullptr, nothing.data, 0);
 }
+
+#if !defined(__CUDACC__)
+TEST_CASE("on CUDA a block that was given back serves the next request of about its size, and frees itself in need") {
+  std::optional<cuda::Context> ctx(std::in_place);
+  const auto allocations = [] { return simt::stats().device_allocations; };
+  std::optional<Memory> memory = allocate(*ctx, 8000);
+  const std::byte* const data = memory->data;
+  memory.reset();
+  const auto before = allocations();
+  memory = allocate(*ctx, 7900);
+  CHECK(memory->data == data);
+  CHECK(memory->bytes == 7900);
+  CHECK(allocations() == before);
+  const Memory other = allocate(*ctx, 7900);  // the block has an owner
+  CHECK(allocations() == before + 1);
+  memory.reset();
+  CHECK(allocate(*ctx, 100).data != data);  // far too large for that
+  // Nothing else is free: what was kept is freed first.
+  const std::size_t free = simt::free_bytes();
+  simt::free_bytes() = 0;
+  CHECK(allocate(*ctx, 8050).bytes == 8050);
+  simt::free_bytes() += free;
+  memory = allocate(*ctx, 500);
+  ctx.reset();
+  memory.reset();  // after its context
+}
+#endif
 
 TEST_CASE("on CUDA too much memory is refused with what was wanted and what is free") {
   cuda::Context ctx;

@@ -17,9 +17,7 @@ enum class Slip { none, no_barrier, late, read_only };
 void add_up(unsigned* parts, unsigned* arrived, unsigned* sum, Slip slip) {
   IVL_SHARED(unsigned, before);
   IVL_SHARED(unsigned, total);
-  const auto write_own = [&] {
-    parts[blockIdx.x * adders + threadIdx.x] = 1;
-  };
+  const auto write_own = [&] { parts[blockIdx.x * adders + threadIdx.x] = 1; };
   if (threadIdx.x == 0) total = 0;
   if (slip != Slip::late) write_own();
   if (slip != Slip::no_barrier) __syncthreads();

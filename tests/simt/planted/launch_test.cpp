@@ -46,7 +46,8 @@ TEST_CASE("planted: more than 48 KiB of dynamic shared memory that the kernel wa
         check(cudaLaunchKernelEx(&config, kernel, result.data()));
         return result.download()[0] == 1;
       },
-      {.reported = {Bug::launch_limit}, .says = "51200 bytes of dynamic shared memory, and the kernel was allowed 49152"});
+      {.reported = {Bug::launch_limit},
+       .says = "51200 bytes of dynamic shared memory, and the kernel was allowed 49152"});
 }
 
 TEST_CASE("planted: a kernel on the default stream beside a context's") {

@@ -96,7 +96,8 @@ class FarRows {
 #if defined(__CUDACC__)
     cuda::check(cudaMalloc(&memory_, bytes));
 #else
-    void* const memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* const memory =
+        mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     REQUIRE(memory != MAP_FAILED);
     memory_ = static_cast<T*>(memory);
 #endif

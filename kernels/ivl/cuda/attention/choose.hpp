@@ -1,12 +1,13 @@
-// Which kernels run attention, and with which policies: plain C++, so that a host tests it and a tuner prints what wins.
+// Which kernels run attention, and with which policies: plain C++, so that a host tests it and a tuner prints what
+// wins.
 //
 //   scalar   head_dim            rows of the step   kernels
 //   bf16     32, 64, 128         as sequences       split: a token a tile
 //   bf16     32, 64, 128         more               prefill, and split for the few rows that are over
 //   any      multiples of 16     any                plain
 //
-// A window with head_dim 128, which no checkpoint has, goes to plain too. The order of sums is the same in prefill and in
-// split (sm80_tile.cuh), so Order has no say.
+// A window with head_dim 128, which no checkpoint has, goes to plain too. The order of sums is the same in prefill and
+// in split (sm80_tile.cuh), so Order has no say.
 #pragma once
 #include <cstdint>
 
@@ -73,9 +74,7 @@ struct AttentionChoice {
 constexpr AttentionChoice choose_attention(int /*compute_capability*/, const AttentionProblem& p,
                                            const AttentionPolicy& policy = {}) {
   const int head_dim = p.shape.head_dim;
-  const Visible visible = p.mask == Mask::full      ? Visible::all
-                          : p.shape.window == 0 ? Visible::causal
-                                                : Visible::window;
+  const Visible visible = p.mask == Mask::full ? Visible::all : p.shape.window == 0 ? Visible::causal : Visible::window;
   AttentionChoice choice{AttentionKernel::plain, visible, policy.prefill, policy.split};
   if (visible == Visible::all && head_dim <= 64) choice.prefill = policy.picture;
   if (p.scalar != ScalarKind::bf16 || !(head_dim == 32 || head_dim == 64 || head_dim == 128)) return choice;

@@ -200,8 +200,7 @@ __device__ inline void store_rows(const Call<bf16>& call, const RowTile& tile, i
 }
 
 template <int HeadDim, Visible V, int RowTiles>
-__global__ void __launch_bounds__(threads, blocks_per_sm<HeadDim, RowTiles>)
-    attention_prefill_kernel(Call<bf16> call) {
+__global__ void __launch_bounds__(threads, blocks_per_sm<HeadDim, RowTiles>) attention_prefill_kernel(Call<bf16> call) {
   constexpr int block_rows = block_rows_of<RowTiles>;
   const int warp = int(threadIdx.x) / 32, lane = int(threadIdx.x) % 32;
   const Batch& batch = call.batch;

@@ -45,7 +45,7 @@ struct Shared {
         last(memory.take<bool>(1)) {}
 };
 
-/// The rows of tile `index` of a launch; none: there is no such tile.
+/// The rows of tile `index` of a launch; no rows where there is no such tile.
 template <class Scalar>
 __device__ inline RowTile tile_of(const Call<Scalar>& call, const Work& work, int index) {
   const Batch& batch = call.batch;
@@ -142,8 +142,7 @@ __device__ inline void join_parts(const Call<bf16>& call, const Parts& parts, co
 }
 
 template <int HeadDim, class Policy>
-__global__ void __launch_bounds__(threads, 3)
-    attention_split_kernel(Call<bf16> call, Work work) {
+__global__ void __launch_bounds__(threads, 3) attention_split_kernel(Call<bf16> call, Work work) {
   constexpr int stages = Policy::value.stages, warps = threads / 32, dims = HeadDim / warps;
   const int warp = int(threadIdx.x) / 32, lane = int(threadIdx.x) % 32;
   RowTile tile = tile_of(call, work, int(blockIdx.z));

@@ -5,9 +5,9 @@
 //
 // The sums of a row are taken in an order that its own keys fix: keys come in blocks of 64 that begin at multiples of
 // 64, each one step of the online softmax (Milakov and Gimelshein, arXiv 1805.02867); it starts anew at multiples of
-// 256, and those chunks are joined in order. Blocks and chunks of which a row sees nothing change no bit of it.
-// Probabilities are rounded to bf16 before they meet the values, and it is the rounded ones that are summed: as one
-// more column of values that is all ones.
+// 256, and those chunks are joined in order. Blocks and chunks that hold no key of a row change none of its bits.
+// Probabilities are rounded to bf16 before they meet the values, and the rounded ones are summed: as one more column of
+// values, all of them ones.
 #pragma once
 #include <cuda_runtime.h>
 

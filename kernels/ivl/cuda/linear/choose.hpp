@@ -9,7 +9,8 @@
 // gemv and gemm add in different orders: gemv shares a row's depth over eight warps and two chains each, gemm walks it
 // in one. For one order, gemm would have to hold sixteen times the sums, or gemv to multiply in one chain: at the 4864
 // columns of a 1B model's down projection 304 dependent mma.sync, about 5 us, where W takes 2. So a row among few may
-// differ in its last bit from the same row among many, and Order::invariant leaves gemv out; `few_gemm` takes its place.
+// differ in its last bit from the same row among many, and Order::invariant leaves gemv out; `few_gemm` takes its
+// place.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -144,7 +145,7 @@ constexpr LinearChoice choose_linear(int /*compute_capability*/, const LinearPro
     return choice;
   }
   choice.kernel = LinearKernel::gemm;
-  // Half weights, and rows that are no whole copies of 16 bytes, such as the 588 scalars of a patch of 14 x 14 pixels,
+  // Half weights, and rows that are not whole copies of 16 bytes, such as the 588 scalars of a patch of 14 x 14 pixels,
   // have one policy each.
   choice.gemm = p.format == Format::f16 ? half_gemm
                 : p.copy_bytes < 16     ? square_gemm

@@ -160,8 +160,7 @@ __device__ inline void finish_tile_of(const float* sums, int first_row, int firs
 /// A tile of float sums in shared memory, [TileRows][Pitch], becomes rows and columns of y. All threads of the block
 /// call it, after a barrier behind the writes of `sums`. Loads and stores are packs of four results where y allows.
 template <int TileRows, int TileColumns, int Pitch, int Threads, class Result>
-__device__ inline void finish_tile(const float* sums, int first_row, int first_column,
-                                   const Target<Result>& target) {
+__device__ inline void finish_tile(const float* sums, int first_row, int first_column, const Target<Result>& target) {
   const auto finish = [&](auto kind) {
     finish_tile_of<decltype(kind)::value, TileRows, TileColumns, Pitch, Threads>(sums, first_row, first_column, target);
   };

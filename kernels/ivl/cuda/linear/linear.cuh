@@ -39,7 +39,7 @@ inline constexpr int tile_size = 64, depth = 16, threads = 256;
 /// of the tile a column of `to`; zeros outside.
 template <class Scalar>
 __device__ inline void load_tile(const Scalar* matrix, std::int64_t stride, int first, int rows, int k, int width,
-                                  float (&to)[depth][tile_size + 4]) {
+                                 float (&to)[depth][tile_size + 4]) {
   constexpr int rows_at_once = threads / depth;
   const int column = int(threadIdx.x) % depth;
 #pragma unroll
@@ -53,7 +53,7 @@ __device__ inline void load_tile(const Scalar* matrix, std::int64_t stride, int 
 template <class Scalar, class Weight, class Result>
 __global__ void __launch_bounds__(threads)
     plain_linear_kernel(const Scalar* __restrict__ x, std::int64_t x_stride, const Weight* __restrict__ w, int in,
-                 epilogue::Target<Result> target) {
+                        epilogue::Target<Result> target) {
   constexpr int part = 4, threads_a_row = tile_size / part, pitch = tile_size + 8;
   IVL_SHARED(float[depth][tile_size + 4], x_tile);
   IVL_SHARED(float[depth][tile_size + 4], w_tile);

@@ -203,8 +203,7 @@ class WarpTile {
     const bf16* const x_from = stage.x + chunk_offset(row_ + lane % 16, 2 * step + lane / 16);
 #pragma unroll
     for (int i = 0; i < row_fragments; ++i) prim::ldmatrix(x_[buffer][i], x_from + i * 16 * stage_depth);
-    const auto* const w_from =
-        stage.w + chunk_offset(column_ + lane % 8 + lane / 16 * 8, 2 * step + lane / 8 % 2);
+    const auto* const w_from = stage.w + chunk_offset(column_ + lane % 8 + lane / 16 * 8, 2 * step + lane / 8 % 2);
 #pragma unroll
     for (int i = 0; i < column_fragments; i += 2) {
       std::uint32_t pair[4];
@@ -261,8 +260,8 @@ class WarpTile {
   std::uint32_t w_[2][column_fragments][2];
 };
 
-/// Multiplies the tile that the loaders bring. Its sums lie as floats [p.rows][Tile::sums_pitch] in shared.sums when all
-/// threads are back; they call it together.
+/// Multiplies the tile that the loaders bring. Its sums lie as floats [p.rows][Tile::sums_pitch] in shared.sums when
+/// all threads are back; they call it together.
 template <class Tile, class XLoader, class WLoader>
 __device__ inline void multiply_tile(typename Tile::Shared& shared, XLoader& x, WLoader& w, int in) {
   constexpr GemmPolicy p = Tile::p;
@@ -345,7 +344,7 @@ inline bool gemm_takes(Rows<const bf16> x, const PlacedMatrix& w) {
   return (w.format == Format::bf16 || w.format == Format::f16) && detail::gemm::whole_copies<4>(x, w);
 }
 
-/// With policy P; but half weights, and rows that are no whole 16-byte copies, have one of their own. x and w must be
+/// With policy P; but half weights, and rows that are not whole 16-byte copies, have one of their own. x and w must be
 /// such as gemm_takes.
 template <GemmPolicy P, class Result>
 void gemm(Context& ctx, Rows<const bf16> x, const PlacedMatrix& w, const Epilogue& epilogue, Rows<Result> y) {

@@ -238,8 +238,7 @@ __device__ inline void multiply_steps(int steps, uint4 (&ring)[Stages][Tiles][32
 
 /// A warp's sums of the rows below `rows`, as floats [Rows][Tiles * tile_columns] in shared memory.
 template <int Rows, int Tiles>
-__device__ inline void store_sums(const TileSums (&sums)[Tiles], int rows,
-                                  float (&to)[Rows][Tiles * tile_columns]) {
+__device__ inline void store_sums(const TileSums (&sums)[Tiles], int rows, float (&to)[Rows][Tiles * tile_columns]) {
   const int group = int(threadIdx.x) % 32 / 4, place = int(threadIdx.x) % 4;
 #pragma unroll
   for (int t = 0; t < Tiles; ++t) {
@@ -293,7 +292,8 @@ __device__ inline void store_pair(EpilogueKind kind, const epilogue::Terms& term
       return store_both(Constant<EpilogueKind::add>{});
     case EpilogueKind::swi_glu:
       if (column < out)
-        y[column / 2] = prim::narrow<Result>(epilogue::finish_pair(terms.at(column), sums.x, terms.at(column + 1), sums.y));
+        y[column / 2] =
+            prim::narrow<Result>(epilogue::finish_pair(terms.at(column), sums.x, terms.at(column + 1), sums.y));
   }
 }
 
@@ -340,8 +340,7 @@ __global__ void __launch_bounds__(32 * warps, Policy::value.blocks_per_sm)
 }
 
 template <GemvPolicy P, class Stored, class Norm, class Result>
-void run(Context& ctx, Rows<const bf16> x, Norm norm, const PlacedMatrix& w, const Epilogue& epilogue,
-                 Rows<Result> y) {
+void run(Context& ctx, Rows<const bf16> x, Norm norm, const PlacedMatrix& w, const Epilogue& epilogue, Rows<Result> y) {
   static_assert(P.rows == 8 || P.rows == 16, "GemvPolicy: rows must be 8 or 16, what an mma has");
   static_assert(P.tiles > 0 && P.stages > 1 && P.blocks_per_sm > 0,
                 "GemvPolicy: the numbers must be positive, and stages at least 2, one to read and one to fill");

@@ -67,8 +67,7 @@ constexpr ExpertsChoice choose_experts(int /*compute_capability*/, const Experts
                        choose_pair_order(p.rows * p.active)};
   if (p.scalar != ScalarKind::bf16 || !(coded || p.format == Format::bf16)) return choice;
   if (!p.whole_packs || p.experts > max_grouped_experts) return choice;
-  choice.kernel =
-      p.rows <= max_gemv_rows && order == Order::fastest ? ExpertsKernel::few : ExpertsKernel::grouped;
+  choice.kernel = p.rows <= max_gemv_rows && order == Order::fastest ? ExpertsKernel::few : ExpertsKernel::grouped;
   return choice;
 }
 

@@ -94,7 +94,8 @@ inline void place_separate(Context& ctx, Fusion fusion, std::span<const TensorVi
 
 inline void place_fused(Context& ctx, const std::byte* expert, const PlacedMatrix& all, int scalar_bytes,
                         std::byte* to) {
-  const std::int64_t row_bytes = all.in * scalar_bytes, rows_a_slot = std::int64_t(runtime::Staging::slot_bytes) / row_bytes;
+  const std::int64_t row_bytes = all.in * scalar_bytes,
+                     rows_a_slot = std::int64_t(runtime::Staging::slot_bytes) / row_bytes;
   for (std::int64_t first = 0; first < all.out; first += rows_a_slot) {
     const std::int64_t number = std::min(rows_a_slot, all.out - first);
     std::byte* slot = ctx.staging().wait_for_slot();
@@ -148,15 +149,16 @@ inline PlacedExperts place_experts(Context& ctx, ExpertLayout layout, int expert
     switch (layout) {
       case ExpertLayout::separate:
         detail::experts::place_separate(ctx, fusion, parts.subspan(std::size_t(expert) * parts_of_each, parts_of_each),
-                               std::size_t(bytes / all.out), all.out, to);
+                                        std::size_t(bytes / all.out), all.out, to);
         break;
       case ExpertLayout::fused:
-        detail::experts::place_fused(ctx, parts[0].bytes.data() + expert * bytes, all, int(bytes / all.out / all.in), to);
+        detail::experts::place_fused(ctx, parts[0].bytes.data() + expert * bytes, all, int(bytes / all.out / all.in),
+                                     to);
         break;
       case ExpertLayout::mxfp4: {
         const std::int64_t block_bytes = bytes - scale_bytes;
-        detail::experts::place_codes(ctx, parts[0].bytes.subspan(std::size_t(expert * block_bytes), std::size_t(block_bytes)),
-                            to);
+        detail::experts::place_codes(
+            ctx, parts[0].bytes.subspan(std::size_t(expert * block_bytes), std::size_t(block_bytes)), to);
         upload(ctx, to + block_bytes, parts[1].bytes.data() + expert * scale_bytes, std::size_t(scale_bytes));
         break;
       }

@@ -21,9 +21,9 @@
 #include "ivl/core/error.hpp"
 #include "ivl/cuda/moe/choose.hpp"
 #include "ivl/cuda/moe/experts.cuh"
+#include "ivl/cuda/moe/mxfp4.cuh"
 #include "ivl/cuda/moe/sm80_few.cuh"
 #include "ivl/cuda/moe/sm80_grouped.cuh"
-#include "ivl/cuda/moe/mxfp4.cuh"
 #include "ivl/cuda/prim/convert.cuh"
 #include "ivl/cuda/runtime/context.cuh"
 #include "ivl/cuda/runtime/launch.cuh"
@@ -113,7 +113,8 @@ __global__ void __launch_bounds__(32 * warps)
   const Scalar* row = x + pair / active * x_stride;
   const float gate = row_product<Stored>(row, w, expert, 2 * column) + w.bias_of(expert, 2 * column);
   const float up = row_product<Stored>(row, w, expert, 2 * column + 1) + w.bias_of(expert, 2 * column + 1);
-  if (threadIdx.x % 32 == 0) inner[pair * inner_stride + column] = prim::narrow<Scalar>(experts::activate(activation, gate, up));
+  if (threadIdx.x % 32 == 0)
+    inner[pair * inner_stride + column] = prim::narrow<Scalar>(experts::activate(activation, gate, up));
 }
 
 /// y += sum over the row's experts of weight (down inner + bias), a warp an element.
@@ -138,16 +139,16 @@ __global__ void __launch_bounds__(32 * warps)
 
 template <class Stored, class Scalar>
 void run(Context& ctx, const ExpertMlp& mlp, Rows<const Scalar> x, const Routes& routes, Rows<Scalar> inner,
-                   Rows<Scalar> y) {
+         Rows<Scalar> y) {
   const experts::Matrices gate_up(*mlp.gate_up, mlp.gate_up_bias), down(*mlp.down, mlp.down_bias);
   const std::int64_t pairs = x.count * routes.active;
   const auto blocks = [](std::int64_t elements) { return dim3(unsigned(ceil_div(elements, warps))); };
   launch(plain_gate_up_kernel<Stored, Scalar>,
-         {.grid = blocks(pairs * gate_up.out / 2), .block = 32 * warps, .stream = ctx.stream}, x.data,
-         x.stride, gate_up, mlp.activation, routes.experts, pairs, routes.active, inner.data, inner.stride);
+         {.grid = blocks(pairs * gate_up.out / 2), .block = 32 * warps, .stream = ctx.stream}, x.data, x.stride,
+         gate_up, mlp.activation, routes.experts, pairs, routes.active, inner.data, inner.stride);
   launch(plain_down_kernel<Stored, Scalar>,
-         {.grid = blocks(x.count * down.out), .block = 32 * warps, .stream = ctx.stream}, inner.data,
-         inner.stride, down, routes.experts, routes.weights, x.count, routes.active, y.data, y.stride);
+         {.grid = blocks(x.count * down.out), .block = 32 * warps, .stream = ctx.stream}, inner.data, inner.stride,
+         down, routes.experts, routes.weights, x.count, routes.active, y.data, y.stride);
 }
 
 }  // namespace detail::plain_experts
@@ -158,7 +159,8 @@ inline void route(Context& ctx, Rows<const float> logits, const Routes& routes) 
   const int experts = int(logits.width());
   assert(routes.active > 0 && routes.active <= experts);
   if (routes.active > detail::route::max_active)
-    fail<RequestError>("route on CUDA: expected at most ", detail::route::max_active, " experts a row, found ", routes.active);
+    fail<RequestError>("route on CUDA: expected at most ", detail::route::max_active, " experts a row, found ",
+                       routes.active);
   if (logits.count == 0) return;
   launch(detail::route::route_kernel<>,
          {.grid = unsigned(ceil_div(logits.count, detail::route::warps)),

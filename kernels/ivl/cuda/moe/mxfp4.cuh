@@ -59,7 +59,7 @@ constexpr std::uint32_t word_of(std::uint32_t codes) {
 ///
 /// The two bits of the code's exponent count from 1 where a bf16's count from 127, and both formats write numbers below
 /// their least exponent alike: the bf16 is the value times 2^-126. With the block's 2^(scale - 127) that makes
-/// 2^(scale - 1), of which a bf16 holds up to 2^127; what is left of larger scales comes in a second product.
+/// 2^(scale - 1). A bf16 holds up to 2^127 of it; larger scales take a second product.
 struct Scale {
   int scale;
 

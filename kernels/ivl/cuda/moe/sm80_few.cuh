@@ -1,14 +1,14 @@
 // Experts for up to 16 rows: decode. Part of moe.cuh, which says what is computed.
 //
-// Blocks follow the results, without sort or gather. Of gate_up, a block makes some columns for all rows that chose one
-// expert, which so is read once; of down, some columns of one row, from all its experts. Both are gemv.cuh's main loop,
-// at its bandwidth: the chosen experts' gate_up once, and their down once a pair, from device memory or the second
-// cache.
+// Blocks follow the results, without sort or gather. In gate_up a block makes some columns for all rows that chose one
+// expert, so that each chosen expert is read once; in down it makes some columns of one row, from all of its experts.
+// Both run sm80_gemv.cuh's main loop, at its bandwidth: gate_up of the chosen experts comes once, down once a pair,
+// from device memory or the second cache.
 //
 // What an expert makes of a row depends neither on the other rows nor on their number, up to 16.
 //
-// Registers at most 128 a thread, no spills. Goal on an H200: 88 % of the read bandwidth; with MXFP4 the instructions
-// that make numbers of codes stand in the way, at about two thirds of it by their count. Not yet measured.
+// Registers at most 128 a thread, no spills. Goal on an H200: 88 % of the read bandwidth. With MXFP4 the instructions
+// that dequantise are the limit: counted, they allow about two thirds of that. Not yet measured.
 #pragma once
 #include <cuda_runtime.h>
 
@@ -89,16 +89,16 @@ __device__ inline void multiply_expert(const experts::Matrices& w, int expert, i
   };
   const int steps = (w.in + depth - 1) / depth;
   gemv::multiply_steps<Stored, Rows>((steps - part + parts - 1) / parts, ring, w_at, scale_at,
-                               gemv::LaneRows(x_rows[0], x_rows[1], first_k, turn, w.in), sums);
+                                     gemv::LaneRows(x_rows[0], x_rows[1], first_k, turn, w.in), sums);
 }
 
 /// inner = act(gate_up x): a block makes some columns for all rows of one expert. Block (c, p) does so for the expert
 /// of pair p, unless a pair before p has the same one.
 template <class Stored, class Policy>
 __global__ void __launch_bounds__(32 * gemv::warps, Policy::value.blocks_per_sm)
-    few_gate_up_kernel(const bf16* __restrict__ x, std::int64_t x_stride, experts::Matrices w, ExpertActivation activation,
-                       const std::int32_t* __restrict__ experts, int pairs, int active, bf16* inner,
-                       std::int64_t inner_stride) {
+    few_gate_up_kernel(const bf16* __restrict__ x, std::int64_t x_stride, experts::Matrices w,
+                       ExpertActivation activation, const std::int32_t* __restrict__ experts, int pairs, int active,
+                       bf16* inner, std::int64_t inner_stride) {
   constexpr GemvPolicy P = Policy::value;
   constexpr int columns = P.tiles * gemv::tile_columns;
   IVL_SHARED(uint4[gemv::warps][P.stages][P.tiles][32], rings);
@@ -187,8 +187,7 @@ __global__ void __launch_bounds__(32 * gemv::warps, Policy::value.blocks_per_sm)
 }
 
 template <class Stored>
-void run(Context& ctx, const ExpertMlp& mlp, Rows<const bf16> x, const Routes& routes, Rows<bf16> inner,
-                 Rows<bf16> y) {
+void run(Context& ctx, const ExpertMlp& mlp, Rows<const bf16> x, const Routes& routes, Rows<bf16> inner, Rows<bf16> y) {
   const experts::Matrices gate_up(*mlp.gate_up, mlp.gate_up_bias), down(*mlp.down, mlp.down_bias);
   const int pairs = int(x.count) * routes.active;
   const auto blocks = [](const experts::Matrices& w, const GemvPolicy& p, std::int64_t high) {

@@ -6,9 +6,9 @@
 //   down     outer [pair] = down inner + bias          likewise; outer is float, in working memory
 //   combine  y += sum over a row's pairs of weight outer, in the order of `experts`, rounded once
 //
-// gate_up and down are gemm.cuh's main loop; only the loaders differ: rows are gathered on their way to shared memory,
-// and codes of MXFP4 wait in registers for a stage and become bf16 as they are stored there. No number leaves the
-// device: as many blocks are launched as the worst routes need, and those without a job leave.
+// gate_up and down are sm80_gemm.cuh's main loop; only the loaders differ: rows are gathered on their way to shared
+// memory, and codes of MXFP4 wait in registers for a stage and become bf16 as they are stored there. No number leaves
+// the device: as many blocks are launched as the worst routes need, and those without a job leave.
 //
 // Flops 6 pairs hidden mlp_hidden; device memory moves the experts once for each of their jobs that the second cache
 // does not see, and outer twice. Working memory: 4 hidden + 4 bytes a pair, and the jobs.
@@ -132,8 +132,8 @@ __global__ void __launch_bounds__(order_threads)
   cut_jobs<JobRows>(pairs_below(expert + 1) - pairs_below(expert), list, warp_totals);
 }
 
-/// gemm::StageLoader's interface for rows that lie apart: those of the pairs `pairs[0]` ... `pairs[number - 1]`, `shared_by`
-/// pairs of which are one row.
+/// The interface of gemm::StageLoader for rows that lie apart: those of the pairs `pairs[0]` ... `pairs[number - 1]`.
+/// `shared_by` pairs are one row.
 template <int TileRows, int Threads>
 class GatherLoader {
  public:
@@ -144,7 +144,8 @@ class GatherLoader {
 
   __device__ GatherLoader(const bf16* matrix, std::int64_t stride, const std::int32_t* pairs, int number, int shared_by,
                           int depth) {
-    const int row = int(threadIdx.x) * scalars / gemm::stage_depth, column = int(threadIdx.x) * scalars % gemm::stage_depth;
+    const int row = int(threadIdx.x) * scalars / gemm::stage_depth,
+              column = int(threadIdx.x) * scalars % gemm::stage_depth;
 #pragma unroll
     for (int i = 0; i < copies; ++i) {
       const int at = row + i * rows_at_once;
@@ -170,8 +171,8 @@ class GatherLoader {
   int depth_, to_;
 };
 
-/// gemm::StageLoader's interface for codes of MXFP4, which become bf16 on their way: a copy stores what was loaded a stage
-/// before, and loads what the next stage needs.
+/// The interface of gemm::StageLoader for codes of MXFP4, which become bf16 on their way: a copy stores what was loaded
+/// a stage before, and loads what the next stage needs.
 template <int TileRows, int Threads>
 class CodesLoader {
  public:

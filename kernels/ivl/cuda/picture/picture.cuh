@@ -179,8 +179,8 @@ void resize_across(Context& ctx, const ResizeAxis& axis, int rows, const std::ui
 
 /// `number` bytes a thread, 4 or 1.
 template <PicturePolicy P>
-void resize_down(Context& ctx, const ResizeAxis& axis, int number, int tile_px, int columns, const std::uint8_t* between,
-                 std::int64_t row_bytes, std::uint8_t* tiles) {
+void resize_down(Context& ctx, const ResizeAxis& axis, int number, int tile_px, int columns,
+                 const std::uint8_t* between, std::int64_t row_bytes, std::uint8_t* tiles) {
   const auto kernel = number == 4 ? resize_down_kernel<4, Constant<P>> : resize_down_kernel<1, Constant<P>>;
   launch(kernel,
          {.grid = {unsigned(axis.target_px), unsigned(ceil_div(3 * tile_px / number, P.threads_per_block)),
@@ -228,7 +228,8 @@ void unfold_pixels(Context& ctx, int tile_px, int patch_px, const PixelStatistic
   assert(tile_px % patch_px == 0 && patches.count >= number && patches.width() == 3 * patch_px * patch_px);
   if (number == 0) return;
   const bool pairs = patch_px % 2 == 0 && in_packs<2>(patches);
-  const auto kernel = pairs ? detail::picture::unfold_pixels_kernel<Scalar, 2> : detail::picture::unfold_pixels_kernel<Scalar, 1>;
+  const auto kernel =
+      pairs ? detail::picture::unfold_pixels_kernel<Scalar, 2> : detail::picture::unfold_pixels_kernel<Scalar, 1>;
   launch(kernel,
          {.grid = unsigned(ceil_div(number, P.patches_per_block)),
           .block = {32, unsigned(P.patches_per_block)},
@@ -275,12 +276,13 @@ void unfold_picture(Context& ctx, const Image& picture, const TileRules& rules, 
     upload(ctx, band, picture.row(top), std::size_t(rows * row_bytes));
     for (const auto& target : targets) {
       detail::picture::resize_across<P>(ctx, target.across, rows, band, target.between + top * target.row_bytes,
-                               target.row_bytes);
+                                        target.row_bytes);
     }
   }
   std::uint8_t* next = tiles;
   for (const auto& target : targets) {
-    detail::picture::resize_down<P>(ctx, target.down, choice.down_bytes, tile_px, target.grid.columns, target.between, target.row_bytes, next);
+    detail::picture::resize_down<P>(ctx, target.down, choice.down_bytes, tile_px, target.grid.columns, target.between,
+                                    target.row_bytes, next);
     next += target.grid.cells() * tile_bytes;
   }
   unfold_pixels<P>(ctx, tile_px, patch_px, statistics, tiles, count, patches);

@@ -154,10 +154,9 @@ void launch_rows(Context& ctx, std::int64_t rows, std::int64_t width, void (*ker
                  const Arguments&... arguments) {
   if (rows == 0 || width == 0) return;
   const MoveChoice choice = choose_move(width / Number, P);
-  launch(
-      kernel,
-      {.grid = {unsigned(rows), unsigned(choice.parts)}, .block = unsigned(choice.threads), .stream = ctx.stream},
-      arguments..., int(width));
+  launch(kernel,
+         {.grid = {unsigned(rows), unsigned(choice.parts)}, .block = unsigned(choice.threads), .stream = ctx.stream},
+         arguments..., int(width));
 }
 
 /// Calls visitor(Constant<Number>{}) where everything is whole packs, else visitor(Constant<1>{}).
@@ -171,7 +170,8 @@ template <class Scalar>
 inline constexpr int scalars_in_16_bytes = 16 / int(sizeof(Scalar));
 
 template <MovePolicy P, class Stored, class Scalar>
-void launch_embed(Context& ctx, const std::int32_t* sources, const Stored* table, Rows<const Scalar> images, Rows<Scalar> y) {
+void launch_embed(Context& ctx, const std::int32_t* sources, const Stored* table, Rows<const Scalar> images,
+                  Rows<Scalar> y) {
   constexpr int wide = std::min(scalars_in_16_bytes<Stored>, scalars_in_16_bytes<Scalar>);
   const bool packs =
       in_packs<wide>(y) && aligned(table, wide * sizeof(Stored)) && (images.count == 0 || in_packs<wide>(images));
@@ -204,8 +204,9 @@ void gather_rows(Context& ctx, const std::int32_t* indices, Rows<const Scalar> x
   assert(x.width() == y.width());
   constexpr int wide = detail::move::scalars_in_16_bytes<Scalar>;
   detail::move::with_pack<wide>(in_packs<wide>(x) && in_packs<wide>(y), [&](auto number) {
-    detail::move::launch_rows<P, number.value>(ctx, y.count, y.width(), detail::move::gather_kernel<Scalar, number.value>, indices,
-                                         x.data, x.stride, y.data, y.stride);
+    detail::move::launch_rows<P, number.value>(ctx, y.count, y.width(),
+                                               detail::move::gather_kernel<Scalar, number.value>, indices, x.data,
+                                               x.stride, y.data, y.stride);
   });
 }
 
@@ -231,9 +232,9 @@ void add_positions(Context& ctx, int side, Rows<const Scalar> patches, const flo
   assert(x.count % (1 + side * side) == 0 && x.width() == patches.width());
   const bool packs = in_packs<wide>(patches) && in_packs<wide>(x) && aligned(class_token, 16) && aligned(positions, 16);
   detail::move::with_pack<wide>(packs, [&](auto number) {
-    detail::move::launch_rows<P, number.value>(ctx, x.count, x.width(), detail::move::add_positions_kernel<Scalar, number.value>,
-                                         1 + side * side, patches.data, patches.stride, class_token, positions, x.data,
-                                         x.stride);
+    detail::move::launch_rows<P, number.value>(
+        ctx, x.count, x.width(), detail::move::add_positions_kernel<Scalar, number.value>, 1 + side * side,
+        patches.data, patches.stride, class_token, positions, x.data, x.stride);
   });
 }
 
@@ -243,8 +244,8 @@ void pixel_shuffle(Context& ctx, int side, int scale, ShuffleOrder order, Rows<c
   assert(side % scale == 0 && y.width() == scale * scale * x.width());
   detail::move::with_pack<wide>(in_packs<wide>(x) && in_packs<wide>(y), [&](auto number) {
     detail::move::launch_rows<P, number.value>(ctx, y.count * scale * scale, x.width(),
-                                         detail::move::pixel_shuffle_kernel<Scalar, number.value>, side, scale, order, x.data,
-                                         x.stride, y.data, y.stride);
+                                               detail::move::pixel_shuffle_kernel<Scalar, number.value>, side, scale,
+                                               order, x.data, x.stride, y.data, y.stride);
   });
 }
 

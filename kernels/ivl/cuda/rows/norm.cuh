@@ -144,8 +144,7 @@ void run(Context& ctx, Rows<const Scalar> x, const float* gain, const float* bia
 
   constexpr int wide = 16 / int(sizeof(Scalar));
   const bool vectors = in_packs<wide>(x) && in_packs<wide>(y) && aligned(gain, 16) && aligned(bias, 16);
-  const auto kernel =
-      vectors ? norm_kernel<K, Scalar, wide, Constant<P>> : norm_kernel<K, Scalar, 1, Constant<P>>;
+  const auto kernel = vectors ? norm_kernel<K, Scalar, wide, Constant<P>> : norm_kernel<K, Scalar, 1, Constant<P>>;
   const auto threads = unsigned(choose_norm(x.width(), P).threads);
   assert(int(threads) == 32 * warps_of_row(int(x.width()), P.values_per_thread));
   launch(kernel, {.grid = unsigned(x.count), .block = threads, .stream = ctx.stream}, x.data, x.stride, gain, bias, eps,

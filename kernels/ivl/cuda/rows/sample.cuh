@@ -9,8 +9,8 @@
 //   seen    [ids] each      bytes that draws point to, or null: a draw with them sets the byte of the drawn id to 1
 //
 // argmax is one launch. A block takes the largest of a slice of a row and leaves it in the context's working memory;
-// the block that comes last to a row's counter takes the largest of the slices. Logit and id travel as one 64-bit key whose order
-// is theirs, so the result depends on no order of blocks. Device memory moves 4 rows width bytes.
+// the block that comes last to a row's counter takes the largest of the slices. Logit and id travel as one 64-bit key
+// whose order is theirs, so the result depends on no order of blocks. Device memory moves 4 rows width bytes.
 //
 // draw is a block a row that sorts nothing. "The token at which a sum over tokens in order of their keys exceeds a
 // target" is all that top-k (weights 1), top-p and the draw itself ask for. It is found by radix: a histogram of the
@@ -52,7 +52,7 @@ __device__ inline unsigned ordered_bits(float x) {
   return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
 }
 
-/// Keys are in the order of their logits and, of equals, against that of their ids. No key is 0.
+/// A larger logit has the larger key; of equal logits the lower id has it. No key is 0.
 __device__ inline Key key_of(float logit, int id) {
   if (logit != logit) logit = id == 0 ? __uint_as_float(0x7f800000u) : __uint_as_float(0xff800000u);
   return Key(ordered_bits(logit)) << 32 | ~unsigned(id);
@@ -283,7 +283,8 @@ void argmax(Context& ctx, Rows<const float> logits, std::int32_t* ids) {
   if (logits.count == 0) return;
   const std::int64_t slices = choose_argmax_slices(logits.width(), P);
   const bool packs = logits.stride % 4 == 0 && aligned(logits.data, 16);
-  const auto kernel = packs ? detail::sample::argmax_kernel<4, Constant<P>> : detail::sample::argmax_kernel<1, Constant<P>>;
+  const auto kernel =
+      packs ? detail::sample::argmax_kernel<4, Constant<P>> : detail::sample::argmax_kernel<1, Constant<P>>;
   launch(kernel,
          {.grid = {unsigned(slices), unsigned(logits.count)},
           .block = unsigned(P.threads_per_block),

@@ -6,6 +6,9 @@
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
@@ -110,6 +113,59 @@ inline std::byte* allocate_bytes(const DeviceFacts& device, const char* what, st
   check(code);
   return data;
 }
+
+/// Blocks that were given back, kept for the next requests of about their size: allocating and freeing waits for the
+/// device, and every picture asks for rows of its own. All of a context's work is in the order of its stream, so a
+/// block may have a new owner before the old one's work is done.
+class BlockCache {
+ public:
+  static constexpr std::size_t largest_block = std::size_t(64) << 20;  // weights and pages are not kept
+  static constexpr std::size_t most_bytes = std::size_t(256) << 20;
+
+  BlockCache() = default;
+  BlockCache(const BlockCache&) = delete;
+  BlockCache& operator=(const BlockCache&) = delete;
+  ~BlockCache() { clear(); }
+
+  struct Block {
+    std::byte* data = nullptr;
+    std::size_t bytes = 0;
+  };
+
+  /// One of at least `bytes`, and at most an eighth more; null if there is none.
+  Block take(std::size_t bytes) {
+    const std::lock_guard lock(mutex_);
+    const auto found = blocks_.lower_bound(bytes);
+    if (found == blocks_.end() || found->first > bytes + bytes / 8) return {};
+    const Block block{found->second, found->first};
+    blocks_.erase(found);
+    bytes_ -= block.bytes;
+    return block;
+  }
+  void give_back(Block block) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (block.bytes <= largest_block && bytes_ + block.bytes <= most_bytes) {
+        blocks_.emplace(block.bytes, block.data);
+        bytes_ += block.bytes;
+        return;
+      }
+    }
+    (void)cudaFree(block.data);
+  }
+  /// Frees them all.
+  void clear() {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [bytes, data] : blocks_) (void)cudaFree(data);
+    blocks_.clear();
+    bytes_ = 0;
+  }
+
+ private:
+  std::mutex mutex_;  // what a block belongs to may die in any thread
+  std::multimap<std::size_t, std::byte*> blocks_;
+  std::size_t bytes_ = 0;
+};
 
 /// Device memory that only grows.
 class DeviceBlock {
@@ -223,6 +279,7 @@ class Context {
     return *host_pool_;
   }
   detail::runtime::Staging& staging() { return staging_; }
+  const std::shared_ptr<detail::runtime::BlockCache>& block_cache() const { return block_cache_; }
 
   /// Changes whenever memory that ops work in has moved: what was captured before must not run again.
   int scratch_generation() const { return scratch_generation_; }
@@ -247,6 +304,7 @@ class Context {
   std::optional<ThreadPool> host_pool_;
   detail::runtime::DeviceBlock scratch_, counters_;
   detail::runtime::Staging staging_;
+  std::shared_ptr<detail::runtime::BlockCache> block_cache_ = std::make_shared<detail::runtime::BlockCache>();
   int scratch_generation_ = 0;
 };
 

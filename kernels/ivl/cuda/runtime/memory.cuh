@@ -19,15 +19,25 @@ inline ThreadPool& host_pool(Context& ctx) { return ctx.host_pool(); }
 /// Throws DeviceError unless `bytes` are free: before work that would take long to find out. `what` is a plural.
 inline void require_memory(Context& ctx, const char* what, std::size_t bytes) {
   std::size_t free = 0, total = 0;
+  ctx.block_cache()->clear();
   check(cudaMemGetInfo(&free, &total));
   if (bytes > free) detail::runtime::fail_for_memory(ctx.device, what, bytes, free);
 }
 
-/// Throws DeviceError when there is not enough. Allocating and freeing may wait for the device.
+/// Throws DeviceError when there is not enough. Allocating may wait for the device, and so may freeing, but for blocks
+/// of up to 64 MiB, which are kept for the next request of about their size.
 inline Memory allocate(Context& ctx, std::size_t bytes) {
   if (bytes == 0) return {};
-  std::byte* data = detail::runtime::allocate_bytes(ctx.device, "buffers", bytes);
-  return {std::shared_ptr<void>(data, [](void* memory) { (void)cudaFree(memory); }), data, bytes};
+  using Block = detail::runtime::BlockCache::Block;
+  const std::shared_ptr<detail::runtime::BlockCache> cache = ctx.block_cache();
+  Block block = cache->take(bytes);
+  if (block.data == nullptr) {
+    std::size_t free = 0, total = 0;
+    check(cudaMemGetInfo(&free, &total));
+    if (bytes > free) cache->clear();
+    block = {detail::runtime::allocate_bytes(ctx.device, "buffers", bytes), bytes};
+  }
+  return {std::shared_ptr<void>(block.data, [cache, block](void*) { cache->give_back(block); }), block.data, bytes};
 }
 
 inline void copy(Context& ctx, void* to, const void* from, std::size_t bytes) {

@@ -8,9 +8,7 @@ inline uint4 load_read_only(const void* global, simt::Site at = simt::Site::curr
   simt::check_read_only(global, sizeof(uint4), at);
   return *static_cast<const uint4*>(global);
 }
-inline uint4 load_once(const void* global, simt::Site at = simt::Site::current()) {
-  return load_read_only(global, at);
-}
+inline uint4 load_once(const void* global, simt::Site at = simt::Site::current()) { return load_read_only(global, at); }
 inline void store_once(void* global, uint4 v) { *static_cast<uint4*>(global) = v; }
 
 inline unsigned load_acquire(const unsigned* global, simt::Site at = simt::Site::current()) {
