@@ -65,9 +65,9 @@ Result measure(cpu::Context& ctx, bench::ReadCeiling& reads, const Product& prod
   const std::vector<bf16> values = random_values(std::int64_t(product.out) * product.in);
   const auto bytes = std::as_bytes(std::span(values));
   const std::size_t half = bytes.size() / 2;
-  const TensorView whole{Dtype::bf16, {product.out, product.in}, bytes};
-  const TensorView parts[] = {{Dtype::bf16, {product.out / 2, product.in}, bytes.first(half)},
-                              {Dtype::bf16, {product.out / 2, product.in}, bytes.last(half)}};
+  const SourceMatrix whole = source_matrix(Format::bf16, product.out, product.in, {bytes});
+  const SourceMatrix parts[] = {source_matrix(Format::bf16, product.out / 2, product.in, {bytes.first(half)}),
+                                source_matrix(Format::bf16, product.out / 2, product.in, {bytes.last(half)})};
   // One row after the other meets weights that are no longer in any cache, as in a model.
   const std::int64_t copies =
       few ? std::max<std::int64_t>(1, (std::int64_t(768) << 20) / std::int64_t(bytes.size())) : 1;

@@ -45,17 +45,30 @@ PlacedExperts place(cpu::Context& ctx, const Layer& layer, int out, int in, Fusi
     const std::int64_t blocks = std::int64_t(layer.experts) * out * in / mxfp4_block;
     std::vector<std::uint8_t> codes(std::size_t(blocks * mxfp4_block_bytes)), scales(std::size_t(blocks), 120);
     for (std::uint8_t& two : codes) two = std::uint8_t(next_random() >> 24);
-    const TensorView parts[] = {
-        {Dtype::u8, {layer.experts, out, in / mxfp4_block, 16}, std::as_bytes(std::span(codes))},
-        {Dtype::u8, {layer.experts, out, in / mxfp4_block}, std::as_bytes(std::span(scales))}};
-    return place_experts(ctx, ExpertLayout::mxfp4, layer.experts, fusion, parts);
+    const auto of_each = blocks / layer.experts;
+    std::vector<SourceMatrix> parts;
+    for (int expert = 0; expert < layer.experts; ++expert) {
+      const auto part_of = [&](const std::vector<std::uint8_t>& bytes, std::int64_t block_bytes) {
+        return std::as_bytes(std::span(bytes))
+            .subspan(std::size_t(expert * of_each * block_bytes), std::size_t(of_each * block_bytes));
+      };
+      const SourceMatrix matrix =
+          source_matrix(Format::mxfp4, out, in, {part_of(codes, mxfp4_block_bytes), part_of(scales, 1)});
+      if (fusion == Fusion::interleaved) {
+        parts.push_back(matrix.every_other(0));
+        parts.push_back(matrix.every_other(1));
+      } else {
+        parts.push_back(matrix);
+      }
+    }
+    return place_experts(ctx, layer.experts, fusion, parts);
   }
   const int height = fusion == Fusion::interleaved ? out / 2 : out;
   std::vector<bf16> one(std::size_t(height) * std::size_t(in));
   for (bf16& x : one) x = round_to<bf16>(float(std::int32_t(next_random())) * 0x1p-36f);
-  const TensorView view{Dtype::bf16, {height, in}, std::as_bytes(std::span(one))};
-  const std::vector<TensorView> parts(std::size_t(layer.experts * (out / height)), view);
-  return place_experts(ctx, ExpertLayout::separate, layer.experts, fusion, parts);
+  const SourceMatrix matrix = source_matrix(Format::bf16, height, in, {std::as_bytes(std::span(one))});
+  const std::vector<SourceMatrix> parts(std::size_t(layer.experts * (out / height)), matrix);
+  return place_experts(ctx, layer.experts, fusion, parts);
 }
 
 struct Result {
@@ -92,7 +105,7 @@ Result measure(cpu::Context& ctx, bench::ReadCeiling& reads, const Layer& layer,
         }
       }
       const std::int64_t chosen = std::min<std::int64_t>(pairs, layer.experts);
-      bytes += double(chosen * (one.gate_up.expert_bytes + one.down.expert_bytes));
+      bytes += double(chosen * (one.gate_up.all.strips[0].bytes + one.down.all.strips[0].bytes));
       const ExpertMlp mlp{&one.gate_up, &one.down, bias.data(), bias.data(), layer.activation};
       expert_mlp(ctx, mlp, Rows<const bf16>(x.data(), rows, layer.hidden),
                  Routes{layer.active, experts.data(), weights.data()},

@@ -41,9 +41,10 @@ int main() {
     const Memory x = allocate(ctx, bytes(twos).size()), normed = allocate(ctx, x.bytes),
                  y = allocate(ctx, rows * out * sizeof(bf16));
     upload(ctx, x.data, twos.data(), x.bytes);
-    const TensorView gain_view{Dtype::bf16, {width}, bytes(threes)}, w_view{Dtype::bf16, {out, width}, bytes(weights)};
+    const TensorView gain_view{Dtype::bf16, {width}, bytes(threes)};
+    const SourceMatrix source = source_matrix(Format::bf16, out, width, {bytes(weights)});
     const PlacedVector gain = place_vector(ctx, {&gain_view, 1});
-    const PlacedMatrix w = place_matrix(ctx, {&w_view, 1}, Fusion::stacked);
+    const PlacedMatrix w = place_matrix(ctx, {&source, 1}, Fusion::stacked);
 
     run(ctx, x, gain, w, normed, y);
     std::vector<bf16> result(rows * out);

@@ -30,8 +30,8 @@ struct FillRandomly {
   }
   template <int Out, int In, class... Shapes>
   void operator()(const char*, Weight<Out, In>& matrix, const Shapes&...) const {
-    const TensorView view = random_tensor({Out, In});
-    matrix.placed = place_matrix(ctx, {&view, 1}, Fusion::stacked);
+    const SourceMatrix source = source_matrix(random_tensor({Out, In}));
+    matrix.placed = place_matrix(ctx, {&source, 1}, Fusion::stacked);
   }
 };
 

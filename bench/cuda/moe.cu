@@ -27,10 +27,11 @@ PlacedExperts some_experts(ivl::cuda::Context& ctx, const Layer& layer, Fusion f
   PlacedExperts w;
   w.experts = layer.experts;
   const std::int64_t numbers = std::int64_t(out) * in;
-  w.expert_bytes = round_up(layer.format == Format::mxfp4 ? numbers / 2 + numbers / 32 : 2 * numbers, 256);
+  const std::int64_t bytes = round_up(layer.format == Format::mxfp4 ? numbers / 2 + numbers / 32 : 2 * numbers, 256);
   w.all = {layer.format, fusion, out, in,
-           bench::filled(ctx, std::size_t(layer.experts * w.expert_bytes),
+           bench::filled(ctx, std::size_t(layer.experts * bytes),
                          layer.format == Format::mxfp4 ? bench::some_mxfp4 : bench::some_bf16)};
+  w.all.strips[0].bytes = bytes;  // of one expert
   return w;
 }
 
@@ -56,7 +57,8 @@ void run(ivl::cuda::Context& ctx, bench::Stopwatch& stopwatch, const bench::Ceil
         return Rows<bf16>(reinterpret_cast<bf16*>(memory.data), count, width);
       };
       const double hit = std::min(pairs, layer.experts);
-      const double moved = hit * double(gate_up.expert_bytes + down.expert_bytes) + 6.0 * rows * layer.hidden;
+      const double moved =
+          hit * double(gate_up.all.strips[0].bytes + down.all.strips[0].bytes) + 6.0 * rows * layer.hidden;
       const std::string name = std::string(layer.name) + ", " + std::to_string(rows);
       table.row(name, {.bytes = moved, .flops = 6.0 * pairs * layer.hidden * layer.mlp_hidden}, stopwatch.measure([&] {
         expert_mlp(ctx, mlp, Rows<const bf16>(rows_of(x, rows, layer.hidden)), routes,

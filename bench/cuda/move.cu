@@ -22,7 +22,7 @@ void run(cuda::Context& ctx, bench::Stopwatch& stopwatch, const bench::Ceilings&
 
   constexpr int hidden = 4096, vocabulary = 151936;
   const Buffers words(ctx, vocabulary, hidden), pictures(ctx, 2048, hidden), embedded(ctx, 2048, hidden);
-  const PlacedTable words_table{ScalarKind::bf16, vocabulary, hidden, words.memory};
+  const PlacedTable words_table{Format::bf16, vocabulary, hidden, words.memory};
   std::vector<std::int32_t> sources;
   for (int row = 0; row < 2048; ++row) sources.push_back(row % 8 == 0 ? row * 7919 % vocabulary : -1 - row);
   const Memory indices = allocate(ctx, sources.size() * sizeof(std::int32_t));

@@ -77,11 +77,11 @@ std::vector<float> random_vector(int width, double middle, double spread, int se
 }
 
 PlacedMatrix place(std::initializer_list<const Matrix*> matrices, Fusion fusion = Fusion::stacked) {
-  std::vector<TensorView> views;
+  std::vector<SourceMatrix> parts;
   for (const Matrix* matrix : matrices) matrix->weights();  // the longest window first: a growing row moves
   for (const Matrix* matrix : matrices)
-    views.push_back({Dtype::bf16, {matrix->out, matrix->in}, std::as_bytes(matrix->weights())});
-  return place_matrix(context(), views, fusion);
+    parts.push_back(source_matrix(Format::bf16, matrix->out, matrix->in, {std::as_bytes(matrix->weights())}));
+  return place_matrix(context(), parts, fusion);
 }
 PlacedVector place(const std::vector<float>& values) {
   const TensorView view{Dtype::f32, {std::int64_t(values.size())}, std::as_bytes(std::span(values))};
@@ -291,6 +291,9 @@ struct RandomDense {
   }
 };
 
+/// How a file holds experts: a matrix each, or gate and up in turns, in bf16 [in, out] or as MXFP4.
+enum class Layout { separate, fused, mxfp4 };
+
 /// The feed-forward of a layer with a mixture. Its router has pairs of experts with opposite rows, as many as a row's
 /// active ones, and zeros for all others: each row goes to one of each pair. Memory of the others is never touched.
 template <DecoderConfig C>
@@ -299,14 +302,14 @@ struct RandomMixture {
   static constexpr int d = C.hidden, mlp = moe.mlp_hidden, pairs = moe.active;
   static constexpr double margin = 0.2;  ///< no logit is nearer to 0, before biases of a quarter of this at most
 
-  ExpertLayout layout;
+  Layout layout;
   std::vector<bf16> router = std::vector<bf16>(std::size_t(moe.experts) * d);
   std::vector<float> router_bias = random_vector(moe.experts, 0, margin / 4, 20);
   // So large that some gates and ups meet the limit of GPT-OSS.
   std::vector<float> gate_up_bias = random_vector(moe.experts * 2 * mlp, 0, 9, 21),
                      down_bias = random_vector(moe.experts * d, 0, 1, 22);
 
-  explicit RandomMixture(ExpertLayout layout) : layout(layout) {}
+  explicit RandomMixture(Layout layout) : layout(layout) {}
 
   static int expert(int pair, int side) { return (2 * pair + side + 1) * (moe.experts / (2 * pairs)) - 1; }
   Matrix gate(int e) const { return {mlp, d, 10 + 3 * e}; }
@@ -365,11 +368,11 @@ struct RandomMixture {
       for (int side = 0; side < 2; ++side) {
         const int e = expert(pair, side);
         Reference gates(std::size_t{mlp}), ups(std::size_t{mlp});
-        if (layout == ExpertLayout::separate) {
+        if (layout == Layout::separate) {
           gates = multiply(gate(e), h);
           ups = multiply(up(e), h);
         } else {
-          Reference both = layout == ExpertLayout::mxfp4 ? multiply(packed_gate_up(e), h) : multiply(gate_up(e), h);
+          Reference both = layout == Layout::mxfp4 ? multiply(packed_gate_up(e), h) : multiply(gate_up(e), h);
           for (int i = 0; i < 2 * mlp; ++i) {
             both[std::size_t(i)].rows += double(gate_up_bias[std::size_t(e) * 2 * mlp + std::size_t(i)]);
             (i % 2 == 0 ? gates : ups)[std::size_t(i / 2)] = both[std::size_t(i)];
@@ -379,8 +382,7 @@ struct RandomMixture {
           for (int r = 0; r < decoder_rows; ++r)
             gates[std::size_t(i)].rows[r] = activate(gates[std::size_t(i)].rows[r], ups[std::size_t(i)].rows[r]);
         }
-        const Reference outputs =
-            layout == ExpertLayout::mxfp4 ? multiply(packed_down(e), gates) : multiply(down(e), gates);
+        const Reference outputs = layout == Layout::mxfp4 ? multiply(packed_down(e), gates) : multiply(down(e), gates);
         for (int i = 0; i < d; ++i) {
           const double bias = moe.bias ? double(down_bias[std::size_t(e) * d + std::size_t(i)]) : 0;
           for (int r = 0; r < decoder_rows; ++r) {
@@ -405,55 +407,63 @@ struct RandomMixture {
 
   /// `parts_of(expert, place)` calls place with the tensors of one expert.
   template <class PartsOf>
-  static PlacedExperts place_chosen(ExpertLayout layout, Fusion fusion, const PartsOf& parts_of) {
+  static PlacedExperts place_chosen(Fusion fusion, const PartsOf& parts_of) {
     PlacedExperts all;
     for (int i = 0; i < 2 * pairs; ++i) {
       const int e = expert(i / 2, i % 2);
-      parts_of(e, [&](const std::vector<TensorView>& parts) {
-        const PlacedExperts one = place_experts(context(), layout, 1, fusion, parts);
+      parts_of(e, [&](const std::vector<SourceMatrix>& parts) {
+        const PlacedExperts one = place_experts(context(), 1, fusion, parts);
+        const std::int64_t bytes = one.all.strips[0].bytes, behind = std::int64_t(one.all.memory().bytes) - bytes;
+        Strip& strip = all.all.strips[0];
         if (all.experts == 0) {
-          all = {moe.experts, one.expert_bytes, one.all};
-          all.all.memory = allocate(context(), std::size_t(one.expert_bytes) * moe.experts);
+          all = {moe.experts, one.all};
+          strip.memory = allocate(context(), std::size_t(bytes * moe.experts + behind));
         }
-        std::memcpy(all.all.memory.data + e * one.expert_bytes, one.all.memory.data, std::size_t(one.expert_bytes));
+        std::memcpy(strip.memory.data + e * bytes, one.expert(0), std::size_t(bytes));
       });
     }
     return all;
   }
-  static TensorView view(const Matrix& w) { return {Dtype::bf16, {w.out, w.in}, std::as_bytes(w.weights())}; }
+  static SourceMatrix source(const Matrix& w) {
+    return source_matrix(Format::bf16, w.out, w.in, {std::as_bytes(w.weights())});
+  }
 
   void place_into(typename DecoderBlock<C>::Mlp& to) const {
-    const TensorView router_view{Dtype::bf16, {moe.experts, d}, std::as_bytes(std::span(router))};
-    to.router.placed = place_matrix(context(), std::span(&router_view, 1), Fusion::stacked);
+    const SourceMatrix router_source = source_matrix(Format::bf16, moe.experts, d, {std::as_bytes(std::span(router))});
+    to.router.placed = place_matrix(context(), std::span(&router_source, 1), Fusion::stacked);
     if constexpr (moe.bias) {
       to.router_bias.placed = place(router_bias);
       to.gate_up_bias.placed = place(gate_up_bias);
       to.down_bias.placed = place(down_bias);
     }
-    const auto parts_of = [this](auto plain, auto packed) {
-      return [this, plain, packed](int e, const auto& place) {
-        if (layout == ExpertLayout::mxfp4) {
+    const auto parts_of = [this](Fusion fusion, auto plain, auto packed) {
+      return [this, fusion, plain, packed](int e, const auto& place) {
+        const auto place_turns = [&](const SourceMatrix& both) {
+          if (fusion == Fusion::stacked) return place({both});
+          place({both.every_other(0), both.every_other(1)});
+        };
+        if (layout == Layout::mxfp4) {
           const PackedMatrix w = (this->*packed)(e);
-          place({{Dtype::u8, {1, w.out, w.in / 32, 16}, w.blocks}, {Dtype::u8, {1, w.out, w.in / 32}, w.scales}});
+          place_turns(source_matrix(Format::mxfp4, w.out, w.in, {w.blocks, w.scales}));
         } else {
           const Matrix w = (this->*plain)(e);
           const std::vector<bf16> columns = transposed(w);
-          place({{Dtype::bf16, {1, w.in, w.out}, std::as_bytes(std::span(columns))}});
+          place_turns(
+              source_matrix(Format::bf16, w.out, w.in, {std::as_bytes(std::span(columns))}, SourceOrder::transposed));
         }
       };
     };
-    if (layout == ExpertLayout::separate) {
-      to.gate_up.placed = place_chosen(layout, Fusion::interleaved, [this](int e, const auto& place) {
+    if (layout == Layout::separate) {
+      to.gate_up.placed = place_chosen(Fusion::interleaved, [this](int e, const auto& place) {
         up(e).weights();  // the longest window first: a growing row moves
-        place({view(gate(e)), view(up(e))});
+        place({source(gate(e)), source(up(e))});
       });
-      to.down.placed =
-          place_chosen(layout, Fusion::stacked, [this](int e, const auto& place) { place({view(down(e))}); });
+      to.down.placed = place_chosen(Fusion::stacked, [this](int e, const auto& place) { place({source(down(e))}); });
     } else {
-      to.gate_up.placed =
-          place_chosen(layout, Fusion::interleaved, parts_of(&RandomMixture::gate_up, &RandomMixture::packed_gate_up));
+      to.gate_up.placed = place_chosen(
+          Fusion::interleaved, parts_of(Fusion::interleaved, &RandomMixture::gate_up, &RandomMixture::packed_gate_up));
       to.down.placed =
-          place_chosen(layout, Fusion::stacked, parts_of(&RandomMixture::down, &RandomMixture::packed_down));
+          place_chosen(Fusion::stacked, parts_of(Fusion::stacked, &RandomMixture::down, &RandomMixture::packed_down));
     }
   }
 };
@@ -631,7 +641,7 @@ void check_decoder(const char* name) {
 }
 
 template <DecoderConfig C>
-void check_mixture(const char* name, ExpertLayout layout, const RopeFacts& rope, int window) {
+void check_mixture(const char* name, Layout layout, const RopeFacts& rope, int window) {
   CAPTURE(name);
   if (!in_reach(6LL * C.moe.active * C.hidden * C.moe.mlp_hidden)) return;
   // The weights of experts err as the router's logits do, which are sums over a stored norm.
@@ -655,8 +665,8 @@ TEST_CASE("A decoder layer of every checkpoint is its formula at real widths") {
   SUBCASE("Qwen3 14B") { check_decoder<qwen3_14b>("14B"); }
   SUBCASE("Qwen3 32B") { check_decoder<qwen3_32b>("32B"); }
   SUBCASE("InternLM3 8B") { check_decoder<internlm3_8b>("8B"); }
-  SUBCASE("Qwen3 30B-A3B") { check_mixture<qwen3_30b_a3b>("30B", ExpertLayout::separate, plain_rope, 0); }
-  SUBCASE("Qwen3 235B-A22B") { check_mixture<qwen3_235b_a22b>("235B", ExpertLayout::separate, plain_rope, 0); }
+  SUBCASE("Qwen3 30B-A3B") { check_mixture<qwen3_30b_a3b>("30B", Layout::separate, plain_rope, 0); }
+  SUBCASE("Qwen3 235B-A22B") { check_mixture<qwen3_235b_a22b>("235B", Layout::separate, plain_rope, 0); }
   // A window of 3, since five tokens fill no larger one.
   constexpr RopeFacts yarn{.kind = RopeKind::yarn,
                            .base = 150000,
@@ -664,8 +674,8 @@ TEST_CASE("A decoder layer of every checkpoint is its formula at real widths") {
                            .context = 4096,
                            .truncate = false,
                            .attention_factor = 1.3465735902799727};
-  SUBCASE("GPT-OSS 20B, bf16") { check_mixture<gpt_oss_20b>("20B", ExpertLayout::fused, yarn, 3); }
-  SUBCASE("GPT-OSS 20B, MXFP4") { check_mixture<gpt_oss_20b>("20B", ExpertLayout::mxfp4, yarn, 0); }
+  SUBCASE("GPT-OSS 20B, bf16") { check_mixture<gpt_oss_20b>("20B", Layout::fused, yarn, 3); }
+  SUBCASE("GPT-OSS 20B, MXFP4") { check_mixture<gpt_oss_20b>("20B", Layout::mxfp4, yarn, 0); }
 }
 
 // ---- vision blocks --------------------------------------------------------------------------------------------------

@@ -59,7 +59,7 @@ bool same_bytes(const Memory& a, const Memory& b) {
 /// Canonical names of weights whose placed bytes differ.
 std::vector<std::string> different_weights(Vlm<qwen3_tiny> a, Vlm<qwen3_tiny> b) {
   const auto memory = [](const detail::WeightSlot& slot) -> const Memory& {
-    return slot.matrix ? slot.matrix->memory : slot.vector ? slot.vector->memory : slot.table->memory;
+    return slot.matrix ? slot.matrix->memory() : slot.vector ? slot.vector->memory : slot.table->memory;
   };
   const auto slots = detail::weight_slots(a), other = detail::weight_slots(b);
   REQUIRE(slots.size() == other.size());
@@ -176,8 +176,8 @@ TEST_CASE("Each matrix of the experts may be bf16 or MXFP4, whatever the others 
   const auto loaded = load<gpt_oss_tiny>(ctx, copy.path()).vlm;
   for (int layer = 0; layer < 3; ++layer) {
     const auto& mlp = loaded.language.blocks[std::size_t(layer)].mlp;
-    CHECK(mlp.gate_up.placed.all.format == Format::bf16);
-    CHECK(mlp.down.placed.all.format == (layer == 1 ? Format::mxfp4 : Format::bf16));
+    CHECK(mlp.gate_up.placed.all.format() == Format::bf16);
+    CHECK(mlp.down.placed.all.format() == (layer == 1 ? Format::mxfp4 : Format::bf16));
   }
 }
 

@@ -40,15 +40,13 @@ class FileMatrix {
     file_.resize(values.size() * sizeof(Scalar) + 1);
     if (!values.empty()) std::memcpy(file_.data() + 1, values.data(), file_.size() - 1);
   }
-  TensorView rows(int first, int number) const {
-    const std::size_t row = std::size_t(in) * sizeof(Scalar);
-    return {dtype_of(kind_of<Scalar>),
-            {number, in},
-            std::span(file_).subspan(1 + std::size_t(first) * row, std::size_t(number) * row)};
+  SourceMatrix source() const {
+    return source_matrix(format_of(kind_of<Scalar>), out, in, {std::span(file_).subspan(1)});
   }
   double at(std::int64_t o, std::int64_t k) const { return double(to_float(values[std::size_t(o * in + k)])); }
   PlacedMatrix place(cpu::Context& ctx, bool gated) const {
-    const TensorView halves[] = {rows(0, out / 2), rows(out / 2, out / 2)}, whole[] = {rows(0, out)};
+    const SourceMatrix whole[] = {source()},
+                       halves[] = {whole[0].outputs(0, out / 2), whole[0].outputs(out / 2, out / 2)};
     return gated ? place_matrix(ctx, halves, Fusion::interleaved) : place_matrix(ctx, whole, Fusion::stacked);
   }
 
@@ -236,8 +234,9 @@ TEST_CASE("GELU and SiLU keep six digits everywhere, also where 1 + erf would ca
   for (const float v : inputs) x.insert(x.end(), {v, 1});
   const float identity[] = {1, 0, 0, 1};
   const auto bytes = std::as_bytes(std::span(identity));
-  const TensorView gate{Dtype::f32, {1, 2}, bytes.first(8)}, up{Dtype::f32, {1, 2}, bytes.last(8)};
-  const TensorView parts[] = {gate, up};
+  const SourceMatrix gate = source_matrix(Format::f32, 1, 2, {bytes.first(8)}),
+                     up = source_matrix(Format::f32, 1, 2, {bytes.last(8)});
+  const SourceMatrix parts[] = {gate, up};
   std::vector<float> y(inputs.size());
   const auto run = [&](const PlacedMatrix& w, EpilogueKind kind) {
     linear(ctx, Rows<const float>(x.data(), rows, 2), w, Epilogue{kind, nullptr, nullptr},
@@ -264,8 +263,8 @@ TEST_CASE("GELU and SiLU of huge numbers are those numbers or nothing") {
   const float infinity = std::numeric_limits<float>::infinity();
   const float inputs[] = {-infinity, -1e30f, -1e4f, -100, 100, 1e4f, 1e30f, infinity};
   const float one = 1;
-  const TensorView view{Dtype::f32, {1, 1}, std::as_bytes(std::span(&one, 1))};
-  const TensorView parts[] = {view, view};  // up is the gate itself: y = silu(u) u
+  const SourceMatrix view = source_matrix(Format::f32, 1, 1, {std::as_bytes(std::span(&one, 1))});
+  const SourceMatrix parts[] = {view, view};  // up is the gate itself: y = silu(u) u
   for (const float u : inputs) {
     CAPTURE(u);
     float y;

@@ -245,12 +245,13 @@ TEST_CASE_TEMPLATE("one tensor for all experts and one for each matrix make the 
     const FileExperts<Stored> file(3, out, in, random);
     for (const Fusion fusion : {Fusion::stacked, Fusion::interleaved}) {
       const PlacedExperts fused = file.place(ctx, fusion), separate = file.place_separate(ctx, fusion);
-      CHECK(fused.all.format == format_of(kind_of<Stored>));
+      CHECK(fused.all.format() == format_of(kind_of<Stored>));
       CHECK(fused.all.out == out);
       CHECK(fused.all.in == in);
       CHECK(fused.all.fusion == fusion);
-      REQUIRE(fused.expert_bytes == separate.expert_bytes);
-      CHECK(std::memcmp(fused.expert(0), separate.expert(0), std::size_t(3 * fused.expert_bytes)) == 0);
+      const std::int64_t bytes = fused.all.strips[0].bytes;
+      REQUIRE(bytes == separate.all.strips[0].bytes);
+      CHECK(std::memcmp(fused.expert(0), separate.expert(0), std::size_t(3 * bytes)) == 0);
     }
   }
 }
@@ -266,11 +267,10 @@ TEST_CASE_TEMPLATE("every code with every scale is multiplied exactly, few rows 
       for (int j = 0; j < 16; ++j) codes.push_back(std::uint8_t((j + o) % 16 | (15 - j) << 4));
     }
   }
-  const TensorView parts[] = {{Dtype::u8, {1, out, blocks, 16}, bytes_of(codes)},
-                              {Dtype::u8, {1, out, blocks}, bytes_of(scales)}};
-  const PlacedExperts placed = place_experts(ctx, ExpertLayout::mxfp4, 1, Fusion::stacked, parts);
+  const SourceMatrix source = source_matrix(Format::mxfp4, out, in, {bytes_of(codes), bytes_of(scales)});
+  const PlacedMatrix placed = place_matrix(ctx, {&source, 1}, Fusion::stacked);
   // A row with a single 1 picks one column of weights.
-  using Factor = cpu::Factor<Format::mxfp4, Scalar>;
+  using Factor = cpu::Factor<Mxfp4, Scalar>;
   std::vector<Factor> x(std::size_t(in) * std::size_t(in), round_to<Factor>(0));
   std::vector<const Factor*> rows;
   for (int k = 0; k < in; ++k) {
@@ -281,8 +281,8 @@ TEST_CASE_TEMPLATE("every code with every scale is multiplied exactly, few rows 
     int wrong = 0;
     for (int first = 0; first < in; first += together) {
       alignas(line_bytes) float sums[64 * cpu::detail::group_columns];
-      cpu::detail::multiply_group<Format::mxfp4>(rows.data() + first, together, in, placed.expert(0),
-                                                 placed.expert_bytes, 1, nullptr, sums);
+      cpu::detail::multiply_group<Scalar>(Format::mxfp4, rows.data() + first, together, in, placed.memory().data,
+                                          placed.strips[0].bytes, 1, nullptr, sums);
       for (int r = 0; r < together; ++r) {
         const int k = first + r;
         for (int o = 0; o < out; ++o) {
@@ -297,35 +297,22 @@ TEST_CASE_TEMPLATE("every code with every scale is multiplied exactly, few rows 
   }
 }
 
-TEST_CASE("experts of other or mixed types, or with a scale that is not a number, are refused") {
+TEST_CASE("experts that differ in format, or have a scale that is not a number, are refused") {
   cpu::Context ctx(1);
   const std::vector<std::uint8_t> bytes(4096, 120), bad_scales(32, 255);
-  const auto u8 = [&](Shape shape) {
-    const auto size = std::size_t(*elements_of(shape));
-    return TensorView{Dtype::u8, shape, bytes_of(bytes).first(size)};
-  };
-  const TensorView blocks = u8({1, 32, 1, 16}), scales = u8({1, 32, 1});
-  const TensorView nan_scales{Dtype::u8, {1, 32, 1}, bytes_of(bad_scales)};
-  const TensorView i8_scales{Dtype::i8, {1, 32, 1}, bytes_of(bytes).first(32)};
-  const TensorView good[] = {blocks, scales}, bad[] = {blocks, nan_scales}, typed[] = {blocks, i8_scales};
-  CHECK_NOTHROW(place_experts(ctx, ExpertLayout::mxfp4, 1, Fusion::stacked, good));
-  CHECK_THROWS_WITH_AS(place_experts(ctx, ExpertLayout::mxfp4, 1, Fusion::stacked, bad),
-                       "a scale of MXFP4 is 255, which is not a number", FileError);
-  CHECK_THROWS_WITH_AS(place_experts(ctx, ExpertLayout::mxfp4, 1, Fusion::stacked, typed),
-                       "blocks and scales of MXFP4 must be of type U8, found I8", FileError);
-  const TensorView f16{Dtype::f16, {4, 4}, bytes_of(bytes).first(32)},
-      f32{Dtype::f32, {4, 4}, bytes_of(bytes).first(64)};
-  const TensorView mixed[] = {f16, f32}, three[] = {u8({1, 4, 4})};
-  CHECK_THROWS_WITH_AS(place_experts(ctx, ExpertLayout::separate, 2, Fusion::stacked, mixed),
-                       "the experts of one layer differ in type: expected F16, found F32", FileError);
-  World<float, float> floats(1, 4, 1, 32, 32, ExpertActivation::swi_glu, false);
-  World<Mxfp4, float> codes(1, 4, 1, 32, 32, ExpertActivation::swi_glu, false);
-  const PlacedExperts gate_up = codes.gate_up.place(ctx, Fusion::interleaved);
-  const PlacedExperts down = floats.down.place(ctx, Fusion::stacked);
-  CHECK_THROWS_WITH_AS(floats.run(ctx, floats.mlp(gate_up, down), 0, 1),
-                       "the matrices of one layer's experts must have one format, found mxfp4 and f32", FileError);
-  CHECK_THROWS_WITH_AS(place_experts(ctx, ExpertLayout::fused, 1, Fusion::stacked, three),
-                       "cannot place a tensor of type U8: expected F32, BF16 or F16", FileError);
+  const auto first = [&](std::size_t number) { return bytes_of(bytes).first(number); };
+  const SourceMatrix good = source_matrix(Format::mxfp4, 32, 32, {first(512), first(32)});
+  const SourceMatrix bad = source_matrix(Format::mxfp4, 32, 32, {first(512), bytes_of(bad_scales)});
+  CHECK_NOTHROW(place_experts(ctx, 1, Fusion::stacked, {&good, 1}));
+  const SourceMatrix later[] = {good, bad};
+  CHECK_THROWS_WITH_AS(place_experts(ctx, 2, Fusion::stacked, later), "a scale of MXFP4 is 255, which is not a number",
+                       FileError);
+  CHECK_THROWS_AS(place_matrix(ctx, {&bad, 1}, Fusion::stacked), FileError);
+  CHECK_THROWS_AS(place_table(ctx, bad), FileError);
+  const SourceMatrix mixed[] = {source_matrix(Format::f16, 4, 4, {first(32)}),
+                                source_matrix(Format::f32, 4, 4, {first(64)})};
+  CHECK_THROWS_WITH_AS(place_experts(ctx, 2, Fusion::stacked, mixed),
+                       "the experts of one layer differ in format: expected f16, found f32", FileError);
 }
 
 TEST_CASE("a row goes to the experts with its largest logits, the lower number first where they are equal") {

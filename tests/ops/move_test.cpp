@@ -48,7 +48,10 @@ template <class Stored>
 PlacedTable table_of(const std::vector<Stored>& numbers, std::int64_t width) {
   const auto buffer = std::make_shared<Buffer>(numbers.size() * sizeof(Stored));
   std::memcpy(buffer->data(), numbers.data(), buffer->size());
-  return {kind_of<Stored>, std::int64_t(numbers.size()) / width, width, {buffer, buffer->data(), buffer->size()}};
+  return {format_of(kind_of<Stored>),
+          std::int64_t(numbers.size()) / width,
+          width,
+          {buffer, buffer->data(), buffer->size()}};
 }
 
 TEST_CASE_TEMPLATE("embed takes rows of the table and, for negative sources, rows of the pictures", Scalar, float,

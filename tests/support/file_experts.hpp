@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "ivl/core/scalar.hpp"
-#include "ivl/core/tensor.hpp"
 #include "ivl/formats/mxfp4.hpp"
+#include "ivl/formats/source_matrix.hpp"
 #include "ivl/ops/moe.hpp"
 
 namespace ivl_test {
@@ -22,9 +22,8 @@ std::span<const std::byte> bytes_of(const std::vector<Scalar>& values) {
   return std::as_bytes(std::span(values));
 }
 
-struct Mxfp4 {};  ///< beside the scalars that files store
-
-/// The matrices [experts][out][in] of one layer's experts, as a file holds them and as numbers.
+/// The matrices [experts][out][in] of one layer's experts, as a file holds them and as numbers. `Stored`: a scalar, or
+/// the tag Mxfp4.
 template <class Stored>
 struct FileExperts {
   int experts, out, in;
@@ -60,25 +59,38 @@ struct FileExperts {
   }
   double at(int e, int o, int k) const { return numbers[std::size_t((e * out + o) * in + k)]; }
 
-  template <class Context>
-  PlacedExperts place(Context& ctx, Fusion fusion) const {
+  /// Expert `e`, as GPT-OSS's files hold it.
+  SourceMatrix source(int e) const {
+    const auto of_expert = [&](std::span<const std::byte> all) {
+      const std::size_t bytes = all.size() / std::size_t(experts);
+      return all.subspan(std::size_t(e) * bytes, bytes);
+    };
     if constexpr (std::is_same_v<Stored, Mxfp4>) {
-      const TensorView parts[] = {{Dtype::u8, {experts, out, in / 32, 16}, bytes_of(blocks)},
-                                  {Dtype::u8, {experts, out, in / 32}, bytes_of(scales)}};
-      return place_experts(ctx, ExpertLayout::mxfp4, experts, fusion, parts);
+      return source_matrix(Format::mxfp4, out, in, {of_expert(bytes_of(blocks)), of_expert(bytes_of(scales))});
     } else {
-      const TensorView part{dtype_of(kind_of<Stored>), {experts, in, out}, bytes_of(fused)};
-      return place_experts(ctx, ExpertLayout::fused, experts, fusion, {&part, 1});
+      return source_matrix(format_of(kind_of<Stored>), out, in, {of_expert(bytes_of(fused))}, SourceOrder::transposed);
     }
   }
+  template <class Context>
+  PlacedExperts place(Context& ctx, Fusion fusion) const {
+    std::vector<SourceMatrix> parts;
+    for (int e = 0; e < experts; ++e) {
+      if (fusion == Fusion::interleaved) {
+        parts.push_back(source(e).every_other(0));
+        parts.push_back(source(e).every_other(1));
+      } else {
+        parts.push_back(source(e));
+      }
+    }
+    return place_experts(ctx, experts, fusion, parts);
+  }
 
-  /// The same numbers as one tensor a matrix: gate and up apart.
   /// The same, of files that hold each expert's gate, up and down on their own.
   template <class Context>
   PlacedExperts place_separate(Context& ctx, Fusion fusion) const {
     const int parts_of_each = fusion == Fusion::interleaved ? 2 : 1, height = out / parts_of_each;
     std::vector<std::vector<Stored>> files;
-    std::vector<TensorView> parts;
+    std::vector<SourceMatrix> parts;
     for (int e = 0; e < experts; ++e) {
       for (int part = 0; part < parts_of_each; ++part) {
         files.emplace_back();
@@ -88,8 +100,9 @@ struct FileExperts {
         }
       }
     }
-    for (const auto& file : files) parts.push_back({dtype_of(kind_of<Stored>), {height, in}, bytes_of(file)});
-    return place_experts(ctx, ExpertLayout::separate, experts, fusion, parts);
+    for (const auto& file : files)
+      parts.push_back(source_matrix(format_of(kind_of<Stored>), height, in, {bytes_of(file)}));
+    return place_experts(ctx, experts, fusion, parts);
   }
 };
 

@@ -1,6 +1,7 @@
 // What a type wants from the tensors of a checkpoint, and where a checkpoint differs from it.
 #pragma once
 #include <algorithm>
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <optional>
@@ -18,6 +19,13 @@
 #include "ivl/ops/place.hpp"
 
 namespace ivl {
+
+/// How files store the matrices of a layer's experts.
+enum class ExpertLayout : std::uint8_t {
+  separate,  ///< [out, in] each, all of expert 0 (gate, up or down alone), then of expert 1, ... (Qwen3-MoE)
+  fused,     ///< one tensor [experts, in, out], gate and up columns in turns (GPT-OSS in bf16)
+  mxfp4,     ///< U8 blocks [experts, out, in / 32, 16] and U8 scales [experts, out, in / 32], gate and up rows in turns
+};
 
 /// The tensors of a folder under their published names.
 class FolderWeights {

@@ -49,10 +49,10 @@ inline constexpr int tasks_per_thread = 2;
 
 // ---- pages ---------------------------------------------------------------------------
 template <class Scalar>
-inline constexpr Format panel_format = std::is_same_v<Scalar, bf16> ? Format::bf16 : Format::f32;
+using PanelTag = std::conditional_t<std::is_same_v<Scalar, bf16>, Bf16, F32>;
 /// Tokens of a value panel, or dims of a key panel, that lie together.
 template <class Scalar>
-inline constexpr int panel_unit = depth_unit(panel_format<Scalar>);
+inline constexpr int panel_unit = PanelFormat<PanelTag<Scalar>>::unit;
 
 /// Keys and values of one kv head in one page.
 template <class Scalar>
@@ -232,7 +232,7 @@ float soften(const float* scores, int first, int seen, int limit, int number, fl
 // ---- keys and values that come from memory ---------------------------------------------
 /// multiply_rows; unless `next` is null, in pieces, each of which first fetches as many bytes from `next` on as it
 /// reads itself: at the end of every run of keys the CPU's own prefetching would start anew.
-template <Format format, class Factor>
+template <class F, class Factor>
 void multiply_run(int number, const Factor* x, std::int64_t x_stride, const void* run, std::int64_t panel_stride,
                   std::int64_t panels, std::int64_t depth, float* tile, std::int64_t tile_stride, Start start,
                   const void* next) {
@@ -240,16 +240,16 @@ void multiply_run(int number, const Factor* x, std::int64_t x_stride, const void
   const auto* from = static_cast<const std::byte*>(run);
   const Factor* room[tile_rows];
   const Factor* const* rows = row_pointers(x, x_stride, number, room);
-  if (!next) return multiply_rows<format>(number, rows, 0, from, panel_stride, panels, depth, tile, tile_stride, start);
+  if (!next) return multiply_rows<F>(number, rows, 0, from, panel_stride, panels, depth, tile, tile_stride, start);
   const auto* ahead = static_cast<const std::byte*>(next);
   for (std::int64_t p = 0; p < panels; p += piece_panels) {
     const std::int64_t wide = std::min(piece_panels, panels - p);
     for (std::int64_t k = 0; k < depth; k += piece_depth) {
       const std::int64_t deep = std::min(piece_depth, depth - k);
-      const std::byte* const fetched = ahead + wide * panel_bytes(format, deep);
+      const std::byte* const fetched = ahead + wide * PanelFormat<F>::bytes(deep);
       for (; ahead < fetched; ahead += line_bytes) __builtin_prefetch(ahead, 0, 2);
-      multiply_rows<format>(number, rows, k, from + p * panel_stride + panel_bytes(format, k), panel_stride, wide, deep,
-                            tile + p * panel_columns, tile_stride, k == 0 ? start : Start::tile);
+      multiply_rows<F>(number, rows, k, from + p * panel_stride + PanelFormat<F>::bytes(k), panel_stride, wide, deep,
+                       tile + p * panel_columns, tile_stride, k == 0 ? start : Start::tile);
     }
   }
 }
@@ -259,7 +259,7 @@ void multiply_run(int number, const Factor* x, std::int64_t x_stride, const void
 /// head.
 template <class Scalar>
 struct Tile {
-  using Query = Factor<panel_format<Scalar>, Scalar>;
+  using Query = Factor<PanelTag<Scalar>, Scalar>;
 
   const AttentionShape& shape;
   const Batch& batch;
@@ -313,9 +313,10 @@ struct Tile {
 
   /// The running softmax over the keys of one chunk.
   void attend(const Query* q, int chunk, Running running) const {
-    constexpr Format format = panel_format<Scalar>;
+    using Panel = PanelTag<Scalar>;
     const int head_dim = shape.head_dim, end = std::min((chunk + 1) * chunk_keys, longest());
-    const std::int64_t key_panel = panel_bytes(format, head_dim), value_panel = panel_bytes(format, kv.page_tokens);
+    const std::int64_t key_panel = PanelFormat<Panel>::bytes(head_dim),
+                       value_panel = PanelFormat<Panel>::bytes(kv.page_tokens);
     const float scale = float(log2_e / std::sqrt(double(head_dim)));
     alignas(line_bytes) float scores[block_rows * block_keys], product[tile_rows * max_head_dim], fade[block_rows];
     alignas(line_bytes) Query probabilities[block_rows * block_keys];
@@ -338,9 +339,9 @@ struct Tile {
       for (int i = 0; i < count; ++i) {
         const void* next = !from_memory ? nullptr : i + 1 < count ? runs[i + 1].keys : runs[0].values;
         for (int r = 0; r < rows; r += tile_rows) {
-          multiply_run<format>(std::min(tile_rows, rows - r), q + r * head_dim, head_dim, runs[i].keys, key_panel,
-                               ceil_div(runs[i].number, panel_columns), head_dim,
-                               scores + r * block_keys + runs[i].done, block_keys, Start::zero, next);
+          multiply_run<Panel>(std::min(tile_rows, rows - r), q + r * head_dim, head_dim, runs[i].keys, key_panel,
+                              ceil_div(runs[i].number, panel_columns), head_dim, scores + r * block_keys + runs[i].done,
+                              block_keys, Start::zero, next);
         }
       }
       for (int r = 0; r < rows; ++r) {
@@ -360,9 +361,9 @@ struct Tile {
                              : i + 1 < count ? runs[i + 1].values
                              : more          ? following[0].keys
                                              : nullptr;
-          multiply_run<format>(some, probabilities + r * block_keys + runs[i].done, block_keys, runs[i].values,
-                               value_panel, head_dim / panel_columns, runs[i].number, product, head_dim,
-                               i == 0 ? Start::zero : Start::tile, next);
+          multiply_run<Panel>(some, probabilities + r * block_keys + runs[i].done, block_keys, runs[i].values,
+                              value_panel, head_dim / panel_columns, runs[i].number, product, head_dim,
+                              i == 0 ? Start::zero : Start::tile, next);
         }
         for (int i = 0; i < some; ++i) {
           const Lanes factor = Lanes::of(fade[r + i]);

@@ -1,14 +1,15 @@
-// y = epilogue(x W^T) on panels (see panels.hpp for the layout, ops/linear.hpp for the contract).
+// y = epilogue(x W^T) on panels (see panel_format.hpp for the layout, ops/linear.hpp for the contract).
 #pragma once
 #include <algorithm>
 #include <cassert>
+#include <cstddef>
 #include <cstdint>
-#include <type_traits>
 
 #include "ivl/core/buffer.hpp"
 #include "ivl/core/constant.hpp"
 #include "ivl/cpu/context.hpp"
 #include "ivl/cpu/lanes.hpp"
+#include "ivl/cpu/panel_format.hpp"
 #include "ivl/cpu/panel_group.hpp"
 #include "ivl/cpu/panels.hpp"
 #include "ivl/ops/linear.hpp"
@@ -58,51 +59,23 @@ void finish(const Epilogue& epilogue, Lanes u, std::int64_t column, std::int64_t
   whole ? u.store(y + column) : store_first(u, y + column, number);
 }
 
-/// A tile of sums [rows, group_columns] becomes columns of y. The first panel is `panel`.
+/// A tile of sums becomes columns of y.
 template <class Result>
-void finish_tile(const Epilogue& epilogue, const float* tile, std::int64_t panel, std::int64_t panels, Rows<Result> y) {
-  const std::int64_t step = epilogue.kind == EpilogueKind::swi_glu ? 2 : 1;
-  for (std::int64_t row = 0; row < y.count; ++row) {
-    for (std::int64_t p = 0; p < panels; p += step) {
-      const float* sums = tile + row * group_columns + p * panel_columns;
-      const std::int64_t column = (panel + p) / step * panel_columns;
-      Lanes u = Lanes::load(sums);
-      if (step == 2) u = silu(u) * Lanes::load(sums + panel_columns);
-      finish(epilogue, u, column, y.width() - column, y[row]);
+void finish_tile(const Epilogue& epilogue, const float* sums, const ColumnTile& tile, Rows<Result> y) {
+  for (std::int64_t row = 0; row < y.count; ++row, sums += group_columns) {
+    const float* from = sums;
+    for (std::int64_t column = tile.column; column < tile.end; column += panel_columns, from += tile.step) {
+      Lanes u = Lanes::load(from);
+      if (epilogue.kind == EpilogueKind::swi_glu) u = silu(u) * Lanes::load(from + tile.up);
+      finish(epilogue, u, column, tile.end - column, y[row]);
     }
   }
 }
 
-// ---- product --------------------------------------------------------------------------
-template <Format format, class Scalar, class Result>
-void multiply_finish(Context& ctx, Rows<const Scalar> x, const PlacedMatrix& w, const Epilogue& epilogue,
-                     Rows<Result> y) {
-  if (x.count == 0 || w.out == 0) return;
-  using Factor = cpu::Factor<format, Scalar>;
-  Readable<format, Scalar> readable(x, w.in);
-  const Rows<const Factor> all = readable.rows(ctx, ctx.template scratch<Factor>(readable.room()));
-  const std::int64_t panels = panels_of(w.out, w.fusion), stride = panel_bytes(format, w.in);
-  const std::int64_t groups = ceil_div(panels, group_panels);
-  const std::int64_t chunks = ceil_div(x.count, most_task_rows<Factor>(w.in));
-  const std::int64_t chunk_rows = round_up(ceil_div(x.count, chunks), tile_rows);
-  ctx.pool.run(chunks * groups, [&](std::int64_t task) {
-    alignas(line_bytes) float sums[task_rows * group_columns];
-    const Factor* room[task_rows];
-    const std::int64_t panel = task % groups * group_panels;
-    const std::int64_t number = std::min<std::int64_t>(group_panels, panels - panel);
-    const std::int64_t row = task / groups * chunk_rows, rows = std::min(chunk_rows, x.count - row);
-    const std::byte* from = w.memory.data + panel * stride;
-    const std::byte* ahead = panel + 2 * group_panels <= panels ? from + group_panels * stride : nullptr;
-    multiply_group<format>(row_pointers(all[row], all.stride, rows, room), rows, all.width(), from, stride, number,
-                           ahead, sums);
-    finish_tile(epilogue, sums, panel, number, y.slice(row, rows));
-  });
-}
-
 }  // namespace detail
 
-/// Activations in bf16 or float; a float row is never rounded. The sums of bf16 activations and weights are made of
-/// `vdpbf16ps` where there is one, of fused multiply-adds elsewhere.
+/// Activations in bf16 or float; a float row is never rounded. The sums of bf16 activations and of weights that are
+/// bf16 or MXFP4 are made of `vdpbf16ps` where there is one, all others of fused multiply-adds.
 template <class Scalar, class Result>
 void linear(Context& ctx, Rows<const Scalar> x, const PlacedMatrix& w, const Epilogue& epilogue, Rows<Result> y) {
   const bool gated = epilogue.kind == EpilogueKind::swi_glu;
@@ -110,16 +83,19 @@ void linear(Context& ctx, Rows<const Scalar> x, const PlacedMatrix& w, const Epi
   assert(gated == (w.fusion == Fusion::interleaved));  // the columns lie otherwise
   assert(!gated || (!epilogue.bias && !epilogue.scale));
   (void)gated;
-  switch (w.format) {
-    case Format::bf16:
-      return detail::multiply_finish<Format::bf16>(ctx, x, w, epilogue, y);
-    case Format::f16:
-      return detail::multiply_finish<Format::f16>(ctx, x, w, epilogue, y);
-    case Format::f32:
-      return detail::multiply_finish<Format::f32>(ctx, x, w, epilogue, y);
-    case Format::mxfp4:
-      assert(!"only experts are stored in MXFP4");
-  }
+  if (x.count == 0 || w.out == 0) return;
+  detail::Readable<Scalar> readable(x, w);
+  readable.prepare(ctx, ctx.template scratch<std::byte>(readable.room()));
+  const std::int64_t groups = detail::groups_of(w);
+  const std::int64_t chunks = ceil_div(x.count, detail::most_task_rows<Scalar>(w));
+  const std::int64_t chunk_rows = round_up(ceil_div(x.count, chunks), tile_rows);
+  ctx.pool.run(chunks * groups, [&](std::int64_t task) {
+    alignas(line_bytes) float sums[detail::task_rows * detail::group_columns];
+    const std::int64_t first = task / groups * chunk_rows, rows = std::min(chunk_rows, x.count - first);
+    const detail::ColumnTile tile = detail::multiply_columns(
+        readable, w, 0, task % groups, rows, [=](std::int64_t row) { return first + row; }, sums);
+    detail::finish_tile(epilogue, sums, tile, y.slice(first, rows));
+  });
 }
 
 static_assert(LinearOp<Context, bf16> && LinearOp<Context, bf16, float> && LinearOp<Context, float>);

@@ -4,11 +4,13 @@
 #include <cassert>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "ivl/core/constant.hpp"
 #include "ivl/core/rows.hpp"
 #include "ivl/core/scalar.hpp"
 #include "ivl/cpu/context.hpp"
+#include "ivl/formats/source_matrix.hpp"
 #include "ivl/ops/move.hpp"
 
 namespace ivl::cpu {
@@ -20,26 +22,27 @@ void copy(const Scalar* from, std::int64_t number, Scalar* to) {
   std::memcpy(to, from, std::size_t(number) * sizeof(Scalar));
 }
 
-/// to[i] = from[i], rounded.
-template <class Stored, class Scalar>
-void convert(const Stored* from, std::int64_t number, Scalar* to) {
-  for (std::int64_t i = 0; i < number; ++i) to[i] = round_to<Scalar>(to_float(from[i]));
-}
-
+/// Row `row` of a table, each element rounded once.
 template <class Scalar>
 void read_table_row(const PlacedTable& table, std::int64_t row, Scalar* to) {
-  const std::byte* from = table.memory.data + row * table.width * bytes_of(table.scalar);
-  if (table.scalar == kind_of<Scalar>) {
-    return copy(reinterpret_cast<const Scalar*>(from), table.width, to);
-  }
-  switch (table.scalar) {
-    case ScalarKind::f32:
-      return convert(reinterpret_cast<const float*>(from), table.width, to);
-    case ScalarKind::bf16:
-      return convert(reinterpret_cast<const bf16*>(from), table.width, to);
-    case ScalarKind::f16:
-      return convert(reinterpret_cast<const half*>(from), table.width, to);
-  }
+  const SourceMatrix source = packed_source(table.format, table.rows, table.width, table.memory.data);
+  with_format(table.format, [&](auto tag) {
+    using F = decltype(tag);
+    if constexpr (F::block == 1) {
+      const auto* from = reinterpret_cast<const typename F::Scalar*>(source.cells<F>(row, 0).at[0]);
+      if constexpr (std::is_same_v<typename F::Scalar, Scalar>) {
+        copy(from, table.width, to);
+      } else {
+        for (std::int64_t i = 0; i < table.width; ++i) to[i] = round_to<Scalar>(to_float(from[i]));
+      }
+    } else {
+      float block[F::block];
+      for (std::int64_t k = 0; k < table.width; k += F::block) {
+        F::dequantise(source.cells<F>(row, k), block);
+        for (int i = 0; i < F::block; ++i) to[k + i] = round_to<Scalar>(block[i]);
+      }
+    }
+  });
 }
 
 /// body(row) for each row, several rows a task.

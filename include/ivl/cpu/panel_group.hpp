@@ -1,8 +1,11 @@
-// Rows against a group of four panels: what every matrix product on the CPU is cut into (see panels.hpp).
+// Rows against a group of four panels: what every matrix product on the CPU is cut into (see panels.hpp), whatever the
+// format.
 #pragma once
 #include <algorithm>
+#include <cassert>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <type_traits>
 
 #include "ivl/core/buffer.hpp"
@@ -12,7 +15,11 @@
 #include "ivl/cpu/context.hpp"
 #include "ivl/cpu/lanes.hpp"
 #include "ivl/cpu/mxfp4_panels.hpp"
+#include "ivl/cpu/panel_format.hpp"
 #include "ivl/cpu/panels.hpp"
+#include "ivl/cpu/scalar_panels.hpp"
+#include "ivl/formats/format.hpp"
+#include "ivl/ops/place.hpp"
 
 namespace ivl::cpu {
 inline namespace IVL_CPU_LEVEL {
@@ -33,25 +40,205 @@ inline constexpr int block_bytes = 32 << 10;
 /// From so many rows on, a block of the weights meets all rows before the next one, and where weights are not stored as
 /// the multiply-add wants them they are converted once a block. Below, tall tiles take bf16 as it is: Sapphire Rapids,
 /// 32 rows of 2048 in float against bf16: 172 GFLOP/s, where converted blocks give 147.
-template <Format format>
-inline constexpr int rows_worth_blocks = format == Format::bf16 && (tall_tile_rows > tile_rows) ? 64 : 3 * tile_rows;
+template <class F>
+inline constexpr int rows_worth_blocks = std::is_same_v<F, Bf16> && (tall_tile_rows > tile_rows) ? 64 : 3 * tile_rows;
 
-/// Rows that the micro-kernel can read: x itself, or a copy as `Factor` with zeros up to a whole depth_unit.
-template <Format format, class Scalar>
-class Readable {
- public:
-  using Factor = cpu::Factor<format, Scalar>;
+/// What panels of F are widened to before many rows meet them: panels of the factors' own scalar.
+template <class Factor>
+using WideFormat = std::conditional_t<std::is_same_v<Factor, bf16>, Bf16, F32>;
 
-  Readable(Rows<const Scalar> x, std::int64_t depth) : x_(x), depth_(round_up(depth, depth_unit(format))) {
-    if constexpr (std::is_same_v<Factor, Scalar>) {
-      if (x.width() == depth_) rows_ = x;
+// ---- formats that are known at run time ------------------------------------------------
+constexpr std::int64_t panel_bytes(Format format, std::int64_t depth) {
+  return with_format(format, [&](auto tag) { return PanelFormat<decltype(tag)>::bytes(depth); });
+}
+constexpr int panel_unit_of(Format format) {
+  return with_format(format, [](auto tag) { return PanelFormat<decltype(tag)>::unit; });
+}
+constexpr int panel_group(Format format) {
+  return with_format(format, [](auto tag) { return PanelFormat<decltype(tag)>::group; });
+}
+/// Bytes that loads may touch behind the last panel.
+constexpr std::size_t read_behind(Format format) {
+  return with_format(format, [](auto tag) { return PanelFormat<decltype(tag)>::read_behind; });
+}
+/// Whether activations meet panels of the format as pairs of bf16, not as floats.
+template <class Scalar>
+constexpr bool takes_pairs(Format format) {
+  return with_format(format, [](auto tag) { return std::is_same_v<Factor<decltype(tag), Scalar>, bf16>; });
+}
+
+// ---- products --------------------------------------------------------------------------
+/// Asks for a share of a block of panels, `bytes` of each, that will be read soon.
+inline void prefetch_share(const std::byte* panels, std::int64_t panel_stride, std::int64_t number, std::int64_t bytes,
+                           std::int64_t share, std::int64_t shares) {
+  constexpr std::int64_t line = line_bytes;
+  const std::int64_t lines = bytes / line, first = lines * share / shares, last = lines * (share + 1) / shares;
+  for (std::int64_t p = 0; p < number; ++p, panels += panel_stride) {
+    for (std::int64_t i = first; i < last; ++i) __builtin_prefetch(panels + i * line, 0, 2);
+  }
+}
+
+/// `depth` k (whole units) of panels, from their k = `first` on, become panels of WideFormat<Factor>. Scales of sums
+/// stay what they are: `scales` gets a row of group_columns for each block.
+template <class F, class Factor>
+void widen_panels(const std::byte* panels, std::int64_t panel_stride, std::int64_t number, std::int64_t first,
+                  std::int64_t depth, Factor* to, float (*scales)[group_columns]) {
+  using Panel = PanelFormat<F>;
+  constexpr std::int64_t block_depth = Panel::block == 0 ? Panel::step : Panel::block;
+  for (std::int64_t p = 0; p < number; ++p, panels += panel_stride) {
+    for (std::int64_t k = first; k < first + depth; k += block_depth) {
+      [[maybe_unused]] const auto block = Panel::Block::load(panels, k);
+      if constexpr (Panel::scaled_sums) block.scale.store(scales[(k - first) / Panel::block] + p * panel_columns);
+      for (std::int64_t step = k; step < k + block_depth; step += Panel::step) {
+        const auto chunk = Panel::Chunk::load(panels + Panel::chunk_at(step));
+#pragma GCC unroll 8
+        for (int i = 0; i < Panel::step / Panel::words; ++i, to += Panel::words * panel_columns) {
+          if constexpr (std::is_same_v<Factor, bf16>) {
+#if defined(IVL_AVX512_BF16)
+            const __m512bh pairs = chunk.pairs(i);
+            std::memcpy(to, &pairs, sizeof pairs);
+#endif
+          } else {
+            Lanes w[Panel::words];
+            if constexpr (Panel::scaled_sums) {
+              chunk.weights(i, NoBlock{}, w);
+            } else {
+              chunk.weights(i, block, w);
+            }
+#pragma GCC unroll 2
+            for (int j = 0; j < Panel::words; ++j) w[j].store(to + j * panel_columns);
+          }
+        }
+      }
     }
   }
-  /// Scalars of working memory that `rows` needs: none where x can be read as it is.
-  std::int64_t room() const { return rows_.data ? 0 : x_.count * stride(); }
+}
 
-  Rows<const Factor> rows(Context& ctx, Factor* memory) {
-    if (rows_.data || x_.count == 0) return rows_;
+/// Many rows against the panels of a group: sums [rows, group_columns]. Blocks of k are the outer loop, so that a
+/// block of the weights meets all rows out of the first cache, while the next block comes from memory; the sums wait
+/// meanwhile, which changes no bit. `ahead`: the panels that are likely next after these, or null.
+template <class F, class Factor>
+void multiply_many(const Factor* const* x, std::int64_t rows, std::int64_t all_depth, const std::byte* panels,
+                   std::int64_t panel_stride, std::int64_t number, const std::byte* ahead, float* sums) {
+  using Panel = PanelFormat<F>;
+  using Wide = WideFormat<Factor>;
+  constexpr bool widen = !std::is_same_v<F, Wide>, scaled = Panel::scaled_sums;
+  constexpr std::int64_t block = block_bytes / (group_columns * std::int64_t(sizeof(Factor)));
+  static_assert(block % Panel::group == 0);
+  alignas(line_bytes) Factor wide[widen ? std::size_t(block * group_columns) : 1];
+  alignas(line_bytes) float scales[scaled ? block / std::max(1, Panel::block) : 1][group_columns];
+  if constexpr (scaled) std::fill_n(sums, rows * group_columns, 0.0f);
+  for (std::int64_t k = 0; k < all_depth; k += block) {
+    const std::int64_t depth = std::min(block, all_depth - k), left = all_depth - k - depth;
+    const std::byte* from = panels + Panel::bytes(k);
+    const std::byte* next = left > 0 ? from + Panel::bytes(depth) : ahead;
+    const std::int64_t next_bytes = next ? Panel::bytes(left > 0 ? std::min(block, left) : depth) : 0;
+    std::int64_t stride = panel_stride;
+    if constexpr (widen) {
+      widen_panels<F>(panels, stride, number, k, depth, wide, scales);
+      from = reinterpret_cast<const std::byte*>(wide);
+      stride = PanelFormat<Wide>::bytes(depth);
+    }
+    for (std::int64_t row = 0; row < rows; row += tile_rows) {
+      prefetch_share(next, panel_stride, number, next_bytes, row / tile_rows, ceil_div(rows, tile_rows));
+      const auto meet = [&](std::int64_t first, std::int64_t so_many, Start start, const float* scales_of_sums) {
+        multiply_rows<Wide>(int(std::min<std::int64_t>(tile_rows, rows - row)), x + row, k + first,
+                            from + PanelFormat<Wide>::bytes(first), stride, number, so_many, sums + row * group_columns,
+                            group_columns, start, scales_of_sums);
+      };
+      if constexpr (scaled) {
+        for (std::int64_t b = 0; b < depth / Panel::block; ++b)
+          meet(b * Panel::block, Panel::block, Start::zero, scales[b]);
+      } else {
+        meet(0, depth, k == 0 ? Start::zero : Start::tile, nullptr);
+      }
+    }
+  }
+}
+
+/// Few rows: the weights stream past them as they are stored. Tiles of one height, so that none does little with them.
+template <class F, class Factor>
+void multiply_few(const Factor* const* x, std::int64_t rows, std::int64_t depth, const std::byte* panels,
+                  std::int64_t panel_stride, std::int64_t number, const std::byte* ahead, float* sums) {
+  if (ahead) prefetch_share(ahead, panel_stride, number, std::min(panel_stride, prefetch_bytes), 0, 1);
+  const std::int64_t height = ceil_div(rows, ceil_div(rows, tall_tile_rows));
+  for (std::int64_t row = 0; row < rows; row += height) {
+    multiply_rows<F, tall_tile_rows>(int(std::min(height, rows - row)), x + row, 0, panels, panel_stride, number, depth,
+                                     sums + row * group_columns, group_columns);
+  }
+}
+
+/// Up to task_rows rows against at most group_panels panels: sums [rows], group_columns apart. The rows are factors
+/// made of `Scalar` activations.
+template <class Scalar, class Factor>
+void multiply_group(Format format, const Factor* const* x, std::int64_t rows, std::int64_t depth,
+                    const std::byte* panels, std::int64_t panel_stride, std::int64_t number, const std::byte* ahead,
+                    float* sums) {
+  with_format(format, [&](auto tag) {
+    using F = decltype(tag);
+    using Panel = PanelFormat<F>;
+    if constexpr (std::is_same_v<cpu::Factor<F, Scalar>, Factor>) {
+      const std::int64_t whole = round_up(depth, Panel::unit);
+      rows < rows_worth_blocks<F> ? multiply_few<F>(x, rows, whole, panels, panel_stride, number, ahead, sums)
+                                  : multiply_many<F>(x, rows, whole, panels, panel_stride, number, ahead, sums);
+    } else {
+      assert(!"rows that panels of this format do not take");
+    }
+  });
+}
+
+// ---- rows ------------------------------------------------------------------------------
+/// Rows of activations as the panels of a matrix take them: x itself, or copies as factors with zeros up to a whole
+/// unit.
+template <class Scalar>
+class Readable {
+ public:
+  Readable(Rows<const Scalar> x, const PlacedMatrix& w) : x_(x) {
+    std::int64_t unit = 1;
+    for (int i = 0; i < w.strip_count; ++i) {
+      const Format format = w.strips[std::size_t(i)].format;
+      unit = std::max<std::int64_t>(unit, panel_unit_of(format));
+      (takes_pairs<Scalar>(format) ? pairs_wanted_ : floats_wanted_) = true;
+    }
+    depth_ = round_up(w.in, unit);
+    if (x.width() == depth_) {
+      if constexpr (std::is_same_v<Scalar, float>) floats_ = x;
+      if constexpr (std::is_same_v<Scalar, bf16>) pairs_ = x;
+    }
+  }
+  /// Bytes of working memory that `prepare` needs: none where x can be read as it is.
+  std::int64_t room() const { return (copies_floats() ? bytes<float>() : 0) + (copies_pairs() ? bytes<bf16>() : 0); }
+  void prepare(Context& ctx, std::byte* memory) {
+    if (x_.count == 0) return;
+    if (copies_floats()) {
+      floats_ = copy(ctx, reinterpret_cast<float*>(memory));
+      memory += bytes<float>();
+    }
+    if constexpr (std::is_same_v<PairFactor<Scalar>, bf16>) {
+      if (copies_pairs()) pairs_ = copy(ctx, reinterpret_cast<bf16*>(memory));
+    }
+  }
+  template <class Factor>
+  const Factor* row(std::int64_t row) const {
+    if constexpr (std::is_same_v<Factor, bf16>) {
+      return pairs_[row];
+    } else {
+      return floats_[row];
+    }
+  }
+
+ private:
+  bool copies_floats() const { return floats_wanted_ && !floats_.data; }
+  bool copies_pairs() const { return pairs_wanted_ && !pairs_.data; }
+  // One line more than the row, so that rows do not fall into the same cache sets.
+  std::int64_t stride() const { return round_up(depth_, lanes) + lanes; }
+  template <class Factor>
+  std::int64_t bytes() const {
+    return round_up(x_.count * stride() * std::int64_t(sizeof(Factor)), line_bytes);
+  }
+
+  template <class Factor>
+  Rows<const Factor> copy(Context& ctx, Factor* memory) const {
     const auto copy_row = [&](std::int64_t row) {
       const Scalar* from = x_[row];
       Factor* to = memory + row * stride();
@@ -69,153 +256,92 @@ class Readable {
     } else {
       ctx.pool.run(x_.count, copy_row);
     }
-    return rows_ = {memory, x_.count, depth_, stride()};
+    return {memory, x_.count, depth_, stride()};
   }
-
- private:
-  // One line more than the row, so that rows do not fall into the same cache sets.
-  std::int64_t stride() const { return round_up(depth_, lanes) + lanes; }
 
   Rows<const Scalar> x_;
-  std::int64_t depth_;
-  Rows<const Factor> rows_;
+  std::int64_t depth_ = 0;
+  bool floats_wanted_ = false, pairs_wanted_ = false;
+  Rows<const float> floats_;
+  Rows<const bf16> pairs_;
 };
 
-/// Panels of 2-byte scalars become panels of floats, `depth` (a whole number of depth_unit) of each.
-template <Format format>
-void widen_panels(const std::byte* panels, std::int64_t panel_stride, std::int64_t number, std::int64_t depth,
-                  float* to) {
-  using Stored = std::conditional_t<format == Format::bf16, bf16, half>;
-  for (std::int64_t p = 0; p < number; ++p, to += depth * panel_columns) {
-    const auto* from = reinterpret_cast<const Stored*>(panels + p * panel_stride);
-    for (std::int64_t k = 0; k + 2 <= depth; k += 2, from += 2 * panel_columns) {
-      if constexpr (format == Format::bf16) {
-        Lanes::load_even(from).store(to + k * panel_columns);
-        Lanes::load_odd(from).store(to + (k + 1) * panel_columns);
-      } else {
-        Lanes::load(from).store(to + k * panel_columns);
-        Lanes::load(from + panel_columns).store(to + (k + 1) * panel_columns);
-      }
+// ---- columns of a placed matrix --------------------------------------------------------
+/// What a tile of sums [rows, group_columns] becomes: columns [column, end) of the result, sixteen after sixteen.
+struct ColumnTile {
+  std::int64_t column = 0, end = 0;
+  int step = 0;  ///< floats of the tile from one sixteen to the next
+  int up = 0;    ///< of gate and up: floats from sixteen gates to their ups
+};
+
+/// Panels of the columns that a strip holds: gate and up begin a panel of their own each.
+constexpr std::int64_t panels_of(const PlacedMatrix& w, const Strip& strip) {
+  const bool interleaved = w.fusion == Fusion::interleaved && !w.split();
+  return interleaved ? 2 * ceil_div(strip.out / 2, panel_columns) : ceil_div(strip.out, panel_columns);
+}
+
+/// Groups of columns that one task each makes.
+inline std::int64_t groups_of(const PlacedMatrix& w) {
+  if (w.split()) return ceil_div(panels_of(w, w.strips[0]), group_panels / 2);
+  std::int64_t groups = 0;
+  for (int i = 0; i < w.strip_count; ++i) groups += ceil_div(panels_of(w, w.strips[std::size_t(i)]), group_panels);
+  return groups;
+}
+
+/// Panels [panel, panel + most) of a strip, or as many as there are, against rows row_of(0 ... rows - 1) of x.
+template <class Scalar, class RowOf>
+void multiply_strip(const Readable<Scalar>& x, const PlacedMatrix& w, const Strip& strip, std::int64_t expert,
+                    std::int64_t panel, std::int64_t most, std::int64_t rows, const RowOf& row_of, float* sums) {
+  const std::int64_t panels = panels_of(w, strip), stride = panel_bytes(strip.format, w.in);
+  const std::int64_t number = std::min(most, panels - panel);
+  const std::byte* from = strip.memory.data + expert * strip.bytes + panel * stride;
+  const std::byte* ahead = panel + 2 * most <= panels ? from + most * stride : nullptr;
+  const auto run = [&]<class Factor>(Factor) {
+    const Factor* row[task_rows];
+    for (std::int64_t r = 0; r < rows; ++r) row[r] = x.template row<Factor>(row_of(r));
+    multiply_group<Scalar>(strip.format, row, rows, w.in, from, stride, number, ahead, sums);
+  };
+  if constexpr (std::is_same_v<PairFactor<Scalar>, bf16>) {
+    if (takes_pairs<Scalar>(strip.format)) return run(bf16{});
+  }
+  run(float{});
+}
+
+/// The sums of group `group` of w (of one expert): [rows, group_columns].
+template <class Scalar, class RowOf>
+ColumnTile multiply_columns(const Readable<Scalar>& x, const PlacedMatrix& w, std::int64_t expert, std::int64_t group,
+                            std::int64_t rows, const RowOf& row_of, float* sums) {
+  if (w.split()) {
+    constexpr int half = group_panels / 2;
+    for (int i = 0; i < 2; ++i) {
+      multiply_strip(x, w, w.strips[std::size_t(i)], expert, group * half, half, rows, row_of,
+                     sums + i * half * panel_columns);
     }
-    if (depth % 2 != 0) Lanes::load(from).store(to + (depth - 1) * panel_columns);
+    const std::int64_t column = group * half * panel_columns;
+    return {column, std::min(w.out / 2, column + half * panel_columns), panel_columns, half * panel_columns};
   }
+  int i = 0;
+  for (; group >= ceil_div(panels_of(w, w.strips[std::size_t(i)]), group_panels); ++i)
+    group -= ceil_div(panels_of(w, w.strips[std::size_t(i)]), group_panels);
+  const Strip& strip = w.strips[std::size_t(i)];
+  multiply_strip(x, w, strip, expert, group * group_panels, group_panels, rows, row_of, sums);
+  if (w.fusion == Fusion::interleaved) {
+    const std::int64_t column = group * group_columns / 2;
+    return {column, std::min(w.out / 2, column + group_columns / 2), 2 * panel_columns, panel_columns};
+  }
+  const std::int64_t column = strip.first + group * group_columns;
+  return {column, std::min(strip.first + strip.out, column + group_columns), panel_columns, 0};
 }
 
-/// Asks for a share of a block of panels, `bytes` of each, that will be read soon.
-inline void prefetch_share(const std::byte* panels, std::int64_t panel_stride, std::int64_t number, std::int64_t bytes,
-                           std::int64_t share, std::int64_t shares) {
-  constexpr std::int64_t line = line_bytes;
-  const std::int64_t lines = bytes / line, first = lines * share / shares, last = lines * (share + 1) / shares;
-  for (std::int64_t p = 0; p < number; ++p, panels += panel_stride) {
-    for (std::int64_t i = first; i < last; ++i) __builtin_prefetch(panels + i * line, 0, 2);
+/// Most rows of a task with columns of w: whole tiles.
+template <class Scalar>
+std::int64_t most_task_rows(const PlacedMatrix& w) {
+  std::int64_t row_bytes = 0;
+  for (int i = 0; i < w.strip_count; ++i) {
+    const bool pairs = takes_pairs<Scalar>(w.strips[std::size_t(i)].format);
+    row_bytes = std::max(row_bytes, w.in * std::int64_t(pairs ? sizeof(bf16) : sizeof(float)));
   }
-}
-
-/// Many rows against the panels of a group: sums [rows, group_columns]. Blocks of k are the outer loop, so that a
-/// block of the weights meets all rows out of the first cache, while the next block comes from memory; the sums wait
-/// meanwhile, which changes no bit. `ahead`: the panels that are likely next after these, or null.
-template <Format format, class Factor>
-void multiply_many(const Factor* const* x, std::int64_t rows, std::int64_t all_depth, const std::byte* panels,
-                   std::int64_t panel_stride, std::int64_t number, const std::byte* ahead, float* sums) {
-  constexpr bool widen = format != Format::f32 && std::is_same_v<Factor, float>;
-  constexpr Format used = widen ? Format::f32 : format;
-  constexpr int block = block_bytes / int(panel_bytes(used, 1) / depth_unit(used) * group_panels);
-  alignas(64) float wide[widen ? block_bytes / 4 : 1];
-  for (std::int64_t k = 0; k < all_depth; k += block) {
-    const std::int64_t depth = std::min<std::int64_t>(block, all_depth - k), left = all_depth - k - depth;
-    const std::byte* from = panels + panel_bytes(format, k);
-    const std::byte* next = left > 0 ? from + panel_bytes(format, depth) : ahead;
-    const std::int64_t next_bytes =
-        next ? panel_bytes(format, left > 0 ? std::min<std::int64_t>(block, left) : depth) : 0;
-    std::int64_t stride = panel_stride;
-    if constexpr (widen) {
-      widen_panels<format>(from, stride, number, depth, wide);
-      from = reinterpret_cast<const std::byte*>(wide);
-      stride = panel_bytes(used, depth);
-    }
-    for (std::int64_t row = 0; row < rows; row += tile_rows) {
-      prefetch_share(next, panel_stride, number, next_bytes, row / tile_rows, ceil_div(rows, tile_rows));
-      multiply_rows<used>(int(std::min<std::int64_t>(tile_rows, rows - row)), x + row, k, from, stride, number, depth,
-                          sums + row * group_columns, group_columns, k == 0 ? Start::zero : Start::tile);
-    }
-  }
-}
-
-/// Few rows: the weights stream past them as they are stored. Tiles of one height, so that none does little with them.
-template <Format format, class Factor>
-void multiply_few(const Factor* const* x, std::int64_t rows, std::int64_t depth, const std::byte* panels,
-                  std::int64_t panel_stride, std::int64_t number, const std::byte* ahead, float* sums) {
-  if (ahead) prefetch_share(ahead, panel_stride, number, std::min(panel_stride, prefetch_bytes), 0, 1);
-  const std::int64_t height = ceil_div(rows, ceil_div(rows, tall_tile_rows));
-  for (std::int64_t row = 0; row < rows; row += height) {
-    multiply_rows<format, tall_tile_rows>(int(std::min(height, rows - row)), x + row, 0, panels, panel_stride, number,
-                                          depth, sums + row * group_columns, group_columns);
-  }
-}
-
-/// multiply_few on MXFP4.
-template <class Factor>
-void multiply_few_codes(const Factor* const* x, std::int64_t rows, std::int64_t depth, const std::byte* panels,
-                        std::int64_t panel_stride, std::int64_t number, const std::byte* ahead, float* sums) {
-  if (ahead) prefetch_share(ahead, panel_stride, number, std::min(panel_stride, prefetch_bytes), 0, 1);
-  const std::int64_t height = ceil_div(rows, ceil_div(rows, tall_tile_rows));
-  for (std::int64_t row = 0; row < rows; row += height) {
-    multiply_code_rows<tall_tile_rows>(int(std::min(height, rows - row)), x + row, panels, panel_stride, number, depth,
-                                       sums + row * group_columns, group_columns);
-  }
-}
-
-/// multiply_many on MXFP4: a block of codes is widened once, and meets the rows 32 k at a time, for the scales' sake.
-template <class Factor>
-void multiply_many_codes(const Factor* const* x, std::int64_t rows, std::int64_t all_depth, const std::byte* panels,
-                         std::int64_t panel_stride, std::int64_t number, const std::byte* ahead, float* sums) {
-  constexpr Format used = std::is_same_v<Factor, bf16> ? Format::bf16 : Format::f32;
-  constexpr std::int64_t block = block_bytes / (group_columns * std::int64_t(sizeof(Factor)));
-  static_assert(block % (mxfp4_group_blocks * mxfp4_block) == 0);
-  alignas(line_bytes) Factor wide[block_bytes / sizeof(Factor)];
-  alignas(line_bytes) float scales[block / mxfp4_block][group_columns];
-  std::fill_n(sums, rows * group_columns, 0.0f);
-  for (std::int64_t k = 0; k < all_depth; k += block) {
-    const std::int64_t depth = std::min(block, all_depth - k), left = all_depth - k - depth;
-    const std::byte* from = panels + panel_bytes(Format::mxfp4, k);
-    const std::byte* next = left > 0 ? from + panel_bytes(Format::mxfp4, depth) : ahead;
-    const std::int64_t next_bytes = next ? panel_bytes(Format::mxfp4, left > 0 ? std::min(block, left) : depth) : 0;
-    for (std::int64_t p = 0; p < number; ++p) {
-      for (std::int64_t b = 0; b < depth / mxfp4_block; ++b) {
-        widen_codes(from + p * panel_stride + codes_at(b), wide + (p * depth + b * mxfp4_block) * panel_columns);
-        scale_lanes(from + p * panel_stride + scales_at(b)).store(scales[b] + p * panel_columns);
-      }
-    }
-    for (std::int64_t row = 0; row < rows; row += tile_rows) {
-      prefetch_share(next, panel_stride, number, next_bytes, row / tile_rows, ceil_div(rows, tile_rows));
-      for (std::int64_t b = 0; b < depth / mxfp4_block; ++b) {
-        multiply_rows<used>(int(std::min<std::int64_t>(tile_rows, rows - row)), x + row, k + b * mxfp4_block,
-                            reinterpret_cast<const std::byte*>(wide + b * mxfp4_block * panel_columns),
-                            panel_bytes(used, depth), number, mxfp4_block, sums + row * group_columns, group_columns,
-                            Start::zero, scales[b]);
-      }
-    }
-  }
-}
-
-/// Up to task_rows rows against the panels of a group.
-template <Format format, class Factor>
-void multiply_group(const Factor* const* x, std::int64_t rows, std::int64_t depth, const std::byte* panels,
-                    std::int64_t panel_stride, std::int64_t number, const std::byte* ahead, float* sums) {
-  const bool few = rows < rows_worth_blocks<format>;
-  if constexpr (format == Format::mxfp4) {
-    few ? multiply_few_codes(x, rows, depth, panels, panel_stride, number, ahead, sums)
-        : multiply_many_codes(x, rows, depth, panels, panel_stride, number, ahead, sums);
-  } else {
-    few ? multiply_few<format>(x, rows, depth, panels, panel_stride, number, ahead, sums)
-        : multiply_many<format>(x, rows, depth, panels, panel_stride, number, ahead, sums);
-  }
-}
-
-/// Most rows of a task whose rows are so deep: whole tiles.
-template <class Factor>
-std::int64_t most_task_rows(std::int64_t depth) {
-  const std::int64_t fitting = task_x_bytes / (depth * std::int64_t(sizeof(Factor)));
+  const std::int64_t fitting = task_x_bytes / row_bytes;
   return std::clamp<std::int64_t>(fitting, task_rows / 4, task_rows) / tile_rows * tile_rows;
 }
 

@@ -1,20 +1,20 @@
-// Placing on the CPU: matrices into panels (see panels.hpp), vectors as floats, tables as they are.
+// Placing on the CPU: matrices into panels (see panel_format.hpp), vectors as floats, tables as they are.
 //
-// A matrix keeps its file's scalar, so its values are the file's, bit for bit. `Fusion::interleaved` lies panel by
+// A matrix keeps its file's format, so its values are the file's, bit for bit. `Fusion::interleaved` lies panel by
 // panel, sixteen columns of gate and then the sixteen columns of up that go with them: a tile of two panels holds both.
 #pragma once
-#include <cassert>
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <span>
 
 #include "ivl/core/constant.hpp"
-#include "ivl/core/error.hpp"
 #include "ivl/core/tensor.hpp"
 #include "ivl/cpu/context.hpp"
 #include "ivl/cpu/memory.hpp"
-#include "ivl/cpu/panels.hpp"
+#include "ivl/cpu/panel_format.hpp"
+#include "ivl/cpu/panel_group.hpp"
+#include "ivl/formats/source_matrix.hpp"
 #include "ivl/ops/outline.hpp"
 #include "ivl/ops/place.hpp"
 
@@ -23,73 +23,68 @@ inline namespace IVL_CPU_LEVEL {
 
 namespace detail {
 
-/// Sixteen rows of a file, `depth` scalars each and at any address (null: a column of zeros), become one panel.
-/// `Word` is what lies together of one column: a scalar, or a pair of them.
-template <class Word, class Scalar>
-void pack_rows(const std::byte* const (&rows)[panel_columns], std::int64_t depth, Word* panel) {
-  constexpr std::int64_t together = sizeof(Word) / sizeof(Scalar);
-  const std::int64_t words = depth / together;
-  // A block of k at a time: its lines of the panel stay in the first cache while the sixteen rows write their columns.
-  constexpr std::int64_t block = 64;
-  for (std::int64_t first = 0; first < words; first += block) {
-    const std::int64_t last = std::min(words, first + block);
-    for (int c = 0; c < panel_columns; ++c) {
-      for (std::int64_t k = first; k < last; ++k) {
-        Word word{};
-        if (rows[c]) std::memcpy(&word, rows[c] + k * std::int64_t(sizeof(Word)), sizeof word);
-        panel[k * panel_columns + c] = word;
-      }
-    }
+/// The columns of one panel of a strip. `parts`: those of the strip.
+inline PanelColumns columns_of(std::span<const SourceMatrix> parts, bool interleaved, std::int64_t panel) {
+  PanelColumns columns;
+  for (std::size_t c = 0; c < panel_columns; ++c) {
+    std::int64_t row = (interleaved ? panel / 2 : panel) * panel_columns + std::int64_t(c);
+    std::size_t part = interleaved ? std::size_t(panel % 2) : 0;
+    while (!interleaved && part < parts.size() && row >= parts[part].out) row -= parts[part++].out;
+    if (part == parts.size() || row >= parts[part].out) continue;
+    columns.sources[c] = &parts[part];
+    columns.rows[c] = row;
   }
-  if (words * together < depth) {
-    for (int c = 0; c < panel_columns; ++c) {
-      Word word{};
-      if (rows[c]) std::memcpy(&word, rows[c] + words * std::int64_t(sizeof(Word)), sizeof(Scalar));
-      panel[words * panel_columns + c] = word;
-    }
-  }
+  return columns;
 }
 
-/// Panel `panel` of the matrix [.., in] that the parts make together.
-inline void pack_panel(std::span<const TensorView> parts, Fusion fusion, std::int64_t in, std::int64_t panel,
-                       std::byte* to) {
-  const ScalarKind kind = placeable(parts[0]);
-  const std::int64_t row_bytes = in * bytes_of(kind);
-  const bool interleaved = fusion == Fusion::interleaved;
-  // Column c, as a row of the file; null behind the last.
-  const auto source = [&](int c) -> const std::byte* {
-    std::int64_t row = (interleaved ? panel / 2 : panel) * panel_columns + c;
-    if (interleaved)
-      return row < parts[0].shape[0] ? parts[std::size_t(panel % 2)].bytes.data() + row * row_bytes : nullptr;
-    for (const TensorView& part : parts) {
-      if (row < part.shape[0]) return part.bytes.data() + row * row_bytes;
-      row -= part.shape[0];
+inline void pack(const PanelColumns& columns, Format format, std::int64_t first, std::int64_t number,
+                 std::byte* panel) {
+  with_format(format, [&](auto tag) { PanelFormat<decltype(tag)>::pack(columns, first, number, panel); });
+}
+
+/// Whether a file holds one k of all rows together, so that it is read along the rows.
+inline bool inputs_first(const SourceMatrix& part) {
+  return part.planes[0].to_next_input > part.planes[0].to_next_output;
+}
+
+/// The panels of all strips of `experts` matrices, whose parts come matrix after matrix.
+inline void place_strips(Context& ctx, MatrixOutline& outline, int experts, std::span<const SourceMatrix> parts) {
+  PlacedMatrix& w = outline.placed;
+  const std::size_t of_each = parts.size() / std::size_t(experts);
+  for (std::size_t i = 0; i < std::size_t(w.strip_count); ++i) {
+    Strip& strip = w.strips[i];
+    const std::int64_t panels = panels_of(w, strip), stride = panel_bytes(strip.format, w.in);
+    strip.bytes = panels * stride;
+    strip.memory = allocate(ctx, std::size_t(experts * strip.bytes) + read_behind(strip.format));
+    const auto [first_part, part_count] = outline.parts[i];
+    const bool interleaved = w.fusion == Fusion::interleaved && !w.split();
+    const auto pack_some = [&, first_part = first_part, part_count = part_count](
+                               std::int64_t expert, std::int64_t panel, std::int64_t first, std::int64_t number) {
+      const auto of_strip =
+          parts.subspan(std::size_t(expert) * of_each + std::size_t(first_part), std::size_t(part_count));
+      pack(columns_of(of_strip, interleaved, panel), strip.format, first, number,
+           strip.memory.data + expert * strip.bytes + panel * stride);
+    };
+    if (inputs_first(parts[std::size_t(first_part)])) {
+      const std::int64_t block = round_up(64, panel_group(strip.format)), blocks = ceil_div(w.in, block);
+      ctx.pool.run(experts * blocks, [&](std::int64_t task) {
+        const std::int64_t first = task % blocks * block;
+        for (std::int64_t panel = 0; panel < panels; ++panel)
+          pack_some(task / blocks, panel, first, std::min(block, w.in - first));
+      });
+    } else {
+      ctx.pool.run(experts * panels, [&](std::int64_t task) { pack_some(task / panels, task % panels, 0, w.in); });
     }
-    return nullptr;
-  };
-  const std::byte* rows[panel_columns];
-  for (int c = 0; c < panel_columns; ++c) rows[c] = source(c);
-  switch (kind) {
-    case ScalarKind::bf16:
-      return pack_rows<std::uint32_t, bf16>(rows, in, reinterpret_cast<std::uint32_t*>(to));
-    case ScalarKind::f16:
-      return pack_rows<std::uint16_t, half>(rows, in, reinterpret_cast<std::uint16_t*>(to));
-    case ScalarKind::f32:
-      return pack_rows<std::uint32_t, float>(rows, in, reinterpret_cast<std::uint32_t*>(to));
   }
 }
 
 }  // namespace detail
 
 /// Reads the parts once, with all threads. Memory beside the parts: the panels.
-inline PlacedMatrix place_matrix(Context& ctx, std::span<const TensorView> parts, Fusion fusion) {
-  PlacedMatrix w = outline_matrix(parts, fusion);
-  const std::int64_t panels = panels_of(w.out, fusion), stride = panel_bytes(w.format, w.in);
-  w.memory = allocate(ctx, std::size_t(panels * stride));
-  ctx.pool.run(panels, [&](std::int64_t panel) {
-    detail::pack_panel(parts, fusion, w.in, panel, w.memory.data + panel * stride);
-  });
-  return w;
+inline PlacedMatrix place_matrix(Context& ctx, std::span<const SourceMatrix> parts, Fusion fusion) {
+  MatrixOutline outline = outline_matrix(parts, fusion);
+  detail::place_strips(ctx, outline, 1, parts);
+  return outline.placed;
 }
 
 inline PlacedVector place_vector(Context& ctx, std::span<const TensorView> parts) {
@@ -99,10 +94,13 @@ inline PlacedVector place_vector(Context& ctx, std::span<const TensorView> parts
   return vector;
 }
 
-inline PlacedTable place_table(Context& ctx, const TensorView& view) {
-  assert(view.shape.rank() == 2);
-  PlacedTable table{placeable(view), view.shape[0], view.shape[1], allocate(ctx, view.bytes.size())};
-  upload(ctx, table.memory.data, view.bytes.data(), view.bytes.size());
+inline PlacedTable place_table(Context& ctx, const SourceMatrix& rows) {
+  check_numbers(rows);
+  const std::int64_t bytes = packed_planes(rows.format, rows.out, rows.in).total;
+  PlacedTable table{rows.format, rows.out, rows.in, allocate(ctx, std::size_t(bytes))};
+  each_packed_piece(rows, [&](std::int64_t to, const std::byte* from, std::int64_t number) {
+    upload(ctx, table.memory.data + to, from, std::size_t(number));
+  });
   return table;
 }
 

@@ -8,11 +8,12 @@
 // [out, in / 32].
 #pragma once
 #include <bit>
-#include <cassert>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
-#include <span>
+#include <string_view>
+
+#include "ivl/formats/cells.hpp"
 
 namespace ivl {
 
@@ -30,19 +31,22 @@ constexpr float e8m0_value(std::uint8_t scale) {
   return std::bit_cast<float>(scale == 0 ? 0x00400000u : std::uint32_t(scale) << 23);
 }
 
-/// Whole blocks become floats, each of them exact: only 2^128 and above, which floats do not have, become infinite.
-/// blocks [number, 16], scales [number], to [number * 32].
-inline void dequantise_mxfp4(std::span<const std::byte> blocks, std::span<const std::byte> scales,
-                             std::span<float> to) {
-  assert(blocks.size() == scales.size() * mxfp4_block_bytes && to.size() == scales.size() * mxfp4_block);
-  for (std::size_t block = 0; block < scales.size(); ++block) {
-    const float scale = e8m0_value(std::to_integer<std::uint8_t>(scales[block]));
-    for (std::size_t j = block * mxfp4_block_bytes; j < (block + 1) * mxfp4_block_bytes; ++j) {
-      const auto codes = std::to_integer<unsigned>(blocks[j]);
+struct Mxfp4 {
+  static constexpr std::string_view name = "mxfp4";
+  static constexpr int block = mxfp4_block;
+  static constexpr bool inputs_first = false;
+  static constexpr Cell planes[] = {{"blocks", 1, block, mxfp4_block_bytes}, {"scales", 1, block, 1}};
+  static constexpr Refused refused{1, std::byte{255}, "a scale of MXFP4 is 255, which is not a number"};
+
+  /// Exact: only 2^128 and above, which floats do not have, become infinite.
+  static void dequantise(const BlockCells& cells, float* to) {
+    const float scale = e8m0_value(std::to_integer<std::uint8_t>(*cells.at[1]));
+    for (int j = 0; j < mxfp4_block_bytes; ++j) {
+      const auto codes = std::to_integer<unsigned>(cells.at[0][j]);
       to[2 * j] = e2m1_values[codes & 15] * scale;
       to[2 * j + 1] = e2m1_values[codes >> 4] * scale;
     }
   }
-}
+};
 
 }  // namespace ivl

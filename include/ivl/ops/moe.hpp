@@ -23,21 +23,15 @@
 
 namespace ivl {
 
-/// How files store the matrices of a layer's experts.
-enum class ExpertLayout : std::uint8_t {
-  separate,  ///< parts: [out, in] views, all of expert 0 (gate, up or down alone), then of expert 1, ... (Qwen3-MoE)
-  fused,     ///< one part: [experts, in, out], gate and up columns interleaved already (GPT-OSS in bf16)
-  mxfp4,     ///< two parts: U8 blocks [experts, out, in / 32, 16] and U8 scales [experts, out, in / 32] (GPT-OSS,
-             ///< interleaved already)
-};
-
-/// The matrices [out, in] of all experts, one after the other in the backend's layout for one matrix.
+/// The matrices [out, in] of all experts: in each strip one after the other, in the backend's layout for one matrix.
 struct PlacedExperts {
   int experts = 0;
-  std::int64_t expert_bytes = 0;
-  PlacedMatrix all;  ///< format, fusion, out and in of each expert; memory of all
+  PlacedMatrix all;  ///< fusion, out and in of each expert; memory of all
 
-  const std::byte* expert(int number) const { return all.memory.data + number * expert_bytes; }
+  const std::byte* expert(int number, int strip = 0) const {
+    const Strip& of = all.strips[std::size_t(strip)];
+    return of.memory.data + number * of.bytes;
+  }
 };
 
 template <int Experts, int Out, int In>
@@ -62,14 +56,16 @@ struct Routes {
 };
 
 /// What a backend offers:
-///   place_experts(ctx, layout, experts, fusion, parts)
+///   place_experts(ctx, experts, fusion, parts)  parts as place_matrix takes them: all of expert 0, all of expert 1,
+///   ...
+///                                               A part has the same format in all of them, else FileError
 ///   route(ctx, logits, routes)
 ///   expert_mlp(ctx, mlp, x, routes, inner, y)   inner [rows active, mlp_hidden] is working memory
 template <class Context, class Scalar>
 concept MoeOps =
-    PlaceOps<Context> && requires(Context& ctx, std::span<const TensorView> parts, Rows<const float> logits,
+    PlaceOps<Context> && requires(Context& ctx, std::span<const SourceMatrix> parts, Rows<const float> logits,
                                   const Routes& routes, const ExpertMlp& mlp, Rows<const Scalar> x, Rows<Scalar> y) {
-      { place_experts(ctx, ExpertLayout::separate, 8, Fusion::interleaved, parts) } -> std::same_as<PlacedExperts>;
+      { place_experts(ctx, 8, Fusion::interleaved, parts) } -> std::same_as<PlacedExperts>;
       route(ctx, logits, routes);
       expert_mlp(ctx, mlp, x, routes, y, y);
     };

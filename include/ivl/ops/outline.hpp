@@ -1,6 +1,7 @@
 // What tensors of a file will make once placed, without a backend's memory: the checks and sizes that backends share.
 #pragma once
 #include <algorithm>
+#include <array>
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
@@ -9,83 +10,73 @@
 
 #include "ivl/core/error.hpp"
 #include "ivl/core/tensor.hpp"
-#include "ivl/formats/mxfp4.hpp"
-#include "ivl/ops/moe.hpp"
+#include "ivl/formats/source_matrix.hpp"
 #include "ivl/ops/place.hpp"
 
 namespace ivl {
 
-/// The scalar of a tensor that a backend can place. Throws FileError.
-inline ScalarKind placeable(const TensorView& view) {
-  const auto kind = scalar_kind(view.dtype);
-  if (!kind) fail<FileError>("cannot place a tensor of type ", name_of(view.dtype), ": expected F32, BF16 or F16");
-  return *kind;
-}
+/// A placed matrix without its memory, and the parts of each strip.
+struct MatrixOutline {
+  PlacedMatrix placed;
+  struct Parts {
+    int first = 0, count = 0;
+  };
+  std::array<Parts, PlacedMatrix::most_strips> parts{};
+};
 
-/// Parts [rows, in] of one matrix. Throws FileError for types that cannot be placed or differ.
-inline PlacedMatrix outline_matrix(std::span<const TensorView> parts, Fusion fusion) {
-  assert(!parts.empty());
-  PlacedMatrix w;
-  w.format = format_of(placeable(parts[0]));
-  w.fusion = fusion;
-  w.in = parts[0].shape[1];
-  for (const TensorView& part : parts) {
-    if (part.dtype != parts[0].dtype) {
-      fail<FileError>("parts of one matrix differ in type: expected ", name_of(parts[0].dtype), ", found ",
-                      name_of(part.dtype));
+/// Throws FileError for a part that holds what is not a number.
+inline void check_numbers(const SourceMatrix& part) {
+  with_format(part.format, [&](auto tag) {
+    using F = decltype(tag);
+    if constexpr (requires { F::refused; }) {
+      constexpr std::size_t plane = F::refused.plane;
+      static_assert(F::planes[plane].outs == 1 && F::planes[plane].bytes == 1 && !F::inputs_first);
+      const std::int64_t cells = part.in / F::planes[plane].ins;
+      for (std::int64_t row = 0; row < part.out; ++row) {
+        const std::byte* from = part.cells<F>(row, 0).at[plane];
+        if (std::find(from, from + cells, F::refused.value) != from + cells) fail<FileError>(F::refused.reason);
+      }
     }
-    assert(part.shape.rank() == 2 && part.shape[1] == w.in);
-    w.out += part.shape[0];
-  }
-  assert(fusion == Fusion::stacked || (parts.size() == 2 && parts[0].shape[0] == parts[1].shape[0]));
-  return w;
+  });
 }
 
-/// Parts of one expert's matrix in ExpertLayout::separate.
-constexpr std::size_t parts_of_expert(Fusion fusion) { return fusion == Fusion::interleaved ? 2 : 1; }
-
-/// Parts as `layout` says. Throws FileError for types that no expert has, and for scales that are no numbers.
-inline PlacedExperts outline_experts(ExpertLayout layout, int experts, Fusion fusion,
-                                     std::span<const TensorView> parts) {
-  assert(experts > 0 && !parts.empty());
-  PlacedExperts placed;
-  placed.experts = experts;
-  PlacedMatrix& all = placed.all;
-  const Shape& shape = parts[0].shape;
-  switch (layout) {
-    case ExpertLayout::separate:
-      assert(parts.size() == std::size_t(experts) * parts_of_expert(fusion));
-      all = outline_matrix(parts.first(parts_of_expert(fusion)), fusion);
-      for (const TensorView& part : parts) {
-        if (part.dtype != parts[0].dtype) {
-          fail<FileError>("the experts of one layer differ in type: expected ", name_of(parts[0].dtype), ", found ",
-                          name_of(part.dtype));
-        }
-        assert(part.shape == shape);
-      }
-      break;
-    case ExpertLayout::fused:
-      assert(parts.size() == 1 && shape.rank() == 3 && shape[0] == experts);
-      all.format = format_of(placeable(parts[0]));
-      all.in = shape[1];
-      all.out = shape[2];
-      break;
-    case ExpertLayout::mxfp4:
-      assert(parts.size() == 2 && shape.rank() == 4 && shape[0] == experts && shape[3] == mxfp4_block_bytes);
-      assert((parts[1].shape == Shape{experts, shape[1], shape[2]}));
-      for (const TensorView& part : parts) {
-        if (part.dtype != Dtype::u8)
-          fail<FileError>("blocks and scales of MXFP4 must be of type U8, found ", name_of(part.dtype));
-      }
-      if (std::ranges::find(parts[1].bytes, std::byte{255}) != parts[1].bytes.end())
-        fail<FileError>("a scale of MXFP4 is 255, which is not a number");
-      all.format = Format::mxfp4;
-      all.out = shape[1];
-      all.in = shape[2] * mxfp4_block;
-      break;
+/// Neighbouring parts of one format become one strip. Throws FileError for parts that hold what is not a number.
+inline MatrixOutline outline_matrix(std::span<const SourceMatrix> parts, Fusion fusion) {
+  assert(!parts.empty() && parts.size() <= PlacedMatrix::most_strips);
+  assert(fusion == Fusion::stacked || (parts.size() == 2 && parts[0].out == parts[1].out));
+  MatrixOutline outline;
+  PlacedMatrix& w = outline.placed;
+  w.fusion = fusion;
+  w.in = parts[0].in;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    assert(parts[i].in == w.in);
+    check_numbers(parts[i]);
+    if (i == 0 || parts[i].format != parts[i - 1].format) {
+      w.strips[std::size_t(w.strip_count)] = {parts[i].format, w.out, 0, 0, {}};
+      outline.parts[std::size_t(w.strip_count)] = {int(i), 0};
+      ++w.strip_count;
+    }
+    w.strips[std::size_t(w.strip_count - 1)].out += parts[i].out;
+    ++outline.parts[std::size_t(w.strip_count - 1)].count;
+    w.out += parts[i].out;
   }
-  all.fusion = fusion;
-  return placed;
+  return outline;
+}
+
+/// As outline_matrix, for each expert alike. Throws FileError where experts differ in format, too.
+inline MatrixOutline outline_experts(int experts, Fusion fusion, std::span<const SourceMatrix> parts) {
+  assert(experts > 0 && parts.size() % std::size_t(experts) == 0);
+  const std::size_t of_each = parts.size() / std::size_t(experts);
+  for (std::size_t i = of_each; i < parts.size(); ++i) {
+    const SourceMatrix& first = parts[i % of_each];
+    if (parts[i].format != first.format) {
+      fail<FileError>("the experts of one layer differ in format: expected ", name_of(first.format), ", found ",
+                      name_of(parts[i].format));
+    }
+    assert(parts[i].out == first.out && parts[i].in == first.in);
+    check_numbers(parts[i]);
+  }
+  return outline_matrix(parts.first(of_each), fusion);
 }
 
 /// Scalars of all parts of a vector. Throws FileError for types that cannot be placed.

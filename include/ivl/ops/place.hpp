@@ -1,14 +1,19 @@
-// Placing: a tensor of a file becomes a matrix, a vector or a table in a backend's own layout.
+// Placing: a tensor of a file becomes a matrix, a vector or a table in a backend's own layout, in the file's format.
 #pragma once
 #include <array>
+#include <cassert>
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <initializer_list>
 #include <span>
+#include <string>
+#include <utility>
 
 #include "ivl/core/constant.hpp"
 #include "ivl/core/tensor.hpp"
 #include "ivl/formats/format.hpp"
+#include "ivl/formats/source_matrix.hpp"
 #include "ivl/ops/memory.hpp"
 
 namespace ivl {
@@ -19,13 +24,53 @@ enum class Fusion : std::uint8_t {
   interleaved,  ///< row 2j is row j of part 0 (gate), row 2j + 1 is row j of part 1 (up); two parts of one height
 };
 
-/// A matrix [out, in] in the backend's layout.
-struct PlacedMatrix {
+/// Some outputs of a placed matrix, all in one format.
+struct Strip {
   Format format = Format::f32;
-  Fusion fusion = Fusion::stacked;
-  std::int64_t out = 0, in = 0;
+  std::int64_t first = 0,
+               out = 0;    ///< outputs [first, first + out); in a matrix whose gate and up are strips, its half
+  std::int64_t bytes = 0;  ///< of one matrix: those of experts lie one after the other
   Memory memory;
 };
+
+/// A matrix [out, in] in the backend's layout: one strip, or several where a file stores q, k, v or gate, up in
+/// different formats.
+struct PlacedMatrix {
+  static constexpr int most_strips = 3;
+  Fusion fusion = Fusion::stacked;
+  std::int64_t out = 0, in = 0;
+  int strip_count = 0;
+  std::array<Strip, most_strips> strips{};
+
+  PlacedMatrix() = default;
+  /// One strip.
+  PlacedMatrix(Format format, Fusion fusion, std::int64_t out, std::int64_t in, Memory memory)
+      : fusion(fusion), out(out), in(in), strip_count(1) {
+    const auto bytes = std::int64_t(memory.bytes);
+    strips[0] = {format, 0, out, bytes, std::move(memory)};
+  }
+
+  bool uniform() const { return strip_count == 1; }
+  /// Of a matrix that is one strip.
+  Format format() const { return only().format; }
+  const Memory& memory() const { return only().memory; }
+  /// Gate and up of Fusion::interleaved lie apart, since their formats differ.
+  bool split() const { return fusion == Fusion::interleaved && strip_count == 2; }
+
+ private:
+  const Strip& only() const {
+    assert(strip_count == 1);
+    return strips[0];
+  }
+};
+
+/// "bf16", or "bf16, q8_0": those of its strips, for messages.
+inline std::string formats_of(const PlacedMatrix& w) {
+  std::string text;
+  for (int i = 0; i < w.strip_count; ++i)
+    text += (i > 0 ? ", " : "") + std::string(name_of(w.strips[std::size_t(i)].format));
+  return text;
+}
 
 /// A vector as floats (every file format converts exactly).
 struct PlacedVector {
@@ -34,9 +79,9 @@ struct PlacedVector {
   const float* data() const { return reinterpret_cast<const float*>(memory.data); }
 };
 
-/// Rows [rows, width] to be looked up one at a time, row-major, in the file's scalar.
+/// Rows [rows, width] to be looked up one at a time: the planes of the file's format, as packed_planes has them.
 struct PlacedTable {
-  ScalarKind scalar = ScalarKind::f32;
+  Format format = Format::f32;
   std::int64_t rows = 0, width = 0;
   Memory memory;
 };
@@ -73,16 +118,17 @@ struct Table {
 };
 
 /// What a backend offers:
-///   place_matrix(ctx, parts, fusion)  parts: two-dimensional [rows, in] views of one dtype
+///   place_matrix(ctx, parts, fusion)  parts of one width: up to three stacked, or gate and up
 ///   place_vector(ctx, parts)          parts: one-dimensional (or [1, n]) views, joined
-///   place_table(ctx, view)            a two-dimensional view
-/// Dtypes other than F32, BF16, F16 throw FileError. Views are read completely before these return.
+///   place_table(ctx, rows)
+/// Formats that a backend does not take throw FileError, as do vectors of types other than F32, BF16, F16. What is
+/// placed has been read completely when these return.
 template <class Context>
-concept PlaceOps =
-    MemoryOps<Context> && requires(Context& ctx, std::span<const TensorView> parts, const TensorView& view) {
-      { place_matrix(ctx, parts, Fusion::stacked) } -> std::same_as<PlacedMatrix>;
-      { place_vector(ctx, parts) } -> std::same_as<PlacedVector>;
-      { place_table(ctx, view) } -> std::same_as<PlacedTable>;
-    };
+concept PlaceOps = MemoryOps<Context> && requires(Context& ctx, std::span<const SourceMatrix> parts,
+                                                  std::span<const TensorView> views, const SourceMatrix& rows) {
+  { place_matrix(ctx, parts, Fusion::stacked) } -> std::same_as<PlacedMatrix>;
+  { place_vector(ctx, views) } -> std::same_as<PlacedVector>;
+  { place_table(ctx, rows) } -> std::same_as<PlacedTable>;
+};
 
 }  // namespace ivl

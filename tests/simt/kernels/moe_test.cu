@@ -149,8 +149,8 @@ struct PlacedWorld {
 
   static PlacedExperts far_off(PlacedExperts experts) {
     const std::byte* const fourth = experts.expert(4);
-    experts.expert_bytes = std::int64_t(1) << 30;
-    experts.all.memory.data = const_cast<std::byte*>(fourth) - 4 * experts.expert_bytes;
+    experts.all.strips[0].bytes = std::int64_t(1) << 30;
+    experts.all.strips[0].memory.data = const_cast<std::byte*>(fourth) - 4 * experts.all.strips[0].bytes;
     return experts;
   }
 
@@ -304,7 +304,9 @@ TEST_CASE("on CUDA every code of MXFP4 becomes its number in every place of a wo
     CAPTURE(int(scale));
     std::vector<std::uint8_t> scale_values(16, scale);
     std::vector<float> wanted(512);
-    dequantise_mxfp4(bytes_of(words), bytes_of(scale_values), wanted);
+    const SourceMatrix file = source_matrix(Format::mxfp4, 16, 32, {bytes_of(words), bytes_of(scale_values)});
+    for (int block = 0; block < 16; ++block)
+      Mxfp4::dequantise(file.cells<Mxfp4>(block, 0), &wanted[std::size_t(32 * block)]);
     std::vector<std::uint32_t> placed;
     for (const std::uint32_t word : words) placed.push_back(ivl::cuda::detail::mxfp4::word_of(word));
     for_each_order([&] {
@@ -530,7 +532,7 @@ TEST_CASE("on CUDA place_experts puts every layout of a file into rows of output
     REQUIRE(placed.experts == 3);
     REQUIRE(placed.all.out == 70);
     REQUIRE(placed.all.in == 48);
-    REQUIRE(placed.expert_bytes % 256 == 0);
+    REQUIRE(placed.all.strips[0].bytes % 256 == 0);
     std::vector<bf16> found(70 * 48);
     for (int e = 0; e < 3; ++e) {
       download(ctx, found.data(), placed.expert(e), found.size() * sizeof(bf16));
@@ -548,21 +550,21 @@ TEST_CASE("on CUDA place_experts puts every layout of a file into rows of output
   for (const double number : file.numbers) rows.push_back(round_to<bf16>(float(number)));
   const auto part = [&](int expert, int first, int number) {
     const auto all = bytes_of(rows);
-    return TensorView{
-        Dtype::bf16, {number, 48}, all.subspan(std::size_t((expert * 70 + first) * 96), std::size_t(number * 96))};
+    return source_matrix(Format::bf16, number, 48,
+                         {all.subspan(std::size_t((expert * 70 + first) * 96), std::size_t(number * 96))});
   };
-  std::vector<TensorView> whole, halves;
+  std::vector<SourceMatrix> whole, halves;
   for (int e = 0; e < 3; ++e) {
     whole.push_back(part(e, 0, 70));
     halves.push_back(part(e, 0, 35));
     halves.push_back(part(e, 35, 35));
   }
-  check(place_experts(ctx, ExpertLayout::separate, 3, Fusion::stacked, whole), 1);
-  check(place_experts(ctx, ExpertLayout::separate, 3, Fusion::interleaved, halves), 2);
+  check(place_experts(ctx, 3, Fusion::stacked, whole), 1);
+  check(place_experts(ctx, 3, Fusion::interleaved, halves), 2);
 
-  whole[1].dtype = Dtype::f16;
-  CHECK_THROWS_WITH_AS(place_experts(ctx, ExpertLayout::separate, 3, Fusion::stacked, whole),
-                       "the experts of one layer differ in type: expected BF16, found F16", FileError);
+  whole[1].format = Format::f16;
+  CHECK_THROWS_WITH_AS(place_experts(ctx, 3, Fusion::stacked, whole),
+                       "the experts of one layer differ in format: expected bf16, found f16", FileError);
   FileExperts<Mxfp4> codes(2, 6, 64, random);
   codes.scales[5] = 255;
   CHECK_THROWS_WITH_AS(codes.place(ctx, Fusion::stacked), "a scale of MXFP4 is 255, which is not a number", FileError);

@@ -84,8 +84,10 @@ void check_embed(cuda::Context& ctx, const Case& c) {
   DeviceArray<std::int32_t> device_sources(sources);
   Result<Scalar> y(rows, c.width, c.gap);
   const std::size_t bytes = file.host.size() * sizeof(Stored);
-  const PlacedTable table{
-      kind_of<Stored>, table_rows, c.width, {nullptr, reinterpret_cast<std::byte*>(file.device.data()), bytes}};
+  const PlacedTable table{format_of(kind_of<Stored>),
+                          table_rows,
+                          c.width,
+                          {nullptr, reinterpret_cast<std::byte*>(file.device.data()), bytes}};
   embed(ctx, device_sources.data(), table, images.rows(), y.rows());
   y.check([&](std::int64_t row, std::int64_t i) {
     const std::int64_t source = sources[std::size_t(row)];
@@ -116,8 +118,7 @@ TEST_CASE("on CUDA embed needs no pictures where no source is negative") {
     DeviceArray<std::int32_t> sources(std::vector<std::int32_t>{2, 0});
     Result<bf16> y(2, width, 0);
     const std::size_t bytes = file.host.size() * sizeof(bf16);
-    const PlacedTable table{
-        ScalarKind::bf16, 3, width, {nullptr, reinterpret_cast<std::byte*>(file.device.data()), bytes}};
+    const PlacedTable table{Format::bf16, 3, width, {nullptr, reinterpret_cast<std::byte*>(file.device.data()), bytes}};
     embed(ctx, sources.data(), table, Rows<const bf16>(), y.rows());
     y.check([&](std::int64_t row, std::int64_t i) { return file.at(row == 0 ? 2 : 0, i); });
     embed(ctx, nullptr, table, Rows<const bf16>(), Rows<bf16>(nullptr, 0, width));  // no rows: nothing is read
@@ -222,7 +223,7 @@ TEST_CASE("on CUDA rows that are looked up and moved may lie further apart than 
   check(moved.download(), {2, 0, 1});
   // A table whose memory begins with row `first_row`.
   const PlacedTable table{
-      ScalarKind::bf16,
+      Format::bf16,
       first_row + rows,
       width,
       {nullptr, reinterpret_cast<std::byte*>(field.device.data()) - std::int64_t(2) * first_row * width, 0}};

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "ivl/cuda/linear/place.cuh"
+#include "ivl/cuda/moe/experts.cuh"
 #include "ivl/cuda/runtime/context.cuh"
 #include "ivl/cuda/runtime/graph.cuh"
 #include "ivl/cuda/runtime/launch.cuh"
@@ -249,25 +250,25 @@ TEST_CASE("on CUDA what throws while it is captured leaves the context usable") 
 TEST_CASE("on CUDA parts of a matrix lie row by row, stacked or gate and up in turns") {
   cuda::Context ctx;
   const auto a = numbered_bytes(3 * 16 * 2), b = numbered_bytes(5 * 16 * 2);
-  const TensorView stacked[] = {view_of({3, 16}, Dtype::bf16, a), view_of({5, 16}, Dtype::bf16, b)};
+  const SourceMatrix stacked[] = {source_matrix(Format::bf16, 3, 16, {a}), source_matrix(Format::bf16, 5, 16, {b})};
   const PlacedMatrix w = place_matrix(ctx, stacked, Fusion::stacked);
-  CHECK(w.format == Format::bf16);
+  CHECK(w.format() == Format::bf16);
   CHECK(w.out == 8);
   CHECK(w.in == 16);
   auto wanted = a;
   wanted.insert(wanted.end(), b.begin(), b.end());
-  CHECK(downloaded(ctx, w.memory) == wanted);
+  CHECK(downloaded(ctx, w.memory()) == wanted);
 
   // So many rows that no whole number of slots holds them.
   const std::size_t row = 48 * 4, rows = cuda::detail::runtime::Staging::slot_bytes / row + 5;
   const auto gate = numbered_bytes(rows * row);
   auto up = gate;
   std::reverse(up.begin(), up.end());
-  const Shape shape{std::int64_t(rows), 48};
-  const TensorView both[] = {view_of(shape, Dtype::f32, gate), view_of(shape, Dtype::f32, up)};
+  const SourceMatrix both[] = {source_matrix(Format::f32, std::int64_t(rows), 48, {gate}),
+                               source_matrix(Format::f32, std::int64_t(rows), 48, {up})};
   const PlacedMatrix fused = place_matrix(ctx, both, Fusion::interleaved);
   CHECK(fused.out == 2 * std::int64_t(rows));
-  const auto found = downloaded(ctx, fused.memory);
+  const auto found = downloaded(ctx, fused.memory());
   REQUIRE(found.size() == 2 * rows * row);
   for (std::size_t r = 0; r < rows; ++r) {
     REQUIRE(std::memcmp(&found[2 * r * row], &gate[r * row], row) == 0);
@@ -287,18 +288,32 @@ TEST_CASE("on CUDA vectors are floats, tables as they are, and other dtypes are 
   CHECK(found == std::vector<float>{1, -2, 0.5f});
 
   const auto bytes = numbered_bytes(3 * 4 * 2);
-  const PlacedTable table = place_table(ctx, view_of({3, 4}, Dtype::f16, bytes));
-  CHECK(table.scalar == ScalarKind::f16);
+  const PlacedTable table = place_table(ctx, source_matrix(Format::f16, 3, 4, {bytes}));
+  CHECK(table.format == Format::f16);
   CHECK(table.rows == 3);
   CHECK(table.width == 4);
   CHECK(downloaded(ctx, table.memory) == bytes);
 
   const auto eight = numbered_bytes(8);
-  const TensorView ints[] = {view_of({2, 1}, Dtype::i32, eight)};
-  CHECK(what_of([&] { (void)place_matrix(ctx, ints, Fusion::stacked); }) ==
+  const TensorView ints[] = {view_of({2}, Dtype::i32, eight)};
+  CHECK(what_of([&] { (void)place_vector(ctx, ints); }) ==
         "cannot place a tensor of type I32: expected F32, BF16 or F16");
-  const TensorView mixed[] = {view_of({1, 2}, Dtype::bf16, one_bf16), view_of({1, 1}, Dtype::f16, one_f16)};
+}
+
+TEST_CASE("on CUDA formats without a kernel are refused by name, as are matrices that mix formats") {
+  cuda::Context ctx;
+  const auto bytes = numbered_bytes(16 * 2 * 32);
+  const std::span<const std::byte> all(bytes);
+  const SourceMatrix coded = source_matrix(Format::mxfp4, 2, 32, {all.first(32), all.first(2)});
+  const SourceMatrix mixed[] = {source_matrix(Format::bf16, 1, 32, {all.first(64)}),
+                                source_matrix(Format::f16, 1, 32, {all.first(64)})};
   CHECK(what_of([&] {
-          (void)place_matrix(ctx, mixed, Fusion::stacked);
-        }).starts_with("parts of one matrix differ in type"));
+          (void)place_matrix(ctx, {&coded, 1}, Fusion::stacked);
+        }) == "on CUDA: expected a matrix in one format, f32, bf16 or f16, found mxfp4");
+  CHECK(what_of([&] { (void)place_matrix(ctx, mixed, Fusion::stacked); }) ==
+        "on CUDA: expected a matrix in one format, f32, bf16 or f16, found bf16, f16");
+  CHECK(what_of([&] { (void)place_table(ctx, coded); }) ==
+        "on CUDA: expected a table in f32, bf16 or f16, found mxfp4");
+  CHECK(what_of([&] { (void)place_experts(ctx, 1, Fusion::interleaved, mixed); }) ==
+        "on CUDA: expected experts in one format, f32, bf16, f16 or mxfp4, found bf16, f16");
 }

@@ -95,7 +95,7 @@ void run(Context& ctx, Rows<const Scalar> x, const PlacedMatrix& w, const Epilog
   if (x.count == 0 || w.out == 0) return;
   const std::int64_t tiles = ceil_div(x.count, tile_size) * ceil_div(w.out, tile_size);
   launch(plain_linear_kernel<Scalar, Weight, Result>, {.grid = unsigned(tiles), .block = threads, .stream = ctx.stream},
-         x.data, x.stride, reinterpret_cast<const Weight*>(w.memory.data), int(w.in),
+         x.data, x.stride, reinterpret_cast<const Weight*>(w.memory().data), int(w.in),
          epilogue::Target<Result>(epilogue, y, int(w.out)));
 }
 
@@ -114,12 +114,13 @@ void check_shapes(Rows<const Scalar> x, const PlacedMatrix& w, const Epilogue& e
   }
   if (gated != (w.fusion == Fusion::interleaved))
     fail<RequestError>("linear on CUDA: swi_glu goes with interleaved rows of gate and up, and with nothing else");
-  if (w.format == Format::mxfp4) fail<RequestError>("linear on CUDA: matrices in mxfp4 are those of experts only");
+  if (!w.uniform() || (w.format() != Format::f32 && w.format() != Format::bf16 && w.format() != Format::f16))
+    fail<RequestError>("linear on CUDA: expected a matrix in one format, f32, bf16 or f16, found ", formats_of(w));
 }
 
 /// What the choice depends on, of a product that the kernels on bf16 rows take.
 inline LinearProblem problem_of(Rows<const bf16> x, const PlacedMatrix& w) {
-  return {x.count, w.out, w.in, ScalarKind::bf16, w.format, gemm::whole_copies<8>(x, w) ? 16 : 8};
+  return {x.count, w.out, w.in, ScalarKind::bf16, w.format(), gemm::whole_copies<8>(x, w) ? 16 : 8};
 }
 
 inline LinearChoice choose(const Context& ctx, const LinearProblem& problem) {
@@ -134,7 +135,7 @@ inline LinearChoice choose(const Context& ctx, const LinearProblem& problem) {
 template <class Scalar, class Result>
 void linear(Context& ctx, Rows<const Scalar> x, const PlacedMatrix& w, const Epilogue& epilogue, Rows<Result> y) {
   detail::linear::check_shapes(x, w, epilogue, y);
-  if (w.format == Format::f32) return detail::plain_linear::run<float>(ctx, x, w, epilogue, y);
+  if (w.format() == Format::f32) return detail::plain_linear::run<float>(ctx, x, w, epilogue, y);
   if constexpr (std::is_same_v<Scalar, bf16>) {
     if (!gemm_takes(x, w)) {
       fail<RequestError>("linear on CUDA: expected bf16 rows of whole groups of 4 scalars, 8-byte aligned, found ",
@@ -144,7 +145,7 @@ void linear(Context& ctx, Rows<const Scalar> x, const PlacedMatrix& w, const Epi
     if (choice.kernel == LinearKernel::gemv) return gemv(ctx, choice.gemv, x, w, epilogue, y);
     gemm(ctx, choice.gemm, x, w, epilogue, y);
   } else {
-    if (w.format == Format::bf16) return detail::plain_linear::run<bf16>(ctx, x, w, epilogue, y);
+    if (w.format() == Format::bf16) return detail::plain_linear::run<bf16>(ctx, x, w, epilogue, y);
     detail::plain_linear::run<half>(ctx, x, w, epilogue, y);
   }
 }

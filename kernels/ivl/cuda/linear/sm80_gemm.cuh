@@ -326,14 +326,14 @@ void run(Context& ctx, Rows<const bf16> x, const PlacedMatrix& w, const Epilogue
           .block = unsigned(Tile::threads),
           .shared_bytes = int(sizeof(typename Tile::Shared)),
           .stream = ctx.stream},
-         Operands<Weight, Result>{x.data, x.stride, reinterpret_cast<const Weight*>(w.memory.data), int(w.in),
+         Operands<Weight, Result>{x.data, x.stride, reinterpret_cast<const Weight*>(w.memory().data), int(w.in),
                                   epilogue::Target<Result>(epilogue, y, int(w.out))});
 }
 
 /// Whether all rows of x and W are whole copies of so many scalars.
 template <int Scalars>
 bool whole_copies(Rows<const bf16> x, const PlacedMatrix& w) {
-  return in_packs<Scalars>(x) && w.in % Scalars == 0 && aligned(w.memory.data, Scalars * 2);
+  return in_packs<Scalars>(x) && w.in % Scalars == 0 && aligned(w.memory().data, Scalars * 2);
 }
 
 }  // namespace detail::gemm
@@ -341,7 +341,7 @@ bool whole_copies(Rows<const bf16> x, const PlacedMatrix& w) {
 // ---- launchers --------------------------------------------------------------------------------------
 /// Whether `gemm` takes these: a matrix of 2-byte scalars, and rows of 8-byte copies.
 inline bool gemm_takes(Rows<const bf16> x, const PlacedMatrix& w) {
-  return (w.format == Format::bf16 || w.format == Format::f16) && detail::gemm::whole_copies<4>(x, w);
+  return (w.format() == Format::bf16 || w.format() == Format::f16) && detail::gemm::whole_copies<4>(x, w);
 }
 
 /// With policy P; but half weights, and rows that are not whole 16-byte copies, have one of their own. x and w must be
@@ -350,7 +350,7 @@ template <GemmPolicy P, class Result>
 void gemm(Context& ctx, Rows<const bf16> x, const PlacedMatrix& w, const Epilogue& epilogue, Rows<Result> y) {
   assert(gemm_takes(x, w));
   if (x.count == 0 || w.out == 0) return;
-  if (w.format == Format::f16) return detail::gemm::run<half_gemm, 8, half>(ctx, x, w, epilogue, y);
+  if (w.format() == Format::f16) return detail::gemm::run<half_gemm, 8, half>(ctx, x, w, epilogue, y);
   if (!detail::gemm::whole_copies<8>(x, w)) return detail::gemm::run<square_gemm, 8, bf16>(ctx, x, w, epilogue, y);
   detail::gemm::run<P, 16, bf16>(ctx, x, w, epilogue, y);
 }

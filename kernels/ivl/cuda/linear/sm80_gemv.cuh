@@ -360,7 +360,7 @@ void run(Context& ctx, Rows<const bf16> x, Norm norm, const PlacedMatrix& w, con
           .block = unsigned(32 * warps),
           .shared_bytes = normed ? int(x.count * sizeof(bf16)) * normed_pitch(int(w.in)) : 0,
           .stream = ctx.stream},
-         x.data, x.stride, int(x.count), norm, reinterpret_cast<const Stored*>(w.memory.data), int(w.out), int(w.in),
+         x.data, x.stride, int(x.count), norm, reinterpret_cast<const Stored*>(w.memory().data), int(w.out), int(w.in),
          epilogue.kind, epilogue::Terms(epilogue), y.data, y.stride);
 }
 
@@ -371,8 +371,8 @@ void run(Context& ctx, Rows<const bf16> x, Norm norm, const PlacedMatrix& w, con
 /// or x do not start at multiples of 16 bytes.
 template <GemvPolicy P, class Result>
 void gemv(Context& ctx, Rows<const bf16> x, const PlacedMatrix& w, const Epilogue& epilogue, Rows<Result> y) {
-  assert(w.format == Format::bf16 || w.format == Format::f16);
-  if (w.format == Format::bf16) {
+  assert(w.format() == Format::bf16 || w.format() == Format::f16);
+  if (w.format() == Format::bf16) {
     detail::gemv::run<P, bf16>(ctx, x, detail::gemv::NoNorm{}, w, epilogue, y);
   } else {
     detail::gemv::run<P, half>(ctx, x, detail::gemv::NoNorm{}, w, epilogue, y);
@@ -384,7 +384,7 @@ void gemv(Context& ctx, Rows<const bf16> x, const PlacedMatrix& w, const Epilogu
 template <GemvPolicy P, class Result>
 void norm_gemv(Context& ctx, Rows<const bf16> x, const float* gain, float eps, const PlacedMatrix& w,
                const Epilogue& epilogue, Rows<Result> y) {
-  assert(w.format == Format::bf16 && aligned(gain, 16));
+  assert(w.format() == Format::bf16 && aligned(gain, 16));
   detail::norm::check_width(NormPolicy{}, w.in);
   detail::gemv::run<P, bf16>(ctx, x, detail::gemv::RmsNorm{gain, eps}, w, epilogue, y);
 }

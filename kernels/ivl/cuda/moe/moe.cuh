@@ -175,17 +175,21 @@ void expert_mlp(Context& ctx, const ExpertMlp& mlp, Rows<const Scalar> x, const 
                 Rows<Scalar> y) {
   const PlacedMatrix &gate_up = mlp.gate_up->all, &down = mlp.down->all;
   assert(gate_up.fusion == Fusion::interleaved && down.fusion == Fusion::stacked);
-  assert(gate_up.format == down.format && mlp.gate_up->experts == mlp.down->experts);
+  assert(mlp.gate_up->experts == mlp.down->experts);
   assert(x.width() == gate_up.in && inner.width() == down.in && y.width() == down.out);
   assert(gate_up.out == 2 * down.in && inner.count >= x.count * routes.active && y.count == x.count);
   if (x.count == 0) return;
+  if (gate_up.format() != down.format()) {
+    fail<RequestError>("experts on CUDA: the matrices of one layer must have one format, found ",
+                       name_of(gate_up.format()), " and ", name_of(down.format()));
+  }
   using Codes = detail::mxfp4::Codes;
   if constexpr (std::is_same_v<Scalar, bf16>) {
     const bool whole_packs = gate_up.in % 16 == 0 && down.in % 16 == 0 && in_packs<8>(x) && in_packs<8>(inner);
     const ExpertsProblem problem{x.count,          mlp.gate_up->experts, routes.active,
-                                 ScalarKind::bf16, gate_up.format,       whole_packs};
+                                 ScalarKind::bf16, gate_up.format(),     whole_packs};
     const ExpertsChoice choice = choose_experts(ctx.device.compute_capability, problem, ctx.order);
-    const bool coded = gate_up.format == Format::mxfp4;
+    const bool coded = gate_up.format() == Format::mxfp4;
     if (choice.kernel == ExpertsKernel::few) {
       if (coded) return detail::few::run<Codes>(ctx, mlp, x, routes, inner, y);
       return detail::few::run<bf16>(ctx, mlp, x, routes, inner, y);
@@ -195,7 +199,7 @@ void expert_mlp(Context& ctx, const ExpertMlp& mlp, Rows<const Scalar> x, const 
       return detail::grouped::run<bf16>(ctx, choice.order, mlp, x, routes, inner, y);
     }
   }
-  switch (gate_up.format) {
+  switch (gate_up.format()) {
     case Format::bf16:
       return detail::plain_experts::run<bf16>(ctx, mlp, x, routes, inner, y);
     case Format::f16:
@@ -204,6 +208,8 @@ void expert_mlp(Context& ctx, const ExpertMlp& mlp, Rows<const Scalar> x, const 
       return detail::plain_experts::run<float>(ctx, mlp, x, routes, inner, y);
     case Format::mxfp4:
       return detail::plain_experts::run<Codes>(ctx, mlp, x, routes, inner, y);
+    default:  // place_experts has refused all others
+      fail<RequestError>("experts on CUDA: expected f32, bf16, f16 or mxfp4, found ", name_of(gate_up.format()));
   }
 }
 

@@ -23,6 +23,7 @@
 #include <type_traits>
 
 #include "ivl/core/constant.hpp"
+#include "ivl/core/error.hpp"
 #include "ivl/cuda/prim/convert.cuh"
 #include "ivl/cuda/rows/choose.hpp"
 #include "ivl/cuda/runtime/context.cuh"
@@ -189,13 +190,15 @@ void embed(Context& ctx, const std::int32_t* sources, const PlacedTable& table, 
            Rows<Scalar> y) {
   assert(table.width == y.width() && (images.count == 0 || images.width() == y.width()));
   const std::byte* memory = table.memory.data;
-  switch (table.scalar) {
-    case ScalarKind::f32:
+  switch (table.format) {
+    case Format::f32:
       return detail::move::launch_embed<P>(ctx, sources, reinterpret_cast<const float*>(memory), images, y);
-    case ScalarKind::bf16:
+    case Format::bf16:
       return detail::move::launch_embed<P>(ctx, sources, reinterpret_cast<const bf16*>(memory), images, y);
-    case ScalarKind::f16:
+    case Format::f16:
       return detail::move::launch_embed<P>(ctx, sources, reinterpret_cast<const half*>(memory), images, y);
+    default:  // place_table has refused all others
+      fail<RequestError>("embed on CUDA: expected a table in f32, bf16 or f16, found ", name_of(table.format));
   }
 }
 

@@ -1,0 +1,33 @@
+// How a weight format lies in a file: planes (data, scales, zero points) of cells, each cell a few bytes for some
+// outputs and inputs of a matrix [out, in].
+#pragma once
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+namespace ivl {
+
+/// Data, scales, zero points: no format has more.
+inline constexpr int most_planes = 3;
+
+/// A cell of one plane holds `outs` x `ins` elements (or what belongs to them: their scale) in `bytes`.
+struct Cell {
+  const char* name;  ///< of its plane, in errors
+  int outs, ins, bytes;
+};
+
+/// A byte that no cell of a plane may hold.
+struct Refused {
+  std::size_t plane;
+  std::byte value;
+  const char* reason;
+};
+
+/// One block of one row, as a format's `dequantise` reads it.
+struct BlockCells {
+  std::array<const std::byte*, most_planes> at{};         ///< of each plane, the first cell that the block touches
+  std::array<std::int64_t, most_planes> to_next_input{};  ///< bytes from it to the next cell along the row
+  int output = 0;                                         ///< which output of a cell that holds several
+};
+
+}  // namespace ivl
