@@ -42,7 +42,6 @@ void block_barrier(const char* name, Site at) {
     return;
   }
   order_all(block);
-  draw_laggards(block);
   release(barrier);
 }
 

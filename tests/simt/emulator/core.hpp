@@ -30,7 +30,7 @@ struct Options {
   std::uint64_t seed = 1;
   int spin_limit = 1000;    // polls per live thread in which nothing else happened
   int stuck_ms = 20000;     // of CPU time in which no thread reached a barrier
-  int resident_blocks = 8;  // in random order so many blocks run at once, and a quarter of their warps lag behind
+  int resident_blocks = 8;  // in random order so many blocks run at once
 };
 Options& options();
 
@@ -113,7 +113,8 @@ void grid_barrier(Site at);
 void poll(Site at);
 /// Something that a poll may wait for.
 void made_progress();
-/// In random order lets all others run first, those of other blocks among them: where a kernel publishes something.
+/// Where a kernel publishes something: in random order the rest of its block is held back until no other block can run,
+/// so that one which relies on what is yet to be written is seen.
 void give_way();
 
 // ---- warp -----------------------------------------------------------------------------------------

@@ -29,7 +29,6 @@ struct Thread {
   int number = 0;  // in the block
   int place = 0;   // among all that run at once
   int lane = 0;
-  bool lags = false;  // has its turn when no thread that does not lag can run
   bool finished = false;
   const char* waits_in = nullptr;  // null: runnable
   Site waits_at;
@@ -83,9 +82,6 @@ void wait(const char* in, Site at);
 void wake(Thread* thread);
 /// In the order that suits options().order, so that who waited is woken in it.
 void wake_all(std::vector<Thread*>& threads);
-/// In random order a quarter of a block's warps lag behind, from barrier to barrier others: whatever blocks hand to one
-/// another must not depend on who is fast.
-void draw_laggards(Block& block);
 /// As the other report, where `what` says the place itself.
 [[noreturn]] void report(Bug bug, const std::string& what);
 

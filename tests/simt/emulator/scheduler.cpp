@@ -19,7 +19,8 @@ Shape shape;
 namespace {
 
 Fiber host;
-std::deque<Thread*> runnable, lagging;  // those that lag have their turn when no other can run
+std::deque<Thread*> runnable;
+std::deque<Thread*> held;  // run when no other can, a block at a time: the one that was held last comes first
 std::deque<Block> blocks;
 int live = 0;
 int polls = 0;
@@ -36,12 +37,20 @@ void set_built_ins(const Thread& thread) {
   blockIdx = thread.block->index;
 }
 
+/// Moves the threads of a block from one queue to the front of another.
+void move_threads(const Block* block, std::deque<Thread*>& from, std::deque<Thread*>& to) {
+  const auto others = std::stable_partition(from.begin(), from.end(),
+                                            [&](const Thread* thread) { return thread->block != block; });
+  to.insert(to.begin(), others, from.end());
+  from.erase(others, from.end());
+}
+
 Thread* next_thread() {
-  std::deque<Thread*>& from = runnable.empty() ? lagging : runnable;
-  if (from.empty()) return nullptr;
-  if (options().order == Order::random) std::swap(from.front(), from[dice() % from.size()]);
-  Thread* thread = from.front();
-  from.pop_front();
+  if (runnable.empty() && !held.empty()) move_threads(held.front()->block, held, runnable);
+  if (runnable.empty()) return nullptr;
+  if (options().order == Order::random) std::swap(runnable.front(), runnable[dice() % runnable.size()]);
+  Thread* thread = runnable.front();
+  runnable.pop_front();
   return thread;
 }
 
@@ -175,14 +184,13 @@ void make_block(Block& block, unsigned number, int place, int block_threads) {
     thread.place = place * block_threads + t;
     prepare(thread.fiber, thread.place, fiber_body);
   }
-  draw_laggards(block);
   ++stats().blocks;
 }
 
 void run_blocks(const std::vector<unsigned>& numbers, int block_threads) {
   blocks.clear();
   runnable.clear();
-  lagging.clear();
+  held.clear();
   blocks.resize(numbers.size());
   for (std::size_t i = 0; i < numbers.size(); ++i) make_block(blocks[i], numbers[i], int(i), block_threads);
   std::vector<Thread*> all;
@@ -215,23 +223,13 @@ void wait(const char* in, Site at) {
   run_on(Leaving::for_a_while);
 }
 
-void draw_laggards(Block& block) {
-  if (options().order != Order::random || shape.cooperative) return;
-  for (Warp& warp : block.warps) {
-    const bool lags = dice() % 4 == 0;
-    for (Thread* thread : warp.lanes) {
-      if (thread != nullptr) thread->lags = lags;
-    }
-  }
-}
-
 void wake(Thread* thread) {
   thread->waits_in = nullptr;
   polls = 0;
   if (options().order == Order::greedy) {
     runnable.push_front(thread);
   } else {
-    (thread->lags ? lagging : runnable).push_back(thread);
+    runnable.push_back(thread);
   }
 }
 
@@ -248,7 +246,8 @@ void made_progress() { polls = 0; }
 
 void give_way() {
   if (options().order != Order::random) return;
-  lagging.push_back(current);
+  move_threads(current->block, runnable, held);
+  held.push_front(current);
   run_on(Leaving::for_a_while);
 }
 
@@ -258,7 +257,8 @@ void poll(Site at) {
            "polls for something that never comes: all " + std::to_string(live) + " live threads poll or wait", at);
   }
   current->waits_at = at;
-  lagging.push_back(current);  // behind all others, in every order
+  // Behind all others, in every order.
+  (options().order == Order::random ? held : runnable).push_back(current);
   run_on(Leaving::for_a_while);
 }
 

@@ -381,7 +381,7 @@ TEST_CASE("on CUDA a block of keys counts itself in when all of its warps have l
   const World<bf16> world({2, 1, 64}, 64, {1500});
   std::vector<bf16> first;
   simt::options().order = simt::Order::random;
-  for (simt::options().seed = 1; simt::options().seed <= 12; ++simt::options().seed) {
+  for (simt::options().seed = 1; simt::options().seed <= 6; ++simt::options().seed) {
     cuda::Context ctx;  // whose working memory is NaN
     const auto y = world.step(ctx, Mask::causal, {{0, 1499, 1}})[0];
     if (first.empty()) first = y;

@@ -299,7 +299,7 @@ TEST_CASE("on CUDA rows of logits may lie further apart than 32 bits count") {
 TEST_CASE("on CUDA a slice of argmax publishes what it found before it counts itself in") {
   const std::vector<float> logits = random_logits(2000, 0x1p-16f);
   simt::options().order = simt::Order::random;
-  for (simt::options().seed = 1; simt::options().seed <= 12; ++simt::options().seed) {
+  for (simt::options().seed = 1; simt::options().seed <= 6; ++simt::options().seed) {
     cuda::Context ctx;  // whose working memory holds nothing yet
     CHECK(argmax_of<small>(ctx, {logits, logits}, 3) == std::vector<std::int32_t>(2, plain_argmax(logits)));
   }

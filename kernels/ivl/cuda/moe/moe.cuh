@@ -21,7 +21,7 @@
 #include "ivl/core/error.hpp"
 #include "ivl/cuda/moe/choose.hpp"
 #include "ivl/cuda/moe/experts.cuh"
-#include "ivl/cuda/moe/mxfp4.cuh"
+#include "ivl/cuda/formats/mxfp4.cuh"
 #include "ivl/cuda/moe/sm80_few.cuh"
 #include "ivl/cuda/moe/sm80_grouped.cuh"
 #include "ivl/cuda/prim/convert.cuh"

@@ -16,13 +16,16 @@
 #include <type_traits>
 
 #include "ivl/core/constant.hpp"
+#include "ivl/cuda/formats/mxfp4.cuh"
 #include "ivl/cuda/linear/sm80_gemv.cuh"
 #include "ivl/cuda/moe/choose.hpp"
 #include "ivl/cuda/moe/experts.cuh"
-#include "ivl/cuda/moe/mxfp4.cuh"
+#include "ivl/cuda/prim/bf16_pairs.cuh"
 #include "ivl/cuda/prim/convert.cuh"
+#include "ivl/cuda/prim/matrix.cuh"
 #include "ivl/cuda/runtime/context.cuh"
 #include "ivl/cuda/runtime/launch.cuh"
+#include "ivl/cuda/runtime/reduce.cuh"
 #include "ivl/cuda/runtime/shared_memory.cuh"
 #include "ivl/formats/mxfp4.hpp"
 #include "ivl/ops/moe.hpp"
@@ -30,6 +33,48 @@
 namespace ivl::cuda {
 
 // ---- device code ------------------------------------------------------------------------------------
+namespace detail::gemv {
+
+/// A lane's 16 bytes are one block: 32 numbers of a row.
+template <>
+struct Step<mxfp4::Codes> {
+  static constexpr int x_loads = 4, depth = 4 * 8 * x_loads;
+  using Scale = std::uint8_t;
+
+  static __device__ void multiply(TileSums& sums, const uint4 (&x)[x_loads][2], const uint4& w, Scale scale) {
+    // Scales that need a second product do not come up; where one does, the whole warp takes the longer way.
+    if (__any_sync(whole_warp, mxfp4::Scale{scale}.large())) {
+      multiply_block<true>(sums, x, w, mxfp4::Scale{scale});
+    } else {
+      multiply_block<false>(sums, x, w, mxfp4::Scale{scale});
+    }
+  }
+
+ private:
+  template <bool Large>
+  static __device__ void multiply_block(TileSums& sums, const uint4 (&x)[x_loads][2], const uint4& w,
+                                        mxfp4::Scale scale) {
+    const std::uint32_t factor = scale.factor(), words[4] = {w.x, w.y, w.z, w.w};
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      std::uint32_t pairs[4];
+      mxfp4::dequantise_word(words[i], factor, pairs);
+      if constexpr (Large) {
+        const std::uint32_t rest = scale.large() ? scale.rest() : one;
+        for (std::uint32_t& pair : pairs) pair = prim::multiply_bf16_pairs(pair, rest);
+      }
+      const uint4 &upper = x[i][0], &lower = x[i][1];
+      const std::uint32_t a[2][4] = {{upper.x, lower.x, upper.y, lower.y}, {upper.z, lower.z, upper.w, lower.w}};
+      const std::uint32_t b[2][2] = {{pairs[0], pairs[1]}, {pairs[2], pairs[3]}};
+#pragma unroll
+      for (int j = 0; j < 2; ++j) prim::mma_m16n8k16<bf16>(sums.chains[j], a[j], b[j]);
+    }
+  }
+  static constexpr std::uint32_t one = 0x3f803f80u;
+};
+
+}  // namespace detail::gemv
+
 namespace detail::few {
 
 /// Walks over a lane's 16 bytes of W and their scales, step by step.

@@ -15,13 +15,13 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
-#include "ivl/cuda/linear/sm80_gemv.cuh"
+#include "ivl/cuda/formats/stored.cuh"
 #include "ivl/cuda/prim/bf16_pairs.cuh"
 #include "ivl/cuda/prim/convert.cuh"
-#include "ivl/cuda/prim/matrix.cuh"
-#include "ivl/cuda/runtime/reduce.cuh"
 #include "ivl/formats/mxfp4.hpp"
+#include "ivl/formats/source_matrix.hpp"
 
 namespace ivl::cuda::detail {
 
@@ -99,46 +99,30 @@ __device__ inline float number_at(const Codes* row, const std::uint8_t* row_scal
 
 }  // namespace mxfp4
 
-namespace gemv {
-
-/// A lane's 16 bytes are one block: 32 numbers of a row.
 template <>
-struct Step<mxfp4::Codes> {
-  static constexpr int x_loads = 4, depth = 4 * 8 * x_loads;
-  using Scale = std::uint8_t;
-
-  static __device__ void multiply(TileSums& sums, const uint4 (&x)[x_loads][2], const uint4& w, Scale scale) {
-    // Scales that need a second product do not come up; where one does, the whole warp takes the longer way.
-    if (__any_sync(whole_warp, mxfp4::Scale{scale}.large())) {
-      multiply_block<true>(sums, x, w, mxfp4::Scale{scale});
-    } else {
-      multiply_block<false>(sums, x, w, mxfp4::Scale{scale});
+struct Stored<Mxfp4> {
+  static constexpr int planes = 2;
+  static constexpr std::int64_t row_bytes(int plane, std::int64_t in) {
+    return plane == 0 ? in / 2 : in / mxfp4_block;
+  }
+  static void fill_row(int plane, const SourceMatrix& part, std::int64_t row, std::byte* to) {
+    const std::byte* const from = part.cells<Mxfp4>(row, 0).at[std::size_t(plane)];
+    if (plane == 1) {
+      std::memcpy(to, from, std::size_t(row_bytes(1, part.in)));
+      return;
+    }
+    for (std::int64_t at = 0; at < row_bytes(0, part.in); at += std::int64_t(sizeof(std::uint32_t))) {
+      std::uint32_t word;
+      std::memcpy(&word, from + at, sizeof word);
+      word = mxfp4::word_of(word);
+      std::memcpy(to + at, &word, sizeof word);
     }
   }
-
- private:
-  template <bool Large>
-  static __device__ void multiply_block(TileSums& sums, const uint4 (&x)[x_loads][2], const uint4& w,
-                                        mxfp4::Scale scale) {
-    const std::uint32_t factor = scale.factor(), words[4] = {w.x, w.y, w.z, w.w};
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      std::uint32_t pairs[4];
-      mxfp4::dequantise_word(words[i], factor, pairs);
-      if constexpr (Large) {
-        const std::uint32_t rest = scale.large() ? scale.rest() : one;
-        for (std::uint32_t& pair : pairs) pair = prim::multiply_bf16_pairs(pair, rest);
-      }
-      const uint4 &upper = x[i][0], &lower = x[i][1];
-      const std::uint32_t a[2][4] = {{upper.x, lower.x, upper.y, lower.y}, {upper.z, lower.z, upper.w, lower.w}};
-      const std::uint32_t b[2][2] = {{pairs[0], pairs[1]}, {pairs[2], pairs[3]}};
-#pragma unroll
-      for (int j = 0; j < 2; ++j) prim::mma_m16n8k16<bf16>(sums.chains[j], a[j], b[j]);
-    }
+  static __device__ float at(const std::byte* data, int out, int in, std::int64_t row, int k) {
+    const auto* const scales = reinterpret_cast<const std::uint8_t*>(data + out * std::int64_t(in / 2));
+    return mxfp4::number_at(reinterpret_cast<const mxfp4::Codes*>(data) + row * (in / 2),
+                            scales + row * (in / mxfp4_block), k);
   }
-  static constexpr std::uint32_t one = 0x3f803f80u;
 };
-
-}  // namespace gemv
 
 }  // namespace ivl::cuda::detail
