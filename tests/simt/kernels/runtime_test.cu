@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "ivl/cuda/linear/place.cuh"
-#include "ivl/cuda/moe/experts.cuh"
 #include "ivl/cuda/runtime/context.cuh"
 #include "ivl/cuda/runtime/graph.cuh"
 #include "ivl/cuda/runtime/launch.cuh"
@@ -298,22 +297,4 @@ TEST_CASE("on CUDA vectors are floats, tables as they are, and other dtypes are 
   const TensorView ints[] = {view_of({2}, Dtype::i32, eight)};
   CHECK(what_of([&] { (void)place_vector(ctx, ints); }) ==
         "cannot place a tensor of type I32: expected F32, BF16 or F16");
-}
-
-TEST_CASE("on CUDA formats without a kernel are refused by name, as are matrices that mix formats") {
-  cuda::Context ctx;
-  const auto bytes = numbered_bytes(16 * 2 * 32);
-  const std::span<const std::byte> all(bytes);
-  const SourceMatrix coded = source_matrix(Format::mxfp4, 2, 32, {all.first(32), all.first(2)});
-  const SourceMatrix mixed[] = {source_matrix(Format::bf16, 1, 32, {all.first(64)}),
-                                source_matrix(Format::f16, 1, 32, {all.first(64)})};
-  CHECK(what_of([&] {
-          (void)place_matrix(ctx, {&coded, 1}, Fusion::stacked);
-        }) == "on CUDA: expected a matrix in one format, f32, bf16 or f16, found mxfp4");
-  CHECK(what_of([&] { (void)place_matrix(ctx, mixed, Fusion::stacked); }) ==
-        "on CUDA: expected a matrix in one format, f32, bf16 or f16, found bf16, f16");
-  CHECK(what_of([&] { (void)place_table(ctx, coded); }) ==
-        "on CUDA: expected a table in f32, bf16 or f16, found mxfp4");
-  CHECK(what_of([&] { (void)place_experts(ctx, 1, Fusion::interleaved, mixed); }) ==
-        "on CUDA: expected experts in one format, f32, bf16, f16 or mxfp4, found bf16, f16");
 }

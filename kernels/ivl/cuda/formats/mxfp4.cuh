@@ -102,9 +102,7 @@ __device__ inline float number_at(const Codes* row, const std::uint8_t* row_scal
 template <>
 struct Stored<Mxfp4> {
   static constexpr int planes = 2;
-  static constexpr std::int64_t row_bytes(int plane, std::int64_t in) {
-    return plane == 0 ? in / 2 : in / mxfp4_block;
-  }
+  static constexpr std::int64_t row_bytes(int plane, std::int64_t in) { return plane == 0 ? in / 2 : in / mxfp4_block; }
   static void fill_row(int plane, const SourceMatrix& part, std::int64_t row, std::byte* to) {
     const std::byte* const from = part.cells<Mxfp4>(row, 0).at[std::size_t(plane)];
     if (plane == 1) {

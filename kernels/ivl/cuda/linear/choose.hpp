@@ -4,7 +4,7 @@
 //   x      W           rows      kernel
 //   bf16   bf16, half  up to 16  gemv, under Order::fastest
 //   bf16   bf16, half  any       gemm
-//   any    any         any       plain, where x or W is float
+//   any    any         any       plain: right, and not fast
 //
 // gemv and gemm add in different orders: gemv shares a row's depth over eight warps and two chains each, gemm walks it
 // in one. For one order, gemm would have to hold sixteen times the sums, or gemv to multiply in one chain: at the 4864
@@ -138,7 +138,7 @@ constexpr GemmPolicy choose_gemm(std::int64_t rows, std::int64_t out, std::int64
 /// The kernels are those of sm_80, which run on every architecture that Context opens.
 constexpr LinearChoice choose_linear(int /*compute_capability*/, const LinearProblem& p, int sms, Order order) {
   LinearChoice choice{LinearKernel::plain, gemv_narrow, square_gemm};
-  if (p.scalar != ScalarKind::bf16 || p.format == Format::f32) return choice;
+  if (p.scalar != ScalarKind::bf16 || !(p.format == Format::bf16 || p.format == Format::f16)) return choice;
   if (p.rows <= max_gemv_rows && p.copy_bytes == 16 && p.in % 16 == 0 && order == Order::fastest) {
     choice.kernel = LinearKernel::gemv;
     choice.gemv = choose_gemv(p.rows, p.out);

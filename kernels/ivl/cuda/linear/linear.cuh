@@ -1,5 +1,6 @@
 // y = epilogue(x W^T) (see ops/linear.hpp for the contract): choose.hpp says which kernel makes it, sm80_gemv.cuh,
-// sm80_gemm.cuh or `plain`, below, where x or W is float.
+// sm80_gemm.cuh or `plain`, below, where x is float and for formats that the others have no loader for. A matrix whose
+// strips differ in format is a product for each of them.
 //
 // norm_linear: a few rows that gemv takes, with W in bf16, are normed there; the others by a launch of rms_norm. Both
 // make the same bits.
@@ -15,6 +16,7 @@
 #include <type_traits>
 
 #include "ivl/core/error.hpp"
+#include "ivl/cuda/formats/formats.cuh"
 #include "ivl/cuda/linear/choose.hpp"
 #include "ivl/cuda/linear/epilogue.cuh"
 #include "ivl/cuda/linear/sm80_gemm.cuh"
@@ -30,30 +32,29 @@
 
 namespace ivl::cuda {
 
-// ---- device code: products with floats --------------------------------------------------------------
+// ---- device code: products of any scalars and formats --------------------------------------------------------------
 namespace detail::plain_linear {
 
 inline constexpr int tile_size = 64, depth = 16, threads = 256;
 
-/// Rows [first, first + tile_size) and columns [k, k + depth) of a matrix [rows, width] become floats, one row
-/// of the tile a column of `to`; zeros outside.
-template <class Scalar>
-__device__ inline void load_tile(const Scalar* matrix, std::int64_t stride, int first, int rows, int k, int width,
+/// Rows [first, first + tile_size) and columns [k, k + depth) of a matrix [rows, width] become floats, one row of the
+/// tile a column of `to`; zeros outside. at(row, column) is one element.
+template <class At>
+__device__ inline void load_tile(const At& at, int first, int rows, int k, int width,
                                  float (&to)[depth][tile_size + 4]) {
   constexpr int rows_at_once = threads / depth;
   const int column = int(threadIdx.x) % depth;
 #pragma unroll
   for (int row = int(threadIdx.x) / depth; row < tile_size; row += rows_at_once) {
     const bool inside = first + row < rows && k + column < width;
-    to[column][row] = inside ? prim::widen(matrix[(first + row) * stride + k + column]) : 0.0f;
+    to[column][row] = inside ? at(first + row, k + column) : 0.0f;
   }
 }
 
 /// A block makes a tile of 64 x 64, a thread 4 x 4 of it, in fused multiply-adds in the order of `in`.
-template <class Scalar, class Weight, class Result>
-__global__ void __launch_bounds__(threads)
-    plain_linear_kernel(const Scalar* __restrict__ x, std::int64_t x_stride, const Weight* __restrict__ w, int in,
-                        epilogue::Target<Result> target) {
+template <class Scalar, class Result>
+__global__ void __launch_bounds__(threads) plain_linear_kernel(const Scalar* __restrict__ x, std::int64_t x_stride,
+                                                               AnyMatrix w, epilogue::Target<Result> target) {
   constexpr int part = 4, threads_a_row = tile_size / part, pitch = tile_size + 8;
   IVL_SHARED(float[depth][tile_size + 4], x_tile);
   IVL_SHARED(float[depth][tile_size + 4], w_tile);
@@ -64,10 +65,12 @@ __global__ void __launch_bounds__(threads)
   const int first_column = int(blockIdx.x) % tile_columns * tile_size;
   const int row = int(threadIdx.x) / threads_a_row * part, column = int(threadIdx.x) % threads_a_row * part;
 
+  const auto x_at = [&](int r, int k) { return prim::widen(x[r * x_stride + k]); };
+  const auto w_at = [&](int r, int k) { return w.at(r, k); };
   float sums[part][part] = {};
-  for (int k = 0; k < in; k += depth) {
-    load_tile(x, x_stride, first_row, target.rows, k, in, x_tile);
-    load_tile(w, in, first_column, target.out, k, in, w_tile);
+  for (int k = 0; k < w.in; k += depth) {
+    load_tile(x_at, first_row, target.rows, k, w.in, x_tile);
+    load_tile(w_at, first_column, target.out, k, w.in, w_tile);
     __syncthreads();
 #pragma unroll
     for (int i = 0; i < depth; ++i) {
@@ -90,12 +93,12 @@ __global__ void __launch_bounds__(threads)
   epilogue::finish_tile<tile_size, tile_size, pitch, threads>(tile, first_row, first_column, target);
 }
 
-template <class Weight, class Scalar, class Result>
+template <class Scalar, class Result>
 void run(Context& ctx, Rows<const Scalar> x, const PlacedMatrix& w, const Epilogue& epilogue, Rows<Result> y) {
   if (x.count == 0 || w.out == 0) return;
   const std::int64_t tiles = ceil_div(x.count, tile_size) * ceil_div(w.out, tile_size);
-  launch(plain_linear_kernel<Scalar, Weight, Result>, {.grid = unsigned(tiles), .block = threads, .stream = ctx.stream},
-         x.data, x.stride, reinterpret_cast<const Weight*>(w.memory().data), int(w.in),
+  launch(plain_linear_kernel<Scalar, Result>, {.grid = unsigned(tiles), .block = threads, .stream = ctx.stream}, x.data,
+         x.stride, AnyMatrix{w.format(), w.memory().data, int(w.out), int(w.in)},
          epilogue::Target<Result>(epilogue, y, int(w.out)));
 }
 
@@ -114,8 +117,6 @@ void check_shapes(Rows<const Scalar> x, const PlacedMatrix& w, const Epilogue& e
   }
   if (gated != (w.fusion == Fusion::interleaved))
     fail<RequestError>("linear on CUDA: swi_glu goes with interleaved rows of gate and up, and with nothing else");
-  if (!w.uniform() || (w.format() != Format::f32 && w.format() != Format::bf16 && w.format() != Format::f16))
-    fail<RequestError>("linear on CUDA: expected a matrix in one format, f32, bf16 or f16, found ", formats_of(w));
 }
 
 /// What the choice depends on, of a product that the kernels on bf16 rows take.
@@ -127,6 +128,24 @@ inline LinearChoice choose(const Context& ctx, const LinearProblem& problem) {
   return choose_linear(ctx.device.compute_capability, problem, ctx.device.sms, ctx.order);
 }
 
+/// As `linear` below, of a matrix that is one strip.
+template <class Scalar, class Result>
+void run(Context& ctx, Rows<const Scalar> x, const PlacedMatrix& w, const Epilogue& epilogue, Rows<Result> y) {
+  const bool halves = w.format() == Format::bf16 || w.format() == Format::f16;
+  if constexpr (std::is_same_v<Scalar, bf16>) {
+    if (halves) {
+      if (!gemm_takes(x, w)) {
+        fail<RequestError>("linear on CUDA: expected bf16 rows of whole groups of 4 scalars, 8-byte aligned, found ",
+                           w.in, " scalars, ", x.stride, " from row to row, at ", x.data);
+      }
+      const LinearChoice choice = choose(ctx, problem_of(x, w));
+      if (choice.kernel == LinearKernel::gemv) return cuda::gemv(ctx, choice.gemv, x, w, epilogue, y);
+      return cuda::gemm(ctx, choice.gemm, x, w, epilogue, y);
+    }
+  }
+  plain_linear::run(ctx, x, w, epilogue, y);
+}
+
 }  // namespace detail::linear
 
 // ---- launchers --------------------------------------------------------------------------------------
@@ -135,18 +154,13 @@ inline LinearChoice choose(const Context& ctx, const LinearProblem& problem) {
 template <class Scalar, class Result>
 void linear(Context& ctx, Rows<const Scalar> x, const PlacedMatrix& w, const Epilogue& epilogue, Rows<Result> y) {
   detail::linear::check_shapes(x, w, epilogue, y);
-  if (w.format() == Format::f32) return detail::plain_linear::run<float>(ctx, x, w, epilogue, y);
-  if constexpr (std::is_same_v<Scalar, bf16>) {
-    if (!gemm_takes(x, w)) {
-      fail<RequestError>("linear on CUDA: expected bf16 rows of whole groups of 4 scalars, 8-byte aligned, found ",
-                         w.in, " scalars, ", x.stride, " from row to row, at ", x.data);
-    }
-    const LinearChoice choice = detail::linear::choose(ctx, detail::linear::problem_of(x, w));
-    if (choice.kernel == LinearKernel::gemv) return gemv(ctx, choice.gemv, x, w, epilogue, y);
-    gemm(ctx, choice.gemm, x, w, epilogue, y);
-  } else {
-    if (w.format() == Format::bf16) return detail::plain_linear::run<bf16>(ctx, x, w, epilogue, y);
-    detail::plain_linear::run<half>(ctx, x, w, epilogue, y);
+  if (w.uniform()) return detail::linear::run(ctx, x, w, epilogue, y);
+  for (int i = 0; i < w.strip_count; ++i) {
+    const Strip& strip = w.strips[std::size_t(i)];
+    const auto from = [&](const float* terms) { return terms ? terms + strip.first : nullptr; };
+    detail::linear::run(ctx, x, PlacedMatrix(strip.format, w.fusion, strip.out, w.in, strip.memory),
+                        Epilogue{epilogue.kind, from(epilogue.bias), from(epilogue.scale)},
+                        Rows<Result>(y.data + strip.first, y.count, strip.out, y.stride));
   }
 }
 
@@ -155,10 +169,12 @@ template <class Result>
 void norm_linear(Context& ctx, Rows<const bf16> x, const float* gain, float eps, const PlacedMatrix& w,
                  const Epilogue& epilogue, Rows<bf16> room, Rows<Result> y) {
   detail::linear::check_shapes(x, w, epilogue, y);
-  const LinearProblem problem = detail::linear::problem_of(x, w);
-  const LinearChoice choice = detail::linear::choose(ctx, problem);
-  if (norms_in_gemv(problem, choice) && aligned(gain, 16))
-    return norm_gemv(ctx, choice.gemv, x, gain, eps, w, epilogue, y);
+  if (w.uniform()) {
+    const LinearProblem problem = detail::linear::problem_of(x, w);
+    const LinearChoice choice = detail::linear::choose(ctx, problem);
+    if (norms_in_gemv(problem, choice) && aligned(gain, 16))
+      return norm_gemv(ctx, choice.gemv, x, gain, eps, w, epilogue, y);
+  }
   rms_norm(ctx, x, gain, eps, room);
   linear(ctx, Rows<const bf16>(room), w, epilogue, y);
 }

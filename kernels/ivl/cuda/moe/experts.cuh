@@ -5,19 +5,16 @@
 #pragma once
 #include <cuda_runtime.h>
 
-#include <algorithm>
-#include <cassert>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <span>
 #include <type_traits>
 
 #include "ivl/core/constant.hpp"
 #include "ivl/core/error.hpp"
+#include "ivl/cuda/formats/formats.cuh"
 #include "ivl/cuda/linear/epilogue.cuh"
 #include "ivl/cuda/linear/place.cuh"
-#include "ivl/cuda/formats/mxfp4.cuh"
 #include "ivl/cuda/prim/math.cuh"
 #include "ivl/cuda/runtime/context.cuh"
 #include "ivl/cuda/runtime/memory.cuh"
@@ -33,18 +30,21 @@ namespace detail::experts {
 
 /// A kernel's parameter: the matrices [out, in] of all experts.
 struct Matrices {
+  Format format;
   const std::byte* data;
   std::int64_t expert_bytes;
   int out, in;
   const float* bias;  // [experts, out] or null
 
   Matrices(const PlacedExperts& w, const float* bias)
-      : data(w.all.memory().data),
+      : format(w.all.format()),
+        data(w.all.memory().data),
         expert_bytes(w.all.strips[0].bytes),
         out(int(w.all.out)),
         in(int(w.all.in)),
         bias(bias) {}
 
+  __device__ AnyMatrix of(int expert) const { return {format, data + expert * expert_bytes, out, in}; }
   /// Where row `row` of an expert's matrix begins.
   template <class Stored>
   __device__ const Stored* row(int expert, int row) const {
@@ -85,7 +85,8 @@ inline PlacedExperts place_experts(Context& ctx, int experts, Fusion fusion, std
   strip.memory = allocate(ctx, std::size_t(experts * strip.bytes));
   const std::size_t of_each = parts.size() / std::size_t(experts);
   for (int expert = 0; expert < experts; ++expert)
-    detail::place::place_strips(ctx, outline, placed.all, parts.subspan(std::size_t(expert) * of_each, of_each), expert);
+    detail::place::place_strips(ctx, outline, placed.all, parts.subspan(std::size_t(expert) * of_each, of_each),
+                                expert);
   return placed;
 }
 

@@ -19,9 +19,9 @@
 
 #include "ivl/core/constant.hpp"
 #include "ivl/core/error.hpp"
+#include "ivl/cuda/formats/mxfp4.cuh"
 #include "ivl/cuda/moe/choose.hpp"
 #include "ivl/cuda/moe/experts.cuh"
-#include "ivl/cuda/formats/mxfp4.cuh"
 #include "ivl/cuda/moe/sm80_few.cuh"
 #include "ivl/cuda/moe/sm80_grouped.cuh"
 #include "ivl/cuda/prim/convert.cuh"
@@ -84,24 +84,16 @@ namespace detail::plain_experts {
 inline constexpr int warps = 8;
 
 /// The product of a row of x and one of an expert's matrix, by one warp; all lanes get it.
-template <class Stored, class Scalar>
+template <class Scalar>
 __device__ inline float row_product(const Scalar* x, const experts::Matrices& w, int expert, int column) {
-  const Stored* row = w.row<Stored>(expert, column);
+  const AnyMatrix matrix = w.of(expert);
   float sum = 0;
-  for (int k = int(threadIdx.x) % 32; k < w.in; k += 32) {
-    float number;
-    if constexpr (std::is_same_v<Stored, mxfp4::Codes>) {
-      number = mxfp4::number_at(row, w.scales(expert, column), k);
-    } else {
-      number = prim::widen(row[k]);
-    }
-    sum = fmaf(prim::widen(x[k]), number, sum);
-  }
+  for (int k = int(threadIdx.x) % 32; k < w.in; k += 32) sum = fmaf(prim::widen(x[k]), matrix.at(column, k), sum);
   return warp_sum(sum);
 }
 
 /// inner = act(gate_up x), a warp an element.
-template <class Stored, class Scalar>
+template <class Scalar>
 __global__ void __launch_bounds__(32 * warps)
     plain_gate_up_kernel(const Scalar* x, std::int64_t x_stride, experts::Matrices w, ExpertActivation activation,
                          const std::int32_t* experts, std::int64_t pairs, int active, Scalar* inner,
@@ -111,14 +103,14 @@ __global__ void __launch_bounds__(32 * warps)
   const std::int64_t pair = element / width;
   const int column = int(element % width), expert = experts[pair];
   const Scalar* row = x + pair / active * x_stride;
-  const float gate = row_product<Stored>(row, w, expert, 2 * column) + w.bias_of(expert, 2 * column);
-  const float up = row_product<Stored>(row, w, expert, 2 * column + 1) + w.bias_of(expert, 2 * column + 1);
+  const float gate = row_product(row, w, expert, 2 * column) + w.bias_of(expert, 2 * column);
+  const float up = row_product(row, w, expert, 2 * column + 1) + w.bias_of(expert, 2 * column + 1);
   if (threadIdx.x % 32 == 0)
     inner[pair * inner_stride + column] = prim::narrow<Scalar>(experts::activate(activation, gate, up));
 }
 
 /// y += sum over the row's experts of weight (down inner + bias), a warp an element.
-template <class Stored, class Scalar>
+template <class Scalar>
 __global__ void __launch_bounds__(32 * warps)
     plain_down_kernel(const Scalar* inner, std::int64_t inner_stride, experts::Matrices w, const std::int32_t* experts,
                       const float* weights, std::int64_t rows, int active, Scalar* y, std::int64_t y_stride) {
@@ -129,7 +121,7 @@ __global__ void __launch_bounds__(32 * warps)
   float total = 0;
   for (std::int64_t pair = row * active; pair < (row + 1) * active; ++pair) {
     const int expert = experts[pair];
-    const float product = row_product<Stored>(inner + pair * inner_stride, w, expert, column);
+    const float product = row_product(inner + pair * inner_stride, w, expert, column);
     total = fmaf(weights[pair], product + w.bias_of(expert, column), total);
   }
   if (threadIdx.x % 32 != 0) return;
@@ -137,18 +129,17 @@ __global__ void __launch_bounds__(32 * warps)
   result = prim::narrow<Scalar>(prim::widen(result) + total);
 }
 
-template <class Stored, class Scalar>
+template <class Scalar>
 void run(Context& ctx, const ExpertMlp& mlp, Rows<const Scalar> x, const Routes& routes, Rows<Scalar> inner,
          Rows<Scalar> y) {
   const experts::Matrices gate_up(*mlp.gate_up, mlp.gate_up_bias), down(*mlp.down, mlp.down_bias);
   const std::int64_t pairs = x.count * routes.active;
   const auto blocks = [](std::int64_t elements) { return dim3(unsigned(ceil_div(elements, warps))); };
-  launch(plain_gate_up_kernel<Stored, Scalar>,
+  launch(plain_gate_up_kernel<Scalar>,
          {.grid = blocks(pairs * gate_up.out / 2), .block = 32 * warps, .stream = ctx.stream}, x.data, x.stride,
          gate_up, mlp.activation, routes.experts, pairs, routes.active, inner.data, inner.stride);
-  launch(plain_down_kernel<Stored, Scalar>,
-         {.grid = blocks(x.count * down.out), .block = 32 * warps, .stream = ctx.stream}, inner.data, inner.stride,
-         down, routes.experts, routes.weights, x.count, routes.active, y.data, y.stride);
+  launch(plain_down_kernel<Scalar>, {.grid = blocks(x.count * down.out), .block = 32 * warps, .stream = ctx.stream},
+         inner.data, inner.stride, down, routes.experts, routes.weights, x.count, routes.active, y.data, y.stride);
 }
 
 }  // namespace detail::plain_experts
@@ -169,7 +160,6 @@ inline void route(Context& ctx, Rows<const float> logits, const Routes& routes) 
          logits.data, logits.stride, int(logits.count), experts, routes.active, routes.experts, routes.weights);
 }
 
-/// The matrices of one layer have one format.
 template <class Scalar>
 void expert_mlp(Context& ctx, const ExpertMlp& mlp, Rows<const Scalar> x, const Routes& routes, Rows<Scalar> inner,
                 Rows<Scalar> y) {
@@ -179,13 +169,10 @@ void expert_mlp(Context& ctx, const ExpertMlp& mlp, Rows<const Scalar> x, const 
   assert(x.width() == gate_up.in && inner.width() == down.in && y.width() == down.out);
   assert(gate_up.out == 2 * down.in && inner.count >= x.count * routes.active && y.count == x.count);
   if (x.count == 0) return;
-  if (gate_up.format() != down.format()) {
-    fail<RequestError>("experts on CUDA: the matrices of one layer must have one format, found ",
-                       name_of(gate_up.format()), " and ", name_of(down.format()));
-  }
   using Codes = detail::mxfp4::Codes;
   if constexpr (std::is_same_v<Scalar, bf16>) {
-    const bool whole_packs = gate_up.in % 16 == 0 && down.in % 16 == 0 && in_packs<8>(x) && in_packs<8>(inner);
+    const bool same = gate_up.format() == down.format();
+    const bool whole_packs = same && gate_up.in % 16 == 0 && down.in % 16 == 0 && in_packs<8>(x) && in_packs<8>(inner);
     const ExpertsProblem problem{x.count,          mlp.gate_up->experts, routes.active,
                                  ScalarKind::bf16, gate_up.format(),     whole_packs};
     const ExpertsChoice choice = choose_experts(ctx.device.compute_capability, problem, ctx.order);
@@ -199,18 +186,7 @@ void expert_mlp(Context& ctx, const ExpertMlp& mlp, Rows<const Scalar> x, const 
       return detail::grouped::run<bf16>(ctx, choice.order, mlp, x, routes, inner, y);
     }
   }
-  switch (gate_up.format()) {
-    case Format::bf16:
-      return detail::plain_experts::run<bf16>(ctx, mlp, x, routes, inner, y);
-    case Format::f16:
-      return detail::plain_experts::run<half>(ctx, mlp, x, routes, inner, y);
-    case Format::f32:
-      return detail::plain_experts::run<float>(ctx, mlp, x, routes, inner, y);
-    case Format::mxfp4:
-      return detail::plain_experts::run<Codes>(ctx, mlp, x, routes, inner, y);
-    default:  // place_experts has refused all others
-      fail<RequestError>("experts on CUDA: expected f32, bf16, f16 or mxfp4, found ", name_of(gate_up.format()));
-  }
+  detail::plain_experts::run(ctx, mlp, x, routes, inner, y);
 }
 
 static_assert(MoeOps<Context, bf16> && MoeOps<Context, float>);

@@ -6,7 +6,7 @@
 //   add_positions   class token first, then patch + position
 //   pixel_shuffle   blocks of scale x scale patches into one row
 //
-// Rows are bf16 or float; embed's table is f32, bf16 or f16.
+// Rows are bf16 or float; embed's table has any format.
 //
 // A thread moves 16 bytes where addresses and widths are multiples of that, else one scalar; a block at most 256 such
 // pieces of one row. A patch's rows are patch_px scalars, so unfold_patches moves 4 bytes at a time; a warp writes one
@@ -23,7 +23,7 @@
 #include <type_traits>
 
 #include "ivl/core/constant.hpp"
-#include "ivl/core/error.hpp"
+#include "ivl/cuda/formats/formats.cuh"
 #include "ivl/cuda/prim/convert.cuh"
 #include "ivl/cuda/rows/choose.hpp"
 #include "ivl/cuda/runtime/context.cuh"
@@ -63,6 +63,19 @@ __global__ void __launch_bounds__(1024)
     result = *reinterpret_cast<const Pack<Scalar, Number>*>(images + (-1 - source) * images_stride + column);
   }
   *reinterpret_cast<Pack<Scalar, Number>*>(y + blockIdx.x * y_stride + column) = result;
+}
+
+/// A scalar a thread, of tables in other formats.
+template <class Scalar>
+__global__ void __launch_bounds__(1024)
+    embed_any_kernel(const std::int32_t* __restrict__ sources, AnyMatrix table, const Scalar* __restrict__ images,
+                     std::int64_t images_stride, Scalar* y, std::int64_t y_stride, int width) {
+  const int column = first_column<1>();
+  if (column >= width) return;
+  const std::int64_t source = sources[blockIdx.x];
+  Scalar& result = y[blockIdx.x * y_stride + column];
+  result =
+      source >= 0 ? prim::narrow<Scalar>(table.at(source, column)) : images[(-1 - source) * images_stride + column];
 }
 
 template <class Scalar, int Number>
@@ -197,8 +210,10 @@ void embed(Context& ctx, const std::int32_t* sources, const PlacedTable& table, 
       return detail::move::launch_embed<P>(ctx, sources, reinterpret_cast<const bf16*>(memory), images, y);
     case Format::f16:
       return detail::move::launch_embed<P>(ctx, sources, reinterpret_cast<const half*>(memory), images, y);
-    default:  // place_table has refused all others
-      fail<RequestError>("embed on CUDA: expected a table in f32, bf16 or f16, found ", name_of(table.format));
+    default:
+      return detail::move::launch_rows<P, 1>(ctx, y.count, y.width(), detail::move::embed_any_kernel<Scalar>, sources,
+                                             detail::AnyMatrix{table.format, memory, int(table.rows), int(table.width)},
+                                             images.data, images.stride, y.data, y.stride);
   }
 }
 
