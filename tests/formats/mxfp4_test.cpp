@@ -3,9 +3,13 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <span>
 #include <vector>
 
 #include "ivl/core/scalar.hpp"
+#include "ivl/formats/source_matrix.hpp"
 
 namespace {
 
@@ -16,6 +20,10 @@ double formula(int code, int scale) {
   const int exponent = code >> 1 & 3, mantissa = code & 1;
   const double size = exponent == 0 ? mantissa * 0.5 : (1 + mantissa * 0.5) * std::ldexp(1.0, exponent - 1);
   return (code & 8 ? -size : size) * std::ldexp(1.0, scale - 127);
+}
+
+void dequantise_mxfp4(std::span<const std::byte> blocks, std::span<const std::byte> scales, std::span<float> to) {
+  dequantise_row(source_matrix(Format::mxfp4, 1, std::int64_t(to.size()), {blocks, scales}), 0, to.data());
 }
 
 TEST_CASE("every code with every scale is exact, in float and once more in bfloat16") {

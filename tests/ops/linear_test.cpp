@@ -2,8 +2,10 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <initializer_list>
 #include <limits>
 #include <random>
 #include <type_traits>
@@ -12,6 +14,7 @@
 #include "ivl/cpu/norm.hpp"
 #include "ivl/cpu/place.hpp"
 #include "ivl/ops/norm_linear.hpp"
+#include "tests/support/file_matrix.hpp"
 #include "tests/support/poisoned_rows.hpp"
 #include "tests/support/rounding.hpp"
 
@@ -32,10 +35,10 @@ bool same_bits(const Scalar* a, const Scalar* b, std::int64_t number) {
 
 /// A matrix as a file holds it: at an odd address.
 template <class Scalar>
-class FileMatrix {
+class ScalarMatrix {
  public:
   template <class Random>
-  FileMatrix(int out, int in, Random&& random) : out(out), in(in), values(std::size_t(out) * std::size_t(in)) {
+  ScalarMatrix(int out, int in, Random&& random) : out(out), in(in), values(std::size_t(out) * std::size_t(in)) {
     for (Scalar& value : values) value = round_to<Scalar>(random());
     file_.resize(values.size() * sizeof(Scalar) + 1);
     if (!values.empty()) std::memcpy(file_.data() + 1, values.data(), file_.size() - 1);
@@ -77,6 +80,37 @@ struct Size {
 
 double silu(double u) { return u / (1 + std::exp(-u)); }
 
+template <class Scalar>
+PoisonedRows<Scalar> random_rows(int rows, int width, std::mt19937& random) {
+  std::normal_distribution<float> normal;
+  PoisonedRows<Scalar> x(rows, width);
+  for (int r = 0; r < rows; ++r) {
+    for (int k = 0; k < width; ++k) x.rows()[r][k] = round_to<Scalar>(normal(random));
+  }
+  return x;
+}
+
+PlacedMatrix place(cpu::Context& ctx, std::initializer_list<const FileMatrix*> files, Fusion fusion = Fusion::stacked) {
+  std::vector<SourceMatrix> parts;
+  for (const FileMatrix* file : files) parts.push_back(file->source());
+  return place_matrix(ctx, parts, fusion);
+}
+
+/// A sum, and how far off it may be.
+struct Sum {
+  double value = 0, error = 0;
+  /// Each term rounds a product and a sum, as does each block of MXFP4; partial sums are no larger than the terms'
+  /// sizes.
+  template <class Scalar>
+  Sum(const Scalar* x, const FileMatrix& w, int output) {
+    for (int k = 0; k < w.in; ++k) {
+      const double term = double(to_float(x[k])) * w.at(output, k);
+      value += term;
+      error += (w.in + w.in / 32 + 2) * float_unit * std::abs(term);
+    }
+  }
+};
+
 }  // namespace
 
 TYPE_TO_STRING(Combination<bf16, bf16, bf16>);
@@ -97,7 +131,7 @@ TEST_CASE_TEMPLATE("a product of small whole numbers is exact, with bias, scale 
   const auto small = [&] { return float(int(random() % 7) - 3); };
   cpu::Context ctx(2);
   for (const Size size : {Size{1, 1}, Size{16, 2}, Size{48, 48}, Size{80, 80}, Size{90, 131}, Size{130, 588}}) {
-    const FileMatrix<typename Types::Weight> w(size.out, size.in, small);
+    const ScalarMatrix<typename Types::Weight> w(size.out, size.in, small);
     const PlacedMatrix placed = w.place(ctx, false);
     std::vector<float> bias(std::size_t(size.out) + 16, poison<float>()), scale = bias;
     for (int o = 0; o < size.out; ++o) {
@@ -155,8 +189,8 @@ TEST_CASE_TEMPLATE("every epilogue agrees with the double-precision formula", Ty
   std::normal_distribution<float> normal;
   cpu::Context ctx(2);
   for (const Size size : {Size{96, 588}, Size{70, 147}}) {
-    const FileMatrix<typename Types::Weight> w(size.out, size.in,
-                                               [&] { return normal(random) / std::sqrt(float(size.in)); });
+    const ScalarMatrix<typename Types::Weight> w(size.out, size.in,
+                                                 [&] { return normal(random) / std::sqrt(float(size.in)); });
     std::vector<float> bias(std::size_t(size.out)), scale(std::size_t(size.out));
     for (float& b : bias) b = normal(random);
     for (float& s : scale) s = normal(random);
@@ -287,7 +321,7 @@ TEST_CASE_TEMPLATE("a row's bits depend neither on the rows beside it nor on the
   std::normal_distribution<float> normal;
   const int out = 2 * 35, in = 589, most = 205;
   cpu::Context one(1);
-  const FileMatrix<typename Types::Weight> w(out, in, [&] { return normal(random); });
+  const ScalarMatrix<typename Types::Weight> w(out, in, [&] { return normal(random); });
   PoisonedRows<X> x(most, in);
   for (int r = 0; r < most; ++r) {
     for (int k = 0; k < in; ++k) x.rows()[r][k] = round_to<X>(normal(random));
@@ -317,6 +351,152 @@ TEST_CASE_TEMPLATE("a row's bits depend neither on the rows beside it nor on the
   }
 }
 
+TEST_CASE_TEMPLATE("linear takes every format, few rows and many", X, bf16, float) {
+  std::mt19937 random(6);
+  cpu::Context ctx(2);
+  const int out = 72, in = 384;
+  for (const Format format : every_format) {
+    CAPTURE(name_of(format));
+    const FileMatrix file(format, out, in, random, 1 / std::sqrt(double(in)));
+    const PlacedMatrix w = place(ctx, {&file});
+    CHECK(w.format() == format);
+    for (const int rows : {1, 2, 7, 19, 70}) {
+      const PoisonedRows<X> x = random_rows<X>(rows, in, random);
+      PoisonedRows<X> y(rows, out);
+      linear(ctx, x.read(), w, Epilogue{}, y.rows());
+      REQUIRE(y.only_rows_written());
+      double worst = 0;
+      for (int r = 0; r < rows; ++r) {
+        for (int o = 0; o < out; ++o) {
+          const Sum want(x.read()[r], file, o);
+          const double allowed = want.error + rounding_unit<X> * (std::abs(want.value) + want.error) + 1e-37;
+          const double off = std::abs(double(to_float(y.rows()[r][o])) - want.value) / allowed;
+          if (!(off <= worst)) worst = off;
+        }
+      }
+      CAPTURE(rows);
+      CHECK(worst <= 1);
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("in every format a row's bits do not depend on the rows beside it", X, bf16, float) {
+  std::mt19937 random(7);
+  cpu::Context one(1), three(3);
+  const int out = 72, in = 384, most = 205;
+  const PoisonedRows<X> x = random_rows<X>(most, in, random);
+  for (const Format format : every_format) {
+    CAPTURE(name_of(format));
+    const FileMatrix file(format, out, in, random);
+    const PlacedMatrix w = place(one, {&file});
+    PoisonedRows<X> all(most, out);
+    linear(one, x.read(), w, Epilogue{}, all.rows());
+    for (const int rows : {1, 2, 3, 5, 6, 8, 11, 17, 18, 19, 40, 63, 64, 97, 193}) {
+      PoisonedRows<X> y(rows, out);
+      linear(rows % 2 == 0 ? three : one, x.read().slice(3, rows), w, Epilogue{}, y.rows());
+      int different = 0;
+      for (int r = 0; r < rows; ++r) different += !same_bits(y.rows()[r], all.rows()[3 + r], out);
+      CAPTURE(rows);
+      CHECK(different == 0);
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("q, k and v in different formats make the bits that each makes alone", X, bf16, float) {
+  std::mt19937 random(8);
+  cpu::Context ctx(2);
+  const int in = 384, heights[] = {40, 24, 16};
+  std::vector<float> bias(80), scale(80);
+  std::normal_distribution<float> normal;
+  for (std::size_t o = 0; o < 80; ++o) {
+    bias[o] = normal(random);
+    scale[o] = normal(random);
+  }
+  for (std::size_t i = 0; i < format_count * format_count; ++i) {
+    const Format formats[] = {every_format[i % format_count], every_format[i / format_count], every_format[i % 5]};
+    const FileMatrix files[] = {{formats[0], heights[0], in, random},
+                                {formats[1], heights[1], in, random},
+                                {formats[2], heights[2], in, random}};
+    const PlacedMatrix w = place(ctx, {&files[0], &files[1], &files[2]});
+    CAPTURE(formats_of(w));
+    CHECK(w.strip_count == 1 + (formats[0] != formats[1]) + (formats[1] != formats[2]));
+    for (const int rows : {1, 20}) {
+      const PoisonedRows<X> x = random_rows<X>(rows, in, random);
+      const PoisonedRows<X> before = random_rows<X>(rows, 80, random);
+      PoisonedRows<X> y = before;
+      linear(ctx, x.read(), w, Epilogue{EpilogueKind::add, bias.data(), scale.data()}, y.rows());
+      REQUIRE(y.only_rows_written());
+      int first = 0, different = 0;
+      for (const FileMatrix& file : files) {
+        PoisonedRows<X> alone(rows, file.out);
+        for (int r = 0; r < rows; ++r) std::copy_n(before.read()[r] + first, file.out, alone.rows()[r]);
+        linear(ctx, x.read(), place(ctx, {&file}),
+               Epilogue{EpilogueKind::add, bias.data() + first, scale.data() + first}, alone.rows());
+        for (int r = 0; r < rows; ++r) different += !same_bits(y.rows()[r] + first, alone.rows()[r], file.out);
+        first += file.out;
+      }
+      CHECK(different == 0);
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("gate and up in any two formats agree with the double-precision formula", X, bf16, float) {
+  std::mt19937 random(9);
+  cpu::Context ctx(2);
+  const int in = 256, height = 40;
+  for (std::size_t i = 0; i < format_count * format_count; ++i) {
+    const FileMatrix gate(every_format[i % format_count], height, in, random, 2 / std::sqrt(double(in))),
+        up(every_format[i / format_count], height, in, random, 1 / std::sqrt(double(in)));
+    const PlacedMatrix w = place(ctx, {&gate, &up}, Fusion::interleaved);
+    CAPTURE(formats_of(w));
+    CHECK(w.split() == (gate.format != up.format));
+    for (const int rows : {1, 20}) {
+      const PoisonedRows<X> x = random_rows<X>(rows, in, random);
+      PoisonedRows<X> y(rows, height);
+      linear(ctx, x.read(), w, Epilogue{EpilogueKind::swi_glu, nullptr, nullptr}, y.rows());
+      REQUIRE(y.only_rows_written());
+      double worst = 0;
+      for (int r = 0; r < rows; ++r) {
+        for (int o = 0; o < height; ++o) {
+          const Sum g(x.read()[r], gate, o), u(x.read()[r], up, o);
+          const double want = silu(g.value) * u.value;
+          // |silu'| <= 1.1; silu itself is within 1e-6; the product rounds once, as does the result.
+          const double error = 1.1 * g.error * (std::abs(u.value) + u.error) + std::abs(silu(g.value)) * u.error +
+                               (1e-6 + float_unit) * std::abs(want);
+          const double allowed = 1.01 * (error + rounding_unit<X> * (std::abs(want) + error)) + 1e-37;
+          const double off = std::abs(double(to_float(y.rows()[r][o])) - want) / allowed;
+          if (!(off <= worst)) worst = off;
+        }
+      }
+      CHECK(worst <= 1);
+    }
+  }
+}
+
+TEST_CASE("a head may have any format") {
+  std::mt19937 random(10);
+  cpu::Context ctx(2);
+  constexpr int vocabulary = 328, in = 128;
+  const PoisonedRows<bf16> x = random_rows<bf16>(2, in, random);
+  for (const Format format : every_format) {
+    CAPTURE(name_of(format));
+    const FileMatrix file(format, vocabulary, in, random);
+    const Weight<dynamic, in> head{place(ctx, {&file})};
+    PoisonedRows<float> y(2, vocabulary);
+    linear(ctx, Rows<const bf16, in>(x.read().data, 2, x.read().stride), head, y.rows());
+    REQUIRE(y.only_rows_written());
+    double worst = 0;
+    for (int r = 0; r < 2; ++r) {
+      for (int o = 0; o < vocabulary; ++o) {
+        const Sum want(x.read()[r], file, o);
+        const double off = std::abs(double(y.rows()[r][o]) - want.value) / (want.error + 1e-37);
+        if (!(off <= worst)) worst = off;
+      }
+    }
+    CHECK(worst <= 1);
+  }
+}
+
 TEST_CASE("the widths that dense checkpoints have are exact") {
   // Patches; hidden, feed-forward and attention widths of the towers and decoders.
   constexpr int widths[] = {588,  896,  1024, 1536, 2048,  2560,  3072,  3200,  3584,  4096,  4864,  5120,
@@ -327,7 +507,7 @@ TEST_CASE("the widths that dense checkpoints have are exact") {
   const int out = 80;
   for (const int in : widths) {
     CAPTURE(in);
-    const FileMatrix<bf16> w(out, in, small);
+    const ScalarMatrix<bf16> w(out, in, small);
     const PlacedMatrix placed = w.place(ctx, false);
     for (const int rows : {1, 20}) {
       PoisonedRows<bf16> x(rows, in);
@@ -352,7 +532,7 @@ TEST_CASE("a head with a vocabulary of 151674, not a multiple of sixteen, writes
   const auto small = [&] { return float(int(random() % 5) - 2); };
   cpu::Context ctx(2);
   const int vocabulary = 151674, in = 24;
-  const FileMatrix<bf16> w(vocabulary, in, small);
+  const ScalarMatrix<bf16> w(vocabulary, in, small);
   const Weight<dynamic, in> head{w.place(ctx, false)};
   std::vector<bf16> x(2 * in);
   for (bf16& value : x) value = round_to<bf16>(small());
@@ -373,7 +553,7 @@ TEST_CASE_TEMPLATE("a NaN reaches its whole row and no other", Types, ALL_COMBIN
   using Y = typename Types::Y;
   cpu::Context ctx(1);
   const int out = 40, in = 33, rows = 25;
-  const FileMatrix<typename Types::Weight> w(out, in, [] { return 1.0f; });
+  const ScalarMatrix<typename Types::Weight> w(out, in, [] { return 1.0f; });
   for (const bool gated : {false, true}) {
     const PlacedMatrix placed = w.place(ctx, gated);
     for (const EpilogueKind kind :
@@ -393,7 +573,7 @@ TEST_CASE_TEMPLATE("a NaN reaches its whole row and no other", Types, ALL_COMBIN
 
 TEST_CASE("typed rows and weights reach the backend") {
   cpu::Context ctx(1);
-  const FileMatrix<bf16> w(32, 16, [] { return 1.0f; });
+  const ScalarMatrix<bf16> w(32, 16, [] { return 1.0f; });
   const Weight<32, 16> weight{w.place(ctx, false)}, gate_up{w.place(ctx, true)};
   std::vector<bf16> x(16, round_to<bf16>(1)), y(32);
   linear(ctx, Rows<const bf16, 16>(x.data(), 1), weight, Store<32>(), Rows<bf16, 32>(y.data(), 1));
@@ -405,7 +585,7 @@ TEST_CASE("typed rows and weights reach the backend") {
 TEST_CASE("norm_linear is rms_norm and linear where a backend has no more to offer") {
   cpu::Context ctx(1);
   static_assert(!NormLinearOp<cpu::Context, bf16>);
-  const FileMatrix<bf16> w(32, 16, [] { return 1.0f; });
+  const ScalarMatrix<bf16> w(32, 16, [] { return 1.0f; });
   const Weight<32, 16> weight{w.place(ctx, false)};
   const Weight<dynamic, 16> head{weight.placed};
   std::vector<float> gains(16, 4.0f);

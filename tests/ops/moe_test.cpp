@@ -198,6 +198,25 @@ TEST_CASE_TEMPLATE("widths that fill no panel, and one expert alone, agree with 
   }
 }
 
+TEST_CASE_TEMPLATE("experts take every format, and gate, up and down may differ in it", Stored,
+                   Formats<Format::q8_0, Format::q8_0>, Formats<Format::awq, Format::awq>,
+                   Formats<Format::q8_0, Format::mxfp4>, Formats<Format::awq, Format::bf16>,
+                   Formats<Format::mxfp4, Format::f32>) {
+  cpu::Context ctx(2);
+  for (const int rows : {1, 30}) {
+    World<Stored, bf16> world(rows, 5, 2, 256, 128, ExpertActivation::clamped_swi_glu, true);
+    const PlacedExperts gate_up = world.gate_up.place(ctx, Fusion::interleaved);
+    const PlacedExperts down = world.down.place(ctx, Fusion::stacked);
+    CAPTURE(formats_of(gate_up.all));
+    CAPTURE(rows);
+    const ExpertMlp mlp = world.mlp(gate_up, down);
+    const PoisonedRows<bf16> all = world.run(ctx, mlp, 0, rows);
+    CHECK(world.worst(all) <= 1);
+    const PoisonedRows<bf16> last = world.run(ctx, mlp, rows - 1, 1);
+    CHECK(std::memcmp(last.read()[0], all.read()[rows - 1], 256 * sizeof(bf16)) == 0);
+  }
+}
+
 TEST_CASE_TEMPLATE("a row's bits depend neither on the rows beside it nor on the number of threads", Types,
                    COMBINATIONS) {
   using Scalar = typename Types::X;

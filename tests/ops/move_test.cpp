@@ -9,10 +9,13 @@
 #include <vector>
 
 #include "ivl/core/buffer.hpp"
+#include "ivl/cpu/place.hpp"
+#include "tests/support/file_matrix.hpp"
 
 namespace {
 
 using namespace ivl;
+using namespace ivl_test;
 
 /// Rows of random numbers with NaN between and around them.
 template <class Scalar>
@@ -85,6 +88,30 @@ TEST_CASE_TEMPLATE("embed takes rows of the table and, for negative sources, row
   check(float{});
   check(bf16{});
   check(half{});
+}
+
+TEST_CASE_TEMPLATE("embed takes rows of tables in every format, each number rounded once", Scalar, float, bf16) {
+  cpu::Context ctx(2);
+  std::mt19937 random(4);
+  const int rows = 16, width = 256;
+  for (const Format format : every_format) {
+    CAPTURE(name_of(format));
+    const FileMatrix file(format, rows, width, random);
+    const PlacedTable table = place_table(ctx, file.source());
+    CHECK(table.format == format);
+    CHECK(table.rows == rows);
+    CHECK(table.width == width);
+    const std::vector<std::int32_t> sources{15, 0, 7, 7, 9};
+    Field<Scalar> y(5, width, 0);
+    embed(ctx, sources.data(), table, Rows<const Scalar>(), y.rows());
+    int wrong = 0;
+    for (int r = 0; r < 5; ++r) {
+      for (int i = 0; i < width; ++i)
+        wrong += !(y.at(r, i) == to_float(round_to<Scalar>(float(file.at(sources[std::size_t(r)], i)))));
+    }
+    CHECK(wrong == 0);
+    CHECK(y.gaps_are_nan());
+  }
 }
 
 TEST_CASE_TEMPLATE("gather_rows takes rows in any order, also twice", Scalar, float, bf16) {

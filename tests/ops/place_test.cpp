@@ -5,13 +5,16 @@
 #include <cmath>
 #include <cstring>
 #include <random>
+#include <span>
 #include <vector>
 
 #include "ivl/cpu/linear.hpp"
+#include "tests/support/file_matrix.hpp"
 
 namespace {
 
 using namespace ivl;
+using namespace ivl_test;
 
 /// A tensor as a file may hold it: at an odd address.
 template <class Scalar>
@@ -112,6 +115,55 @@ TEST_CASE_TEMPLATE("rows of the identity bring a placed matrix back", Scalar, bf
   for (int k = 0; k < in; ++k) {
     for (int o = 0; o < out; ++o)
       REQUIRE(y[std::size_t(k * out + o)] == to_float(part.values[std::size_t(o * in + k)]));
+  }
+}
+
+TEST_CASE("rows of the identity bring a matrix of every format back, exactly") {
+  cpu::Context ctx(2);
+  std::mt19937 random(4);
+  const int out = 40, in = 256;
+  std::vector<float> identity(in * in, 0), y(in * out);
+  for (int k = 0; k < in; ++k) identity[std::size_t(k * in + k)] = 1;
+  for (const Format format : every_format) {
+    CAPTURE(name_of(format));
+    const FileMatrix file(format, out, in, random);
+    const SourceMatrix source = file.source();
+    const PlacedMatrix w = place_matrix(ctx, {&source, 1}, Fusion::stacked);
+    for (const int rows : {1, 8, in}) {  // of so many at once
+      for (int first = 0; first < in; first += rows) {
+        linear(ctx, Rows<const float>(identity.data() + first * in, rows, in), w, Epilogue{},
+               Rows<float>(y.data() + first * out, rows, out));
+      }
+      int wrong = 0;
+      for (int k = 0; k < in; ++k) {
+        for (int o = 0; o < out; ++o) wrong += !(double(y[std::size_t(k * out + o)]) == file.at(o, k));
+      }
+      CAPTURE(rows);
+      CHECK(wrong == 0);
+    }
+  }
+}
+
+TEST_CASE("views into a file with gaps make the same panels as files of their own") {
+  cpu::Context ctx(3);
+  std::mt19937 random(5);
+  const auto same = [&](std::span<const SourceMatrix> a, std::span<const SourceMatrix> b, Fusion fusion) {
+    const PlacedMatrix x = place_matrix(ctx, a, fusion), y = place_matrix(ctx, b, fusion);
+    REQUIRE(x.strips[0].bytes == y.strips[0].bytes);
+    CHECK(std::memcmp(x.memory().data, y.memory().data, std::size_t(x.strips[0].bytes)) == 0);
+  };
+  for (const Format format : every_format) {
+    CAPTURE(name_of(format));
+    const FileMatrix file(format, 80, 256, random), some = file.rows(24, 1, 40), more = file.rows(0, 1, 40);
+    const SourceMatrix views[] = {file.source().outputs(24, 40), file.source().outputs(0, 40)},
+                       alone[] = {some.source(), more.source()};
+    same(views, alone, Fusion::stacked);
+    same(views, alone, Fusion::interleaved);
+    if (format == Format::awq) continue;
+    const FileMatrix gate = file.rows(0, 2, 40), up = file.rows(1, 2, 40);
+    const SourceMatrix turns[] = {file.source().every_other(0), file.source().every_other(1)},
+                       apart[] = {gate.source(), up.source()};
+    same(turns, apart, Fusion::interleaved);
   }
 }
 

@@ -12,6 +12,7 @@
 #include "ivl/formats/mxfp4.hpp"
 #include "ivl/formats/source_matrix.hpp"
 #include "ivl/ops/moe.hpp"
+#include "tests/support/file_matrix.hpp"
 
 namespace ivl_test {
 
@@ -104,6 +105,45 @@ struct FileExperts {
       parts.push_back(source_matrix(format_of(kind_of<Stored>), height, in, {bytes_of(file)}));
     return place_experts(ctx, experts, fusion, parts);
   }
+};
+
+/// Gate in one format and up in another; down in that of gate.
+template <Format gate, Format up>
+struct Formats {};
+
+template <Format gate_format, Format up_format>
+struct FileExperts<Formats<gate_format, up_format>> {
+  int experts, out, in;
+  std::vector<FileMatrix> gates, ups, wholes;
+
+  template <class Random>
+  FileExperts(int experts, int out, int in, Random& random) : experts(experts), out(out), in(in) {
+    for (int e = 0; e < experts; ++e) {
+      gates.emplace_back(gate_format, out / 2, in, random, 1 / std::sqrt(double(in)));
+      ups.emplace_back(up_format, out / 2, in, random, 1 / std::sqrt(double(in)));
+      wholes.emplace_back(gate_format, out, in, random, 1 / std::sqrt(double(in)));
+    }
+  }
+  template <class Context>
+  PlacedExperts place(Context& ctx, Fusion fusion) {
+    interleaved = fusion == Fusion::interleaved;
+    std::vector<SourceMatrix> parts;
+    for (std::size_t e = 0; e < std::size_t(experts); ++e) {
+      if (interleaved) {
+        parts.push_back(gates[e].source());
+        parts.push_back(ups[e].source());
+      } else {
+        parts.push_back(wholes[e].source());
+      }
+    }
+    return place_experts(ctx, experts, fusion, parts);
+  }
+  /// As it was placed.
+  double at(int e, int o, int k) const {
+    if (!interleaved) return wholes[std::size_t(e)].at(o, k);
+    return (o % 2 == 0 ? gates : ups)[std::size_t(e)].at(o / 2, k);
+  }
+  bool interleaved = false;
 };
 
 }  // namespace ivl_test

@@ -16,7 +16,8 @@ inline constexpr int lanes = 16;
 
 // Each struct offers:
 //   zero, of(x)                     all lanes alike
-//   load(from), store(to)           16 scalars at any address; a store rounds to nearest even
+//   load(from), store(to)           16 scalars (or bytes, with or without a sign) at any address; a store rounds to
+//                                   nearest even
 //   load_even, load_odd(pairs)      the first or second scalars of 16 pairs
 //   + - * /, fma(a, b, c) = a b + c, abs
 //   min, max                        b where either is NaN
@@ -39,6 +40,12 @@ struct Lanes {
   }
   static Lanes load(const half* from) {
     return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)))};
+  }
+  static Lanes load(const std::int8_t* from) {
+    return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))))};
+  }
+  static Lanes load(const std::uint8_t* from) {
+    return {_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))))};
   }
   static Lanes load_even(const bf16* pairs) {
     return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_loadu_si512(pairs), 16))};
@@ -95,6 +102,18 @@ struct Lanes {
   }
   static Lanes load(const half* from) {
     return {_mm256_cvtph_ps(half_register(from)), _mm256_cvtph_ps(half_register(from + 8))};
+  }
+  static Lanes load(const std::int8_t* from) {
+    const auto eight = [](const std::int8_t* p) {
+      return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+    };
+    return {eight(from), eight(from + 8)};
+  }
+  static Lanes load(const std::uint8_t* from) {
+    const auto eight = [](const std::uint8_t* p) {
+      return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+    };
+    return {eight(from), eight(from + 8)};
   }
   static Lanes load_even(const bf16* pairs) {
     const auto eight = [](const bf16* p) { return _mm256_castsi256_ps(_mm256_slli_epi32(whole_register(p), 16)); };

@@ -17,16 +17,18 @@
 #include <utility>
 
 #include "ivl/core/scalar.hpp"
+#include "ivl/formats/awq.hpp"
 #include "ivl/formats/mxfp4.hpp"
+#include "ivl/formats/q8_0.hpp"
 #include "ivl/formats/scalars.hpp"
 
 namespace ivl {
 
 /// The closed list of formats that a placed matrix may have.
-enum class Format : std::uint8_t { f32, bf16, f16, mxfp4 };
+enum class Format : std::uint8_t { f32, bf16, f16, mxfp4, q8_0, awq };
 
 namespace detail {
-using FormatTags = std::tuple<F32, Bf16, F16, Mxfp4>;  // in the order of Format
+using FormatTags = std::tuple<F32, Bf16, F16, Mxfp4, Q8_0, Awq>;  // in the order of Format
 }
 inline constexpr std::size_t format_count = std::tuple_size_v<detail::FormatTags>;
 
@@ -46,6 +48,10 @@ constexpr decltype(auto) with_format(Format format, Visitor&& visitor) {
       return visitor(FormatTag<Format::f16>{});
     case Format::mxfp4:
       return visitor(FormatTag<Format::mxfp4>{});
+    case Format::q8_0:
+      return visitor(FormatTag<Format::q8_0>{});
+    case Format::awq:
+      return visitor(FormatTag<Format::awq>{});
   }
   __builtin_unreachable();
 }

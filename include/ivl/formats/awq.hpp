@@ -1,0 +1,45 @@
+// AWQ in four bits, as AutoAWQ's and LMDeploy's "gemm" version stores it: 128 inputs of one output share a scale and a
+// zero point.
+//
+//   W[n, k] = (q[k, n] - z[k / 128, n]) s[k / 128, n]      q, z in 0 ... 15
+//
+//   qweight   [in, out / 8] int32      scales   [in / 128, out] f16      qzeros   [in / 128, out / 8] int32
+//
+// A word of qweight or qzeros holds eight neighbouring outputs; its bits 4i ... 4i + 3 are those of output
+// 0, 2, 4, 6, 1, 3, 5, 7.
+#pragma once
+#include <cstdint>
+#include <cstring>
+#include <string_view>
+
+#include "ivl/core/scalar.hpp"
+#include "ivl/formats/cells.hpp"
+
+namespace ivl {
+
+/// The first bit of output j of a word.
+inline constexpr int awq_shift[8] = {0, 16, 4, 20, 8, 24, 12, 28};
+
+struct Awq {
+  static constexpr std::string_view name = "awq";
+  static constexpr int block = 128;
+  static constexpr bool inputs_first = true;
+  static constexpr Cell planes[] = {{"qweight", 8, 1, 4}, {"scales", 1, block, 2}, {"qzeros", 8, block, 4}};
+
+  /// q or z of output `output` of a word.
+  static int code(const std::byte* word, int output) {
+    std::uint32_t bits;
+    std::memcpy(&bits, word, sizeof bits);
+    return int(bits >> awq_shift[output] & 15);
+  }
+  /// Exact: 11 bits of a half times 4 and a sign fit a float. (AutoAWQ's kernels round the product to half.)
+  static void dequantise(const BlockCells& cells, float* to) {
+    half scale;
+    std::memcpy(&scale, cells.at[1], sizeof scale);
+    const int zero = code(cells.at[2], cells.output);
+    for (int k = 0; k < block; ++k)
+      to[k] = float(code(cells.at[0] + k * cells.to_next_input[0], cells.output) - zero) * to_float(scale);
+  }
+};
+
+}  // namespace ivl
