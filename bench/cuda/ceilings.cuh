@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/cuda/fill.cuh"
 #include "ivl/core/scalar.hpp"
 #include "ivl/cuda/prim/matrix.cuh"
 #include "ivl/cuda/prim/memory.cuh"
@@ -56,17 +57,6 @@ __global__ void __launch_bounds__(256) copy_kernel(const uint4* from, std::int64
   for (; i < count; i += step) cuda::prim::store_once(to + i, cuda::prim::load_once(from + i));
 }
 
-/// Word i is `fixed`, but for bits of `varied` that differ from word to word.
-template <class = void>
-__global__ void __launch_bounds__(256)
-    fill_kernel(std::uint32_t fixed, std::uint32_t varied, std::int64_t count, std::uint32_t* words) {
-  const std::int64_t step = std::int64_t(gridDim.x) * 256;
-  for (std::int64_t i = std::int64_t(blockIdx.x) * 256 + threadIdx.x; i < count; i += step) {
-    const std::uint32_t mixed = (std::uint32_t(i) ^ std::uint32_t(i >> 7)) * 2654435761u;
-    words[i] = fixed ^ ((mixed ^ mixed >> 15) & varied);
-  }
-}
-
 inline constexpr int mma_chains = 8;  // independent accumulators of a warp, more than hide the latency
 
 /// Signs and mantissas differ from scalar to scalar, as in real matrices: on zeros the clocks would stay higher.
@@ -91,23 +81,6 @@ __global__ void __launch_bounds__(256) mma_kernel(int steps, float* result) {
 }
 
 }  // namespace detail
-
-/// What memory is filled with. Signs and mantissas differ from number to number, as in real data: on zeros, and on one
-/// number over and over, a device draws less power, and its clocks stay higher.
-struct Contents {
-  std::uint32_t fixed, varied;  ///< bits of each word
-};
-inline constexpr Contents some_bf16{0x3f003f00u, 0x807f807fu};    // +-[0.5, 1)
-inline constexpr Contents some_floats{0x3f000000u, 0x807fffffu};  // +-[0.5, 1)
-inline constexpr Contents some_mxfp4{0x70707070u, 0x0f0f0f0fu};   // codes, and scales of 2^-15 to 1
-
-inline Memory filled(cuda::Context& ctx, std::size_t bytes, Contents contents = some_bf16) {
-  const std::int64_t words = ceil_div(std::int64_t(bytes), 4);
-  const Memory memory = allocate(ctx, std::size_t(words) * 4);
-  cuda::launch(detail::fill_kernel<>, {.grid = unsigned(8 * ctx.device.sms), .block = 256, .stream = ctx.stream},
-               contents.fixed, contents.varied, words, reinterpret_cast<std::uint32_t*>(memory.data));
-  return memory;
-}
 
 /// Reads `from`. The first bytes of `result` may change.
 inline void read_all(cuda::Context& ctx, const Memory& from, const Memory& result) {

@@ -1,10 +1,10 @@
 // bench_cuda_gemm: matrix products of many rows at the shapes of the checkpoints, beside cuBLASLt's where the build has
 // it (IVL_BENCH_CUBLASLT), and each policy at one large shape. The peer makes the product alone, without an epilogue.
-#include <random>
+#include <string>
 #include <vector>
 
 #include "bench/cuda/ceilings.cuh"
-#include "ivl/cuda/linear/gemm.cuh"
+#include "ivl/cuda/linear/sm80_gemm.cuh"
 #if defined(IVL_BENCH_CUBLASLT)
 #include "bench/cuda/cublas.cuh"
 #endif
@@ -42,14 +42,8 @@ constexpr Case cases[] = {
 /// Normal values: what tensor cores draw, and so how fast they run, depends on the bits that change.
 template <class Scalar>
 Memory random_values(cuda::Context& ctx, std::int64_t number) {
-  std::mt19937 random{1};
-  std::normal_distribution<float> normal;
-  std::vector<Scalar> values(std::size_t(1) << 20);
-  for (Scalar& value : values) value = round_to<Scalar>(normal(random));
-  const std::size_t bytes = std::size_t(number) * sizeof(Scalar), whole = values.size() * sizeof(Scalar);
-  const Memory memory = allocate(ctx, bytes);
-  for (std::size_t at = 0; at < bytes; at += whole)
-    upload(ctx, memory.data + at, values.data(), std::min(whole, bytes - at));
+  const Memory memory = allocate(ctx, std::size_t(number) * sizeof(Scalar));
+  bench::fill_normal(ctx, memory, kind_of<Scalar>);
   return memory;
 }
 
@@ -87,7 +81,7 @@ void measure(cuda::Context& ctx, bench::Stopwatch& stopwatch, const bench::Table
 void run(cuda::Context& ctx, bench::Stopwatch& stopwatch, const bench::Ceilings& ceilings) {
   const bench::Table table(ctx, ceilings, "gemm, rows x out x in, bf16");
   const auto by_shape = [&](Rows<const bf16> x, const PlacedMatrix& w, const Epilogue& epilogue, Rows<bf16> y) {
-    gemm(ctx, x, w, epilogue, y);
+    gemm(ctx, cuda::choose_gemm(x.count, w.out, w.in, ctx.device.sms), x, w, epilogue, y);
   };
   for (const Case& c : cases) measure(ctx, stopwatch, table, c.name, c, Format::bf16, by_shape);
   const Case large{"", 8192, 8192, 4096};

@@ -3,7 +3,7 @@
 //
 // Those that follow a norm come once more with it, beside rms_norm and gemv in two launches: where the first is faster
 // is what max_normed_rows and max_normed_scalars should say.
-#include "ivl/cuda/linear/gemv.cuh"
+#include "ivl/cuda/linear/sm80_gemv.cuh"
 
 #include "bench/cuda/ceilings.cuh"
 #include "ivl/cuda/rows/norm.cuh"
@@ -48,7 +48,8 @@ void run(cuda::Context& ctx, bench::Stopwatch& stopwatch, const bench::Ceilings&
       const std::string name = std::string(shape.name) + ", " + std::to_string(rows) + " x " +
                                std::to_string(shape.in) + " -> " + std::to_string(shape.out);
       const double activations = double(rows) * (shape.in + width * (shape.kind == EpilogueKind::add ? 2 : 1)) * 2;
-      const bench::Measured ours = stopwatch.measure([&] { gemv(ctx, x, placed, Epilogue{shape.kind}, y); });
+      const bench::Measured ours =
+          stopwatch.measure([&] { gemv(ctx, cuda::choose_gemv(rows, shape.out), x, placed, Epilogue{shape.kind}, y); });
       table.row(name, {.bytes = double(w_bytes) + activations, .flops = 2.0 * rows * shape.out * shape.in}, ours);
 #if defined(IVL_BENCH_CUBLASLT)
       bench::CublasProduct product(ctx, rows, shape.out, shape.in);
@@ -62,13 +63,14 @@ void run(cuda::Context& ctx, bench::Stopwatch& stopwatch, const bench::Ceilings&
       const Rows<bf16> y(reinterpret_cast<bf16*>(to.data), rows, width);
       const float* const gains = reinterpret_cast<const float*>(gain.data);
       const double activations = double(rows) * (shape.in + width) * 2 + shape.in * 4.0;
-      const bench::Measured together =
-          stopwatch.measure([&] { norm_gemv(ctx, x, gains, 1e-6f, placed, Epilogue{shape.kind}, y); });
+      const bench::Measured together = stopwatch.measure([&] {
+        norm_gemv(ctx, cuda::choose_gemv(rows, shape.out), x, gains, 1e-6f, placed, Epilogue{shape.kind}, y);
+      });
       table.row(std::string(shape.name) + " with its norm, " + std::to_string(rows),
                 {.bytes = double(w_bytes) + activations, .flops = 2.0 * rows * shape.out * shape.in}, together);
       table.peer("rms_norm, gemv", together, stopwatch.measure([&] {
         rms_norm(ctx, x, gains, 1e-6f, normed);
-        gemv(ctx, Rows<const bf16>(normed), placed, Epilogue{shape.kind}, y);
+        gemv(ctx, cuda::choose_gemv(rows, shape.out), Rows<const bf16>(normed), placed, Epilogue{shape.kind}, y);
       }));
     }
   }

@@ -1,7 +1,8 @@
 // bench_cuda_moe: routing, and the experts of one layer, for decoding rows and for prefill.
 #include "ivl/cuda/moe/moe.cuh"
 
-#include <vector>
+#include <algorithm>
+#include <string>
 
 #include "bench/cuda/ceilings.cuh"
 
@@ -22,7 +23,7 @@ constexpr Layer layers[] = {
     {"GPT-OSS 20B, MXFP4", 32, 4, 2880, 2880, Format::mxfp4, ExpertActivation::clamped_swi_glu},
 };
 
-PlacedExperts some_experts(cuda::Context& ctx, const Layer& layer, Fusion fusion, int out, int in) {
+PlacedExperts some_experts(ivl::cuda::Context& ctx, const Layer& layer, Fusion fusion, int out, int in) {
   PlacedExperts w;
   w.experts = layer.experts;
   const std::int64_t numbers = std::int64_t(out) * in;
@@ -34,7 +35,7 @@ PlacedExperts some_experts(cuda::Context& ctx, const Layer& layer, Fusion fusion
   return w;
 }
 
-void run(cuda::Context& ctx, bench::Stopwatch& stopwatch, const bench::Ceilings& ceilings) {
+void run(ivl::cuda::Context& ctx, bench::Stopwatch& stopwatch, const bench::Ceilings& ceilings) {
   const bench::Table table(ctx, ceilings, "moe");
   for (const Layer& layer : layers) {
     const PlacedExperts gate_up = some_experts(ctx, layer, Fusion::interleaved, 2 * layer.mlp_hidden, layer.hidden),
@@ -49,9 +50,7 @@ void run(cuda::Context& ctx, bench::Stopwatch& stopwatch, const bench::Ceilings&
                    weights = bench::filled(ctx, 4 * std::size_t(pairs), bench::some_floats),
                    logits = bench::filled(ctx, 4 * std::size_t(rows) * std::size_t(layer.experts), bench::some_floats);
       // Rows take turns over the experts, so that as many as can be are chosen.
-      std::vector<std::int32_t> experts;
-      for (int pair = 0; pair < pairs; ++pair) experts.push_back(pair % layer.experts);
-      upload(ctx, chosen.data, experts.data(), chosen.bytes);
+      bench::fill_in_turns(ctx, chosen, layer.experts);
       const Routes routes{layer.active, reinterpret_cast<std::int32_t*>(chosen.data),
                           reinterpret_cast<float*>(weights.data)};
       const auto rows_of = [&](const Memory& memory, int count, int width) {

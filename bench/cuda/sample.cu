@@ -1,6 +1,7 @@
 // bench_cuda_sample: argmax and draw over Qwen's vocabulary, with the logits where the head has just left them; beside
 // draw the copy of the logits to the host that it saves.
-#include <random>
+#include <string>
+#include <vector>
 
 #include "bench/cuda/ceilings.cuh"
 #include "ivl/cuda/rows/sample.cuh"
@@ -16,13 +17,7 @@ void run(cuda::Context& ctx, bench::Stopwatch& stopwatch, const bench::Ceilings&
   const Memory ids = allocate(ctx, most_rows * sizeof(std::int32_t));
   auto* there = reinterpret_cast<float*>(logits.data);
   auto* chosen = reinterpret_cast<std::int32_t*>(ids.data);
-  std::mt19937 random(1);
-  std::normal_distribution<float> normal(0, 3);
-  std::vector<float> row(vocabulary);
-  for (int r = 0; r < most_rows; ++r) {
-    for (float& logit : row) logit = normal(random);
-    upload(ctx, there + std::int64_t(r) * vocabulary, row.data(), row.size() * sizeof(float));
-  }
+  bench::fill_normal(ctx, logits, ScalarKind::f32, 3);
   for (const int rows : {1, 8, 32, 256}) {
     table.row("argmax " + std::to_string(rows) + " x 151936", {.bytes = 4.0 * rows * vocabulary},
               stopwatch.measure([&] { argmax(ctx, Rows<const float>(there, rows, vocabulary), chosen); },

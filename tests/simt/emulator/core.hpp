@@ -28,8 +28,9 @@ const char* name_of(Order order);
 struct Options {
   Order order = Order::fair;
   std::uint64_t seed = 1;
-  int spin_limit = 1000;  // polls per live thread in which nothing else happened
-  int stuck_ms = 20000;   // of CPU time in which no thread reached a barrier
+  int spin_limit = 1000;    // polls per live thread in which nothing else happened
+  int stuck_ms = 20000;     // of CPU time in which no thread reached a barrier
+  int resident_blocks = 8;  // in random order so many blocks run at once
 };
 Options& options();
 
@@ -45,6 +46,7 @@ enum class Bug {
   race,           // two accesses to shared memory that nothing orders, one of them a write
   uninitialised,  // shared memory read before anything was written there
   async_copy,     // an asynchronous copy not waited for
+  stream,         // work on the default stream, which does not wait for those of contexts
   memory,         // an address outside every object (what the sanitizer knows), or another block's shared memory
   misaligned,
 };
@@ -92,6 +94,10 @@ void* static_shared(const void* declaration, int bytes, int alignment, Site at);
 /// Offset in the shared window, as hardware counts it; reports an address that is not shared memory.
 std::uint32_t shared_offset(const void* address, int bytes, Site at);
 
+/// What a kernel reads past all caches that writes go through: reports what the same grid has written. Only the race
+/// checker knows that.
+void check_read_only(const void* address, int bytes, Site at);
+
 /// The emulator's own accesses on behalf of the running thread, as the sanitizer and the race checker would see them.
 enum class Access { read, write, atomic };
 void check_access(const volatile void* address, int bytes, Access access, Site at);
@@ -107,6 +113,9 @@ void grid_barrier(Site at);
 void poll(Site at);
 /// Something that a poll may wait for.
 void made_progress();
+/// Where a kernel publishes something: in random order the rest of its block is held back until no other block can run,
+/// so that one which relies on what is yet to be written is seen.
+void give_way();
 
 // ---- warp -----------------------------------------------------------------------------------------
 enum class Shuffle { indexed, up, down, exclusive_or };

@@ -107,6 +107,8 @@ void check_addressable(const volatile void* address, int bytes, Site at);
 // ---- race.cpp -------------------------------------------------------------------------------------
 Shadow* shadow_number(int index);
 void reset(Shadow& shadow, unsigned char* window_base, int threads);
+/// Forgets what earlier grids wrote to device memory.
+void begin_grid();
 /// Accesses of instrumented code are looked up in this shadow from now on; null: in none.
 void watch(Shadow* shadow);
 // What orders accesses. All do nothing where races are not checked.

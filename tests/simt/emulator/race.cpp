@@ -187,6 +187,63 @@ std::vector<std::unique_ptr<Shadow>>& shadows() {
 
 bool checks_races() { return hooks_called; }
 
+namespace {
+
+/// The 16-byte pieces of memory outside of shared memory that the grid under way has written: an open-addressing table
+/// of plain words, since hooks come here. Entries of earlier grids count as free.
+class Written {
+ public:
+  void begin_grid() {
+    ++grid_;
+    used_ = 0;
+  }
+  void note(std::uintptr_t address, int bytes) {
+    for (std::uintptr_t piece = address / 16; piece <= (address + std::uintptr_t(bytes) - 1) / 16; ++piece) {
+      Entry* entry = find(piece);
+      if (entry->grid == grid_ || used_ > entries / 2) continue;
+      *entry = {piece, grid_};
+      ++used_;
+    }
+  }
+  bool has(std::uintptr_t address) { return find(address / 16)->grid == grid_; }
+
+ private:
+  struct Entry {
+    std::uintptr_t piece = 0;
+    std::uint32_t grid = 0;
+  };
+  static constexpr std::uintptr_t entries = std::uintptr_t(1) << 20;
+
+  /// The piece's entry, or the free one where it would lie.
+  Entry* find(std::uintptr_t piece) {
+    std::uintptr_t at = piece * 0x9e3779b97f4a7c15u >> 44;
+    while (table_[at].grid == grid_ && table_[at].piece != piece) at = (at + 1) % entries;
+    return &table_[at];
+  }
+
+  Entry* table_ = new Entry[entries];
+  std::uintptr_t used_ = 0;
+  std::uint32_t grid_ = 1;
+};
+
+Written* written = nullptr;  // where races are checked
+
+}  // namespace
+
+void begin_grid() {
+  if (!hooks_called) return;
+  if (written == nullptr) written = new Written;
+  written->begin_grid();
+}
+
+void check_read_only(const void* address, int bytes, Site at) {
+  if (written == nullptr) return;
+  for (int i = 0; i < bytes; i += 16) {
+    if (written->has(reinterpret_cast<std::uintptr_t>(address) + std::uintptr_t(i)))
+      report(Bug::race, "reads through the read-only path what this grid has written", at);
+  }
+}
+
 Shadow* shadow_number(int index) {
   while (int(shadows().size()) <= index) shadows().push_back(std::make_unique<Shadow>());
   return shadows()[std::size_t(index)].get();
@@ -233,8 +290,11 @@ namespace {
 
 inline void hook(const void* address, int bytes, simt::Access access, void* from) {
   const auto offset = reinterpret_cast<std::uintptr_t>(address) - simt::watched_base;
-  if (offset < simt::watched_bytes)
+  if (offset < simt::watched_bytes) {
     simt::watched->access(offset, bytes, access, reinterpret_cast<std::uintptr_t>(from));
+  } else if (access == simt::Access::write && simt::watched != nullptr && simt::written != nullptr) {
+    simt::written->note(reinterpret_cast<std::uintptr_t>(address), bytes);
+  }
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // The stream of the emulated run-time library: copies that wait, and graphs.
 #include "tests/simt/emulator/runtime_api.hpp"
 
+#include <deque>
 #include <iterator>
 #include <map>
 #include <utility>
@@ -18,7 +19,8 @@ namespace simt {
 
 namespace {
 
-Works deferred;
+std::deque<simt::Work> deferred;
+std::int64_t deferred_ever = 0;
 Works* captured = nullptr;
 using Blocks = std::map<const std::byte*, std::size_t>;  // begin, bytes
 Blocks pinned, device;
@@ -31,10 +33,42 @@ bool erase(Blocks& blocks, void* memory) {
 
 bool capturing() { return captured != nullptr; }
 void capture(Work work) { captured->push_back(std::move(work)); }
-void defer(Work work) { deferred.push_back(std::move(work)); }
+void defer(Work work) {
+  deferred.push_back(std::move(work));
+  ++deferred_ever;
+}
+std::int64_t deferred_so_far() { return deferred_ever; }
 
-void catch_up() {
-  for (const Work& work : std::exchange(deferred, {})) work();
+void catch_up(std::int64_t upto) {
+  while (!deferred.empty() && deferred_ever - std::int64_t(deferred.size()) < upto) {
+    const Work work = std::move(deferred.front());
+    deferred.pop_front();
+    work();
+  }
+}
+void catch_up() { catch_up(deferred_ever); }
+
+int& open_streams() {
+  static int number = 0;
+  return number;
+}
+
+void check_stream(const void* stream, const char* what) {
+  if (stream == nullptr && open_streams() > 0) {
+    throw Error(Bug::stream, std::string("launch: ") + what +
+                                 " on the default stream, for which the streams of contexts do not wait");
+  }
+}
+
+int& dynamic_limit(const void* kernel) {
+  static std::map<const void*, int> limits;
+  return limits.try_emplace(kernel, max_static_shared_bytes).first->second;
+}
+
+void do_in_stream(Work work) {
+  if (capturing()) return capture(std::move(work));
+  catch_up();
+  work();
 }
 
 bool is_pinned(const void* memory) {

@@ -1,12 +1,15 @@
 // The part of CUDA's run-time library that our host code and tests call. Device memory is host memory, 0xFF at first,
-// so that the address sanitizer sees its ends. There is one stream: launches run at once, and asynchronous copies from
-// pinned memory as late as they may, so that a host which reuses pinned memory too early is seen. What is captured into
-// a graph runs when the graph is launched, not before.
+// so that the address sanitizer sees its ends. All streams are one: launches run at once, and asynchronous copies from
+// pinned memory as late as they may, so that a host which reuses pinned memory too early is seen: at the end of a wait
+// for the stream or for an event that was recorded behind them, and before what needs them. Asynchronous work on the
+// default stream is a bug while there are others, since those do not wait for it. What is captured into a graph runs
+// when the graph is launched, not before.
 #pragma once
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <string>
 #include <tuple>
 
 #include "tests/simt/emulator/core.hpp"
@@ -51,8 +54,17 @@ using Work = std::function<void()>;
 bool capturing();
 void capture(Work work);
 void defer(Work work);
-/// Does what was deferred.
-void catch_up();
+/// How much was ever deferred; `catch_up` does what is left of the first `upto` of it.
+std::int64_t deferred_so_far();
+void catch_up(std::int64_t upto);
+void catch_up();  // all of it
+/// What a library would do in the stream: now, or where a capture is under way, when its graph is launched.
+void do_in_stream(Work work);
+/// Reports work on the default stream while there are others.
+void check_stream(const void* stream, const char* what);
+int& open_streams();
+/// Bytes of dynamic shared memory that a kernel may be launched with, see cudaFuncSetAttribute.
+int& dynamic_limit(const void* kernel);
 /// Whether this lies in memory of cudaMallocHost.
 bool is_pinned(const void* memory);
 /// Bytes of device memory that are free to allocate: tests lower it.
@@ -75,15 +87,29 @@ using cudaStream_t = struct CUstream_st*;
 using cudaEvent_t = struct CUevent_st*;
 inline constexpr unsigned cudaStreamNonBlocking = 1;
 inline constexpr unsigned cudaEventDisableTiming = 2;
-inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) { return *stream = nullptr, cudaSuccess; }
-inline cudaError_t cudaStreamDestroy(cudaStream_t) { return cudaSuccess; }
+struct CUstream_st {};
+inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+  ++simt::open_streams();
+  return *stream = new CUstream_st, cudaSuccess;
+}
+inline cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  --simt::open_streams();
+  return delete stream, cudaSuccess;
+}
 inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaDeviceSynchronize(); }
-inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) { return *event = nullptr, cudaSuccess; }
-inline cudaError_t cudaEventDestroy(cudaEvent_t) { return cudaSuccess; }
-inline cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }
-inline cudaError_t cudaEventSynchronize(cudaEvent_t) {
+struct CUevent_st {
+  std::int64_t upto = 0;  // of what was deferred; an event that was never recorded waits for nothing
+};
+inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+  return *event = new CUevent_st, cudaSuccess;
+}
+inline cudaError_t cudaEventDestroy(cudaEvent_t event) { return delete event, cudaSuccess; }
+inline cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) {
+  return event->upto = simt::deferred_so_far(), cudaSuccess;
+}
+inline cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   if (simt::capturing()) return cudaErrorStreamCaptureUnsupported;
-  return simt::catch_up(), cudaSuccess;
+  return simt::catch_up(event->upto), cudaSuccess;
 }
 
 // ---- memory ---------------------------------------------------------------------------------------
@@ -125,7 +151,9 @@ inline cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cud
   if (bytes > 0) std::memmove(to, from, bytes);
   return cudaSuccess;
 }
-inline cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind, cudaStream_t) {
+inline cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind,
+                                   cudaStream_t stream) {
+  simt::check_stream(stream, "a copy");
   const auto work = [=] {
     if (bytes > 0) std::memmove(to, from, bytes);
   };
@@ -134,7 +162,8 @@ inline cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes
   simt::catch_up();
   return work(), cudaSuccess;
 }
-inline cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes, cudaStream_t) {
+inline cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes, cudaStream_t stream) {
+  simt::check_stream(stream, "a fill");
   const auto work = [=] { std::memset(to, value, bytes); };
   if (simt::capturing()) return simt::capture(work), cudaSuccess;
   simt::catch_up();
@@ -142,7 +171,8 @@ inline cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes, cudaS
 }
 inline cudaError_t cudaMemset(void* to, int value, std::size_t bytes) {
   if (simt::capturing()) return cudaErrorStreamCaptureUnsupported;
-  return cudaMemsetAsync(to, value, bytes, nullptr);
+  simt::catch_up();
+  return std::memset(to, value, bytes), cudaSuccess;
 }
 
 // ---- graphs ---------------------------------------------------------------------------------------
@@ -164,8 +194,8 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable);
 // ---- launch ---------------------------------------------------------------------------------------
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
 template <class Kernel>
-cudaError_t cudaFuncSetAttribute(Kernel*, cudaFuncAttribute, int) {
-  return cudaSuccess;  // the launch holds the limit
+cudaError_t cudaFuncSetAttribute(Kernel* kernel, cudaFuncAttribute, int bytes) {
+  return simt::dynamic_limit(reinterpret_cast<const void*>(kernel)) = bytes, cudaSuccess;
 }
 struct cudaFuncAttributes {};
 template <class Kernel>
@@ -209,6 +239,13 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
          {static_cast<Arguments&&>(arguments)...},
          {config->gridDim, config->blockDim, int(config->dynamicSmemBytes), false}};
   for (unsigned i = 0; i < config->numAttrs; ++i) call.shape.cooperative |= config->attrs[i].val.cooperative != 0;
+  simt::check_stream(config->stream, "a kernel");
+  const int limit = simt::dynamic_limit(reinterpret_cast<const void*>(kernel));
+  if (int(config->dynamicSmemBytes) > limit) {
+    throw simt::Error(simt::Bug::launch_limit, "launch: " + std::to_string(config->dynamicSmemBytes) +
+                                                   " bytes of dynamic shared memory, and the kernel was allowed " +
+                                                   std::to_string(limit));
+  }
   if (simt::capturing()) return simt::capture(call), cudaSuccess;
   simt::catch_up();
   return call(), cudaSuccess;

@@ -20,6 +20,7 @@ namespace {
 
 Fiber host;
 std::deque<Thread*> runnable;
+std::deque<Thread*> held;  // run when no other can, a block at a time: the one that was held last comes first
 std::deque<Block> blocks;
 int live = 0;
 int polls = 0;
@@ -36,7 +37,16 @@ void set_built_ins(const Thread& thread) {
   blockIdx = thread.block->index;
 }
 
+/// Moves the threads of a block from one queue to the front of another.
+void move_threads(const Block* block, std::deque<Thread*>& from, std::deque<Thread*>& to) {
+  const auto others = std::stable_partition(from.begin(), from.end(),
+                                            [&](const Thread* thread) { return thread->block != block; });
+  to.insert(to.begin(), others, from.end());
+  from.erase(others, from.end());
+}
+
 Thread* next_thread() {
+  if (runnable.empty() && !held.empty()) move_threads(held.front()->block, held, runnable);
   if (runnable.empty()) return nullptr;
   if (options().order == Order::random) std::swap(runnable.front(), runnable[dice() % runnable.size()]);
   Thread* thread = runnable.front();
@@ -180,6 +190,7 @@ void make_block(Block& block, unsigned number, int place, int block_threads) {
 void run_blocks(const std::vector<unsigned>& numbers, int block_threads) {
   blocks.clear();
   runnable.clear();
+  held.clear();
   blocks.resize(numbers.size());
   for (std::size_t i = 0; i < numbers.size(); ++i) make_block(blocks[i], numbers[i], int(i), block_threads);
   std::vector<Thread*> all;
@@ -233,13 +244,21 @@ void wake_all(std::vector<Thread*>& threads) {
 
 void made_progress() { polls = 0; }
 
+void give_way() {
+  if (options().order != Order::random) return;
+  move_threads(current->block, runnable, held);
+  held.push_front(current);
+  run_on(Leaving::for_a_while);
+}
+
 void poll(Site at) {
   if (++polls > options().spin_limit * live) {
     report(Bug::livelock,
            "polls for something that never comes: all " + std::to_string(live) + " live threads poll or wait", at);
   }
   current->waits_at = at;
-  runnable.push_back(current);  // behind all others, in every order
+  // Behind all others, in every order.
+  (options().order == Order::random ? held : runnable).push_back(current);
   run_on(Leaving::for_a_while);
 }
 
@@ -276,6 +295,7 @@ void run_grid(const Shape& grid_shape, void (*body)(void*), void* arguments) {
         "a cooperative grid of " + std::to_string(grid_blocks * block_threads) + " threads; the emulator has 32768");
 
   ++stats().launches;
+  begin_grid();
   dice.seed(options().seed);
   std::vector<unsigned> numbers(static_cast<std::size_t>(grid_blocks));
   for (std::size_t i = 0; i < numbers.size(); ++i) numbers[i] = unsigned(i);
@@ -286,7 +306,13 @@ void run_grid(const Shape& grid_shape, void (*body)(void*), void* arguments) {
   }
   if (options().order == Order::reverse) std::reverse(numbers.begin(), numbers.end());
   if (options().order == Order::random) std::shuffle(numbers.begin(), numbers.end(), dice);
-  for (const unsigned number : numbers) run_blocks({number}, int(block_threads));
+  // Blocks one by one, or in random order some at once.
+  const std::size_t together =
+      options().order == Order::random ? std::size_t(std::clamp(options().resident_blocks, 1, 32)) : 1;
+  for (std::size_t first = 0; first < numbers.size(); first += together) {
+    const auto begin = numbers.begin() + std::ptrdiff_t(first);
+    run_blocks({begin, begin + std::ptrdiff_t(std::min(together, numbers.size() - first))}, int(block_threads));
+  }
 }
 
 }  // namespace simt

@@ -12,8 +12,11 @@ std::string lane_name(const Round& round, int lane) {
   return "lane " + std::to_string(lane) + " in " + round.name + " at " + text_of(round.sites[lane]);
 }
 
+/// Instantiations of one template are different instructions, too.
 bool same_line(Site a, Site b) {
-  return a.line() == b.line() && a.column() == b.column() && !std::strcmp(a.file_name(), b.file_name());
+  const auto same = [](const char* one, const char* other) { return one == other || !std::strcmp(one, other); };
+  return a.line() == b.line() && a.column() == b.column() && same(a.file_name(), b.file_name()) &&
+         same(a.function_name(), b.function_name());
 }
 
 std::string mask_text(unsigned mask) {

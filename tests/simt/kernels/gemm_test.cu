@@ -1,4 +1,4 @@
-#include "ivl/cuda/linear/gemm.cuh"
+#include "ivl/cuda/linear/sm80_gemm.cuh"
 
 #include <cstring>
 
@@ -48,6 +48,13 @@ TEST_CASE("on CUDA gemm with tiles of 64 x 64 is right at ragged edges, with eve
   check_with<cuda::narrow_gemm>(Bf16Product(1, 200, 16, EpilogueKind::add, Terms::bias_and_scale));
 }
 
+TEST_CASE("on CUDA gemm with tiles of 16 x 32 is right at ragged edges, with every epilogue") {
+  check_with<cuda::few_gemm>(Bf16Product(1, 136, 1104, EpilogueKind::store, Terms::none));  // the ring wraps
+  check_with<cuda::few_gemm>(Bf16Product(16, 48, 336, EpilogueKind::swi_glu, Terms::bias_and_scale));
+  check_with<cuda::few_gemm>(Bf16Product(9, 137, 48, EpilogueKind::add, Terms::bias_and_scale));
+  check_with<cuda::few_gemm>(Bf16Product(17, 40, 16, EpilogueKind::gelu, Terms::none));
+}
+
 TEST_CASE("on CUDA gemm takes widths that are a multiple of 4 only, and columns of y that are a multiple of nothing") {
   check_with<cuda::narrow_gemm>(Bf16Product(129, 48, 148, EpilogueKind::store, Terms::bias_and_scale));
   check_with<cuda::narrow_gemm>(Bf16Product(17, 137, 48, EpilogueKind::add, Terms::none));
@@ -61,7 +68,7 @@ TEST_CASE("on CUDA a row's bits depend neither on the other rows nor on the poli
   constexpr int rows = 200, out = 136, in = 336, row = 130;
   const std::vector<bf16> x_values = normal_values<bf16>(rows * in, 1), w_values = normal_values<bf16>(out * in, 2);
   cuda::Context ctx;
-  DeviceArray<bf16> x(x_values), w(w_values), all(rows * out), alone(out), square(out), narrow(3 * out);
+  DeviceArray<bf16> x(x_values), w(w_values), all(rows * out), alone(out), square(out), narrow(3 * out), few(2 * out);
   const Rows<const bf16> x_rows(x.data(), rows, in);
   cuda::gemm<cuda::tall_gemm>(ctx, x_rows, view_of(w, out, in), Epilogue{}, Rows<bf16>(all.data(), rows, out));
   cuda::gemm<cuda::tall_gemm>(ctx, x_rows.slice(row, 1), view_of(w, out, in), Epilogue{},
@@ -70,19 +77,15 @@ TEST_CASE("on CUDA a row's bits depend neither on the other rows nor on the poli
                                 Rows<bf16>(square.data(), 1, out));
   cuda::gemm<cuda::narrow_gemm>(ctx, x_rows.slice(row - 2, 3), view_of(w, out, in), Epilogue{},
                                 Rows<bf16>(narrow.data(), 3, out));
-  const std::vector<bf16> all_bits = all.download(), alone_bits = alone.download(), square_bits = square.download(),
-                          narrow_bits = narrow.download();
+  cuda::gemm<cuda::few_gemm>(ctx, x_rows.slice(row - 1, 2), view_of(w, out, in), Epilogue{},
+                             Rows<bf16>(few.data(), 2, out));
+  const std::vector<bf16> all_bits = all.download(), few_bits = few.download(), alone_bits = alone.download(),
+                          square_bits = square.download(), narrow_bits = narrow.download();
   const auto same = [&](const std::vector<bf16>& bits, int first) {
     return std::memcmp(&all_bits[row * out], &bits[std::size_t(first)], out * sizeof(bf16)) == 0;
   };
   CHECK(same(alone_bits, 0));
   CHECK(same(square_bits, 0));
   CHECK(same(narrow_bits, 2 * out));
-}
-
-TEST_CASE("the policy of a product fills the SMs first, then takes the largest tiles") {
-  using cuda::gemm_policy_for;
-  static_assert(gemm_policy_for(16400, 14336, 4096, 132) == cuda::tall_gemm);  // prefill of a large model
-  static_assert(gemm_policy_for(1025, 3072, 1024, 132) == cuda::square_gemm);  // one tile of InternViT-300M
-  static_assert(gemm_policy_for(64, 4096, 1024, 132) == cuda::narrow_gemm);    // few rows
+  CHECK(same(few_bits, out));
 }

@@ -1,4 +1,4 @@
-#include "ivl/cuda/linear/gemv.cuh"
+#include "ivl/cuda/linear/sm80_gemv.cuh"
 
 #include <doctest/doctest.h>
 
@@ -238,7 +238,8 @@ TEST_CASE("on CUDA gemv loses no bit of half weights") {
     DeviceArray<float> y(std::size_t(p.out));
     const PlacedMatrix placed{Format::f16, Fusion::stacked, p.out, p.in,
                               Memory{nullptr, reinterpret_cast<std::byte*>(w.data()), p.w.size() * sizeof(half)}};
-    gemv(ctx, Rows<const bf16>(x.data(), 1, p.in, p.x_stride), placed, Epilogue{}, Rows<float>(y.data(), 1, p.out));
+    gemv(ctx, cuda::choose_gemv(1, placed.out), Rows<const bf16>(x.data(), 1, p.in, p.x_stride), placed, Epilogue{},
+         Rows<float>(y.data(), 1, p.out));
     const std::vector<float> result = y.download();
     for (int o = 0; o < p.out; ++o) {
       const double want = p.x_at(0, o) * p.w_at(o, o);  // 8 + 11 bits: a float
@@ -301,18 +302,22 @@ TEST_CASE("on CUDA gemv has nothing to do for no rows, and refuses rows that it 
   DeviceArray<float> y(16);
   PlacedMatrix placed{Format::bf16, Fusion::stacked, 2, 32,
                       Memory{nullptr, reinterpret_cast<std::byte*>(w.data()), 64 * sizeof(bf16)}};
-  gemv(ctx, Rows<const bf16>(x.data(), 0, 32), placed, Epilogue{}, Rows<float>(y.data(), 0, 2));
+  gemv(ctx, cuda::choose_gemv(0, placed.out), Rows<const bf16>(x.data(), 0, 32), placed, Epilogue{},
+       Rows<float>(y.data(), 0, 2));
   const std::vector<float> untouched = y.download();
   CHECK(std::all_of(untouched.begin(), untouched.end(), is_nan<float>));
-  CHECK_THROWS_AS(gemv(ctx, Rows<const bf16>(x.data(), 1, 32, 36), placed, Epilogue{}, Rows<float>(y.data(), 1, 2)),
+  CHECK_THROWS_AS(gemv(ctx, cuda::choose_gemv(1, placed.out), Rows<const bf16>(x.data(), 1, 32, 36), placed, Epilogue{},
+                       Rows<float>(y.data(), 1, 2)),
                   RequestError);
-  CHECK_THROWS_AS(gemv(ctx, Rows<const bf16>(x.data() + 4, 1, 32), placed, Epilogue{}, Rows<float>(y.data(), 1, 2)),
+  CHECK_THROWS_AS(gemv(ctx, cuda::choose_gemv(1, placed.out), Rows<const bf16>(x.data() + 4, 1, 32), placed, Epilogue{},
+                       Rows<float>(y.data(), 1, 2)),
                   RequestError);
   placed.in = 24;
-  CHECK_THROWS_WITH_AS(gemv(ctx, Rows<const bf16>(x.data(), 1, 24), placed, Epilogue{}, Rows<float>(y.data(), 1, 2)),
+  CHECK_THROWS_WITH_AS(gemv(ctx, cuda::choose_gemv(1, placed.out), Rows<const bf16>(x.data(), 1, 24), placed,
+                            Epilogue{}, Rows<float>(y.data(), 1, 2)),
                        "gemv on CUDA: expected rows of a multiple of 16 scalars, found 24", RequestError);
   placed.in = 16400;
-  CHECK_THROWS_WITH_AS(norm_gemv(ctx, Rows<const bf16>(x.data(), 1, 16400), y.data(), eps, placed, Epilogue{},
-                                 Rows<float>(y.data(), 1, 2)),
+  CHECK_THROWS_WITH_AS(norm_gemv(ctx, cuda::gemv_narrow, Rows<const bf16>(x.data(), 1, 16400), y.data(), eps, placed,
+                                 Epilogue{}, Rows<float>(y.data(), 1, 2)),
                        "norm on CUDA: expected rows of at most 16384 scalars, found 16400", RequestError);
 }

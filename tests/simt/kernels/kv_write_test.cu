@@ -127,9 +127,10 @@ bool near(Scalar found, const Wanted& wanted) {
 enum class Op { cache, rotate, norm_and_rotate };
 
 template <class Scalar>
-void check(const AttentionShape& shape, Op op) {
+void check(const AttentionShape& shape, Op op, int first_page = 0) {
   cuda::Context ctx;
-  const Problem<Scalar> p(shape);
+  Problem<Scalar> p(shape);
+  for (std::int32_t& page : p.sequences.page_table) page += page >= 0 ? first_page : 0;
   const int d = shape.head_dim, rows = p.sequences.rows();
   const std::int64_t page_bytes = kv_page_bytes(ctx, shape, kind_of<Scalar>, page_tokens);
   REQUIRE(page_bytes == std::int64_t(sizeof(Scalar)) * 2 * shape.kv_heads * page_tokens * d);
@@ -138,7 +139,9 @@ void check(const AttentionShape& shape, Op op) {
     DeviceBatch batch(p.sequences);
     DeviceArray<Scalar> qkv(p.qkv), pages(std::size_t(Sequences::pages * page_bytes) / sizeof(Scalar));
     DeviceArray<float> angles(p.angles), query_gain(p.query_gain), key_gain(p.key_gain);
-    const KvView kv{reinterpret_cast<std::byte*>(pages.data()), page_bytes, page_tokens, batch.page_table.data(), 3};
+    // The memory begins with page `first_page`.
+    const KvView kv{reinterpret_cast<std::byte*>(pages.data()) - first_page * page_bytes, page_bytes, page_tokens,
+                    batch.page_table.data(), 3};
     const Rows<Scalar> view(qkv.data(), rows, shape.qkv_width(), p.stride);
     if (op == Op::cache) {
       cache_keys(ctx, shape, Rows<const Scalar>(view), batch.batch, kv);
@@ -168,7 +171,7 @@ void check(const AttentionShape& shape, Op op) {
       const int token = p.sequences.positions[std::size_t(row)] % page_tokens;
       for (int head = 0; head < 2 * shape.kv_heads; ++head) {  // keys, then values
         for (int i = 0; i < d; ++i) {
-          const std::size_t at = std::size_t(p.sequences.page_of(row) * page_bytes) / sizeof(Scalar) +
+          const std::size_t at = std::size_t((p.sequences.page_of(row) - first_page) * page_bytes) / sizeof(Scalar) +
                                  std::size_t((head * page_tokens + token) * d + i);
           written[at] = true;
           if (op == Op::cache || head >= shape.kv_heads) {
@@ -206,4 +209,10 @@ TEST_CASE_TEMPLATE("on CUDA rotate_and_cache agrees with the double-precision fo
 
 TEST_CASE_TEMPLATE("on CUDA rotate_and_cache leaves the norm out where there is no gain", Scalar, bf16, float) {
   check<Scalar>({.heads = 2, .kv_heads = 1, .head_dim = 32}, Op::rotate);
+}
+
+TEST_CASE("on CUDA keys and values find pages whose offsets need 64 bits") {
+  constexpr int far = 1 << 23;  // pages of 1024 scalars and more
+  check<bf16>({.heads = 2, .kv_heads = 2, .head_dim = 64}, Op::cache, far);
+  check<bf16>({.heads = 4, .kv_heads = 2, .head_dim = 16}, Op::norm_and_rotate, far);
 }

@@ -47,19 +47,68 @@ TEST_CASE("on CUDA linear on floats is right at ragged edges, with every epilogu
   check(Product<float, float, float>(65, 67, 33, EpilogueKind::store, Terms::none));
 }
 
-TEST_CASE("on CUDA no rows are no work, and in invariant order a row alone has the bits that it has among others") {
-  constexpr int rows = 20, out = 136, in = 592, row = 7;
-  const std::vector<bf16> x_values = normal_values<bf16>(rows * in, 1), w_values = normal_values<bf16>(out * in, 2);
+TEST_CASE("on CUDA a row has the same bits among 1 to 40 rows, with its norm and without, and no rows are no work") {
+  constexpr int most = 40, out = 72, in = 592;
+  const std::vector<bf16> x_values = normal_values<bf16>(most * in, 1), w_values = normal_values<bf16>(out * in, 2);
+  const std::vector<float> gain_values = normal_values<float>(in, 3);
   cuda::Context ctx;
-  ctx.order = cuda::Order::invariant;
-  DeviceArray<bf16> x(x_values), w(w_values), all(rows * out), alone(out);
-  const Rows<const bf16> x_rows(x.data(), rows, in);
+  DeviceArray<bf16> x(x_values), w(w_values), room(most * in);
+  DeviceArray<float> gain(gain_values);
   const PlacedMatrix placed = view_of(w, out, in);
-  linear(ctx, x_rows.slice(0, 0), placed, Epilogue{}, Rows<bf16>(nullptr, 0, out));
-  linear(ctx, x_rows, placed, Epilogue{}, Rows<bf16>(all.data(), rows, out));
-  linear(ctx, x_rows.slice(row, 1), placed, Epilogue{}, Rows<bf16>(alone.data(), 1, out));
-  const std::vector<bf16> all_bits = all.download(), alone_bits = alone.download();
-  CHECK(std::memcmp(&all_bits[row * out], alone_bits.data(), out * sizeof(bf16)) == 0);
+  const auto rows_of = [&](int rows) { return Rows<const bf16>(x.data(), rows, in); };
+  // Floats: a difference in the last bit of a sum would seldom survive the rounding to bf16.
+  const auto plain = [&](int rows) {
+    DeviceArray<float> y(std::size_t(rows * out));
+    linear(ctx, rows_of(rows), placed, Epilogue{}, Rows<float>(y.data(), rows, out));
+    return y.download();
+  };
+  const auto normed = [&](int rows) {
+    DeviceArray<float> y(std::size_t(rows * out));
+    norm_linear(ctx, rows_of(rows), gain.data(), 0.25f, placed, Epilogue{}, Rows<bf16>(room.data(), rows, in),
+                Rows<float>(y.data(), rows, out));
+    return y.download();
+  };
+  linear(ctx, rows_of(0), placed, Epilogue{}, Rows<float>(nullptr, 0, out));
+  const std::vector<float> all_plain = plain(most), all_normed = normed(most);
+  for (int rows = 1; rows < most; ++rows) {
+    CAPTURE(rows);
+    const std::vector<float> some_plain = plain(rows), some_normed = normed(rows);
+    REQUIRE(std::memcmp(some_plain.data(), all_plain.data(), some_plain.size() * sizeof(float)) == 0);
+    REQUIRE(std::memcmp(some_normed.data(), all_normed.data(), some_normed.size() * sizeof(float)) == 0);
+  }
+}
+
+TEST_CASE("on CUDA rows of linear and rms_norm may lie further apart than 32 bits count") {
+  constexpr int in = 48, out = 24;
+  const std::vector<bf16> values = normal_values<bf16>(FarRows<bf16>::rows * in, 1),
+                          w_values = normal_values<bf16>(out * in, 2);
+  const std::vector<float> ones(in, 1.0f);
+  cuda::Context ctx;
+  DeviceArray<bf16> near_x(values), near_normed(values.size()), w(w_values);
+  DeviceArray<float> gain(ones), near_y(FarRows<float>::rows * out);
+  FarRows<bf16> x(values), normed(in);
+  FarRows<float> y(out);
+  const Rows<const bf16> near_rows(near_x.data(), FarRows<bf16>::rows, in);
+  const auto same = [](const auto& a, const auto& b) {
+    return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(a[0])) == 0;
+  };
+  for (const cuda::Order order : {cuda::Order::fastest, cuda::Order::invariant}) {
+    CAPTURE(int(order));
+    ctx.order = order;
+    linear(ctx, near_rows, view_of(w, out, in), Epilogue{}, Rows<float>(near_y.data(), near_rows.count, out));
+    linear(ctx, Rows<const bf16>(x.view()), view_of(w, out, in), Epilogue{}, y.view());
+    CHECK(same(near_y.download(), y.download()));
+  }
+  rms_norm(ctx, near_rows, gain.data(), 0.25f, Rows<bf16>(near_normed.data(), near_rows.count, in));
+  rms_norm(ctx, Rows<const bf16>(x.view()), gain.data(), 0.25f, normed.view());
+  CHECK(same(near_normed.download(), normed.download()));
+  const std::vector<float> floats = normal_values<float>(FarRows<float>::rows * in, 3);
+  DeviceArray<float> near_floats(floats);
+  FarRows<float> far_floats(floats);
+  linear(ctx, Rows<const float>(near_floats.data(), near_rows.count, in), view_of(w, out, in), Epilogue{},
+         Rows<float>(near_y.data(), near_rows.count, out));
+  linear(ctx, Rows<const float>(far_floats.view()), view_of(w, out, in), Epilogue{}, y.view());
+  CHECK(same(near_y.download(), y.download()));
 }
 
 TEST_CASE("on CUDA norm_linear has the bits of rms_norm and linear, and few rows need no room") {
@@ -68,6 +117,7 @@ TEST_CASE("on CUDA norm_linear has the bits of rms_norm and linear, and few rows
   const std::vector<half> half_values = normal_values<half>(out * in, 3);
   const std::vector<float> gain_values = normal_values<float>(4112, 4);
   cuda::Context ctx;
+  ctx.order = cuda::Order::fastest;
   DeviceArray<bf16> x(x_values), w(w_values);
   DeviceArray<half> half_w(half_values);
   DeviceArray<float> gain(gain_values);

@@ -8,10 +8,12 @@
 #include <limits>
 #include <memory>
 #include <numeric>
+#include <optional>
 #include <random>
 #include <type_traits>
 #include <vector>
 
+#include "ivl/cuda/runtime/graph.cuh"
 #include "tests/simt/support/device_test.hpp"
 #include "tests/support/file_experts.hpp"
 #include "tests/support/rounding.hpp"
@@ -76,7 +78,7 @@ struct World {
   /// truncate by 2^-22 of their sizes, see prim/matrix_test.cu) or, where the product is of floats, fused
   /// multiply-adds in 32 lanes.
   Estimate product(int in, double sum, double size) const {
-    const bool mma = std::is_same_v<Scalar, bf16> && !std::is_same_v<Stored, half>;
+    const bool mma = std::is_same_v<Scalar, bf16> && !std::is_same_v<Stored, ivl::half>;
     const double error = mma ? 17 * 0x1p-22 * std::ceil(in / 16.0) : float_unit * (in / 32 + 6);
     return {sum, size * (error + 9 * float_unit)};
   }
@@ -140,8 +142,17 @@ struct PlacedWorld {
   explicit PlacedWorld(const World<Stored, Scalar>& world) : world(world) {}
 
   const World<Stored, Scalar>& world;
-  cuda::Context ctx{0, 1};
+  ivl::cuda::Context ctx{0, 1};
   PlacedExperts gate_up = world.gate_up.place(ctx, Fusion::interleaved), down = world.down.place(ctx, Fusion::stacked);
+  bool far = false;  // only expert 4 is there, and beyond what 32 bits count
+  std::optional<ivl::cuda::PairOrder> pair_order = {};
+
+  static PlacedExperts far_off(PlacedExperts experts) {
+    const std::byte* const fourth = experts.expert(4);
+    experts.all.strips[0].bytes = std::int64_t(1) << 30;
+    experts.all.strips[0].memory.data = const_cast<std::byte*>(fourth) - 4 * experts.all.strips[0].bytes;
+    return experts;
+  }
 
   /// What they make of rows [first, first + rows).
   std::vector<Scalar> run(int first, int rows) {
@@ -153,32 +164,38 @@ struct PlacedWorld {
     DeviceArray<std::int32_t> chosen(part(world.chosen, world.active));
     DeviceArray<float> weights(part(world.weights, world.active)), gate_up_bias(world.gate_up_bias),
         down_bias(world.down_bias);
-    const ExpertMlp mlp{&gate_up, &down, world.biased ? gate_up_bias.data() : nullptr,
+    const PlacedExperts gate_up_there = far ? far_off(gate_up) : gate_up, down_there = far ? far_off(down) : down;
+    const ExpertMlp mlp{&gate_up_there, &down_there, world.biased ? gate_up_bias.data() : nullptr,
                         world.biased ? down_bias.data() : nullptr, world.activation};
-    expert_mlp(ctx, mlp, Rows<const Scalar>(x.data(), rows, world.hidden, world.stride),
-               Routes{world.active, chosen.data(), weights.data()},
-               Rows<Scalar>(inner.data(), rows * world.active, world.mlp_hidden),
-               Rows<Scalar>(y.data(), rows, world.hidden, world.stride));
+    const Rows<const Scalar> x_rows(x.data(), rows, world.hidden, world.stride);
+    const Rows<Scalar> inner_rows(inner.data(), rows * world.active, world.mlp_hidden),
+        y_rows(y.data(), rows, world.hidden, world.stride);
+    const Routes routes{world.active, chosen.data(), weights.data()};
+    if constexpr (std::is_same_v<Stored, bf16> && std::is_same_v<Scalar, bf16>) {
+      if (pair_order) ivl::cuda::detail::grouped::run<bf16>(ctx, *pair_order, mlp, x_rows, routes, inner_rows, y_rows);
+    }
+    if (!pair_order) expert_mlp(ctx, mlp, x_rows, routes, inner_rows, y_rows);
     inner.download();  // nobody wrote beside it
     return y.download();
   }
 };
 
+/// The first `rows` rows of a world in every thread order.
 template <class Stored, class Scalar>
-void compare(int rows, int hidden, int mlp_hidden, ExpertActivation activation, bool biased, int active = 3) {
+void compare(const World<Stored, Scalar>& world, ivl::cuda::Order order, int rows) {
   CAPTURE(rows);
-  CAPTURE(hidden);
-  CAPTURE(mlp_hidden);
-  const World<Stored, Scalar> world(rows, hidden, mlp_hidden, activation, biased, active);
+  CAPTURE(world.hidden);
+  CAPTURE(world.mlp_hidden);
   std::vector<std::vector<Estimate>> wanted;
   for (int r = 0; r < rows; ++r) wanted.push_back(world.wanted(r));
   PlacedWorld<Stored, Scalar> placed(world);
+  placed.ctx.order = order;
   for_each_order([&] {
     const std::vector<Scalar> y = placed.run(0, rows);
     for (int r = 0; r < rows; ++r) {
       for (int i = 0; i < world.stride; ++i) {
         const double found = double(to_float(y[std::size_t(r * world.stride + i)]));
-        if (i >= hidden) {
+        if (i >= world.hidden) {
           REQUIRE(std::isnan(found));
           continue;
         }
@@ -190,15 +207,21 @@ void compare(int rows, int hidden, int mlp_hidden, ExpertActivation activation, 
   });
 }
 
+template <class Stored, class Scalar>
+void compare(int rows, int hidden, int mlp_hidden, ExpertActivation activation, bool biased, int active = 3) {
+  compare(World<Stored, Scalar>(rows, hidden, mlp_hidden, activation, biased, active), ivl::cuda::Order::fastest, rows);
+}
+
 constexpr auto swi_glu = ExpertActivation::swi_glu, clamped = ExpertActivation::clamped_swi_glu;
 
 /// numbers [512] of blocks of 32.
-__global__ void dequantise_kernel(const cuda::detail::Mxfp4* words, const std::uint8_t* scales, float* numbers) {
-  numbers[threadIdx.x] = cuda::detail::mxfp4_number(words, scales, int(threadIdx.x));
+__global__ void dequantise_kernel(const ivl::cuda::detail::mxfp4::Codes* words, const std::uint8_t* scales,
+                                  float* numbers) {
+  numbers[threadIdx.x] = ivl::cuda::detail::mxfp4::number_at(words, scales, int(threadIdx.x));
 }
 
 __global__ void activate_kernel(ExpertActivation activation, const float* gate, const float* up, float* y) {
-  y[threadIdx.x] = cuda::detail::activate(activation, gate[threadIdx.x], up[threadIdx.x]);
+  y[threadIdx.x] = ivl::cuda::detail::experts::activate(activation, gate[threadIdx.x], up[threadIdx.x]);
 }
 
 /// What route must give for one row: by sorting, in double precision.
@@ -220,7 +243,7 @@ void check_route(const float* logits, int experts, int active, const std::int32_
 }  // namespace
 
 TEST_CASE("on CUDA route takes the largest logits, the lower number among equals, and their softmax") {
-  cuda::Context ctx;
+  ivl::cuda::Context ctx;
   struct Case {
     int rows, experts, active;
   };
@@ -252,8 +275,8 @@ TEST_CASE("on CUDA route takes the largest logits, the lower number among equals
   }
 }
 
-TEST_CASE("on CUDA route gives distinct experts even for logits that are no numbers") {
-  cuda::Context ctx;
+TEST_CASE("on CUDA route gives distinct experts even for logits that are NaN") {
+  ivl::cuda::Context ctx;
   DeviceArray<float> logits(40), weights(4);  // NaN
   DeviceArray<std::int32_t> chosen(4);
   route(ctx, Rows<const float>(logits.data(), 1, 40), Routes{4, chosen.data(), weights.data()});
@@ -281,15 +304,18 @@ TEST_CASE("on CUDA every code of MXFP4 becomes its number in every place of a wo
     CAPTURE(int(scale));
     std::vector<std::uint8_t> scale_values(16, scale);
     std::vector<float> wanted(512);
-    dequantise_row(source_matrix(Format::mxfp4, 1, 512, {bytes_of(words), bytes_of(scale_values)}), 0, wanted.data());
+    const SourceMatrix file = source_matrix(Format::mxfp4, 16, 32, {bytes_of(words), bytes_of(scale_values)});
+    for (int block = 0; block < 16; ++block)
+      Mxfp4::dequantise(file.cells<Mxfp4>(block, 0), &wanted[std::size_t(32 * block)]);
     std::vector<std::uint32_t> placed;
-    for (const std::uint32_t word : words) placed.push_back(cuda::detail::mxfp4_word(word));
+    for (const std::uint32_t word : words) placed.push_back(ivl::cuda::detail::mxfp4::word_of(word));
     for_each_order([&] {
       DeviceArray<std::uint32_t> codes(placed);
       DeviceArray<std::uint8_t> scales(scale_values);
       DeviceArray<float> numbers(512);
-      cuda::launch(dequantise_kernel, {.grid = 1, .block = 512},
-                   reinterpret_cast<const cuda::detail::Mxfp4*>(codes.data()), scales.data(), numbers.data());
+      ivl::cuda::launch(dequantise_kernel, {.grid = 1, .block = 512},
+                        reinterpret_cast<const ivl::cuda::detail::mxfp4::Codes*>(codes.data()), scales.data(),
+                        numbers.data());
       const std::vector<float> found = numbers.download();
       // A bf16 holds them all, but for what is too large for a float, too.
       for (std::size_t i = 0; i < found.size(); ++i) REQUIRE(found[i] == wanted[i]);
@@ -297,7 +323,7 @@ TEST_CASE("on CUDA every code of MXFP4 becomes its number in every place of a wo
   }
 }
 
-TEST_CASE("on CUDA the activations of experts agree with double precision, far out too, and keep what is no number") {
+TEST_CASE("on CUDA the activations of experts agree with double precision, far out too, and keep NaN") {
   constexpr float nan = std::numeric_limits<float>::quiet_NaN();
   std::vector<float> gates, ups;
   for (const float gate : {-60.0f, -9.0f, -7.5f, -1.0f, -0.0f, 0.25f, 6.5f, 7.0f, 8.0f, 50.0f, nan}) {
@@ -309,8 +335,8 @@ TEST_CASE("on CUDA the activations of experts agree with double precision, far o
   for (const auto activation : {swi_glu, clamped}) {
     for_each_order([&] {
       DeviceArray<float> gate(gates), up(ups), y(gates.size());
-      cuda::launch(activate_kernel, {.grid = 1, .block = unsigned(gates.size())}, activation, gate.data(), up.data(),
-                   y.data());
+      ivl::cuda::launch(activate_kernel, {.grid = 1, .block = unsigned(gates.size())}, activation, gate.data(),
+                        up.data(), y.data());
       const std::vector<float> result = y.download();
       for (std::size_t i = 0; i < result.size(); ++i) {
         const double found = double(result[i]);
@@ -361,15 +387,114 @@ TEST_CASE("on CUDA expert_mlp in MXFP4 agrees with double precision for many row
   compare<Mxfp4, bf16>(70, 160, 96, clamped, true);
 }
 
+TEST_CASE("on CUDA more pairs than a block has threads are ordered by one block and by the whole device alike") {
+  const World<bf16, bf16> world(420, 16, 16, swi_glu, true);  // 1260 pairs
+  PlacedWorld<bf16, bf16> placed(world);
+  std::vector<std::vector<Estimate>> wanted;
+  for (int r = 0; r < world.rows; ++r) wanted.push_back(world.wanted(r));
+  std::vector<bf16> first;
+  for (const auto order : {ivl::cuda::PairOrder::by_block, ivl::cuda::PairOrder::by_device}) {
+    placed.pair_order = order;
+    const std::vector<bf16> y = placed.run(0, world.rows);
+    if (first.empty()) first = y;
+    REQUIRE(std::memcmp(y.data(), first.data(), y.size() * sizeof(bf16)) == 0);
+    for (int r = 0; r < world.rows; ++r) {
+      for (int i = 0; i < world.hidden; ++i) {
+        const auto [value, error] = wanted[std::size_t(r)][std::size_t(i)];
+        const double found = double(to_float(y[std::size_t(r * world.stride + i)]));
+        if (!(std::abs(found - value) <= error + rounding_unit<bf16> * (std::abs(value) + error)))
+          REQUIRE(found == value);
+      }
+    }
+  }
+}
+
+TEST_CASE("on CUDA pairs that the whole device orders in a captured graph are those of each launch") {
+  ivl::cuda::Context ctx;
+  constexpr int count = 300;
+  const auto keys_of = [](int launch) {
+    std::vector<std::int32_t> keys;
+    for (int i = 0; i < count; ++i) keys.push_back((i * (5 + launch) + launch) % 17);
+    return keys;
+  };
+  const std::size_t room_bytes = ivl::cuda::sort_indices_bytes(count, 5);
+  const Memory memory = allocate(ctx, 3 * count * sizeof(std::int32_t)), room = allocate(ctx, room_bytes);
+  auto* const keys = reinterpret_cast<std::int32_t*>(memory.data);
+  ivl::cuda::Context::Recordings recordings;
+  for (int launch = 0; launch < 4; ++launch) {
+    const std::vector<std::int32_t> wanted_keys = keys_of(launch);
+    upload(ctx, keys, wanted_keys.data(), count * sizeof(std::int32_t));
+    replay(ctx, recordings, 1,
+           [&] { ivl::cuda::sort_indices(ctx, keys, count, 5, room.data, keys + count, keys + 2 * count); });
+    std::vector<std::int32_t> found(2 * count), wanted(count);
+    download(ctx, found.data(), keys + count, found.size() * sizeof(std::int32_t));
+    std::iota(wanted.begin(), wanted.end(), 0);
+    std::stable_sort(wanted.begin(), wanted.end(),
+                     [&](int a, int b) { return wanted_keys[std::size_t(a)] < wanted_keys[std::size_t(b)]; });
+    CHECK(std::equal(wanted.begin(), wanted.end(), found.begin() + count));
+    for (int i = 0; i < count; ++i) REQUIRE(found[std::size_t(i)] == wanted_keys[std::size_t(wanted[std::size_t(i)])]);
+  }
+}
+
+TEST_CASE("on CUDA scales of MXFP4 that need a second product are right beside those that need none") {
+  // Of the down matrix: in every fourth row every other block, so that lanes of one warp differ.
+  World<Mxfp4, bf16> world(20, 64, 288, swi_glu, true);
+  for (std::size_t block = 0; block < world.down.scales.size(); ++block) {
+    const std::size_t row = block / 9;
+    const int scale = row % 4 == 1 && block % 2 == 0 ? 129 + int(block % 3) : 118;
+    for (std::size_t i = 32 * block; i < 32 * block + 32; ++i)
+      world.down.numbers[i] = std::ldexp(world.down.numbers[i], scale - world.down.scales[block]);
+    world.down.scales[block] = std::uint8_t(scale);
+  }
+  compare(world, ivl::cuda::Order::fastest, 5);
+  compare(world, ivl::cuda::Order::invariant, world.rows);
+}
+
+TEST_CASE("on CUDA y is rounded once, after the sum over its experts") {
+  // A bf16 of 256 takes no single one more: rounded after each, three of them would be lost.
+  World<bf16, bf16> world(20, 16, 16, swi_glu, true);
+  for (float& bias : world.gate_up_bias) bias = 0;
+  for (float& bias : world.down_bias) bias = 1;
+  for (float& weight : world.weights) weight = 1;
+  for (bf16& value : world.x) value = round_to<bf16>(0);
+  for (bf16& value : world.before) value = round_to<bf16>(256);
+  PlacedWorld<bf16, bf16> placed(world);
+  for (const ivl::cuda::Order order : {ivl::cuda::Order::fastest, ivl::cuda::Order::invariant}) {
+    placed.ctx.order = order;
+    for (const bf16 value : placed.run(0, 5)) REQUIRE((to_float(value) == 260 || to_float(value) == 256));
+    REQUIRE(to_float(placed.run(0, 5)[3]) == 260);
+    REQUIRE(to_float(placed.run(0, 20)[3]) == 260);
+  }
+}
+
+TEST_CASE("on CUDA experts may lie further apart than 32 bits count") {
+  World<Mxfp4, bf16> coded(20, 64, 32, clamped, true);
+  World<bf16, bf16> numbers(20, 32, 32, swi_glu, true);
+  const auto check = [](auto& world) {
+    std::fill(world.chosen.begin(), world.chosen.end(), 4);
+    PlacedWorld placed(world);
+    for (const ivl::cuda::Order order : {ivl::cuda::Order::fastest, ivl::cuda::Order::invariant}) {
+      placed.ctx.order = order;
+      placed.far = false;
+      const std::vector<bf16> near_y = placed.run(0, 5);
+      placed.far = true;
+      const std::vector<bf16> far_y = placed.run(0, 5);
+      REQUIRE(std::memcmp(near_y.data(), far_y.data(), near_y.size() * sizeof(bf16)) == 0);
+    }
+  };
+  check(coded);
+  check(numbers);
+}
+
 TEST_CASE("on CUDA expert_mlp with floats agrees with double precision") {
   compare<float, float>(3, 24, 40, swi_glu, false);
   compare<bf16, float>(2, 16, 36, clamped, true);
   compare<Mxfp4, float>(2, 64, 32, clamped, true);
-  compare<half, bf16>(2, 16, 40, clamped, false);
+  compare<ivl::half, bf16>(2, 16, 40, clamped, false);
 }
 
 TEST_CASE("on CUDA the bits of a row of expert_mlp depend neither on the rows beside it nor on its place") {
-  const auto check = [](auto placed, cuda::Order order, std::initializer_list<std::pair<int, int>> parts) {
+  const auto check = [](auto placed, ivl::cuda::Order order, std::initializer_list<std::pair<int, int>> parts) {
     placed->ctx.order = order;
     for_each_order([&] {
       const int rows = placed->world.rows, stride = placed->world.stride;
@@ -383,13 +508,24 @@ TEST_CASE("on CUDA the bits of a row of expert_mlp depend neither on the rows be
   const World<bf16, bf16> few(16, 272, 16, swi_glu, true), many(70, 48, 48, swi_glu, true);
   const World<Mxfp4, bf16> few_coded(16, 64, 32, clamped, true);
   using Placed = PlacedWorld<bf16, bf16>;
-  check(std::make_unique<Placed>(few), cuda::Order::fastest, {{0, 1}, {8, 1}, {3, 9}});
-  check(std::make_unique<PlacedWorld<Mxfp4, bf16>>(few_coded), cuda::Order::fastest, {{8, 1}, {3, 9}});
-  check(std::make_unique<Placed>(many), cuda::Order::invariant, {{0, 1}, {35, 1}, {3, 20}});
+  check(std::make_unique<Placed>(few), ivl::cuda::Order::fastest, {{0, 1}, {8, 1}, {3, 9}});
+  check(std::make_unique<PlacedWorld<Mxfp4, bf16>>(few_coded), ivl::cuda::Order::fastest, {{8, 1}, {3, 9}});
+  check(std::make_unique<Placed>(many), ivl::cuda::Order::invariant, {{0, 1}, {35, 1}, {3, 20}});
+}
+
+TEST_CASE_TEMPLATE("on CUDA a row of expert_mlp has the same bits among 1 to 40 rows", Stored, bf16, Mxfp4) {
+  const World<Stored, bf16> world(40, 288, 160, clamped, true);
+  PlacedWorld<Stored, bf16> placed(world);
+  const std::vector<bf16> all = placed.run(0, world.rows);
+  for (int rows = 1; rows < world.rows; ++rows) {
+    CAPTURE(rows);
+    const std::vector<bf16> some = placed.run(0, rows);
+    REQUIRE(std::memcmp(some.data(), all.data(), some.size() * sizeof(bf16)) == 0);
+  }
 }
 
 TEST_CASE("on CUDA place_experts puts every layout of a file into rows of outputs") {
-  cuda::Context ctx(0, 2);
+  ivl::cuda::Context ctx(0, 2);
   std::mt19937 random{3};
   const FileExperts<bf16> file(3, 70, 48, random);
   const auto check = [&](const PlacedExperts& placed, int halves) {

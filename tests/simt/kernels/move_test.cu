@@ -203,3 +203,30 @@ TEST_CASE_TEMPLATE("on CUDA pixel_shuffle joins blocks of patches in both of Int
     }
   }
 }
+
+TEST_CASE("on CUDA rows that are looked up and moved may lie further apart than 32 bits count") {
+  cuda::Context ctx;
+  constexpr int width = 64, rows = FarRows<bf16>::rows, first_row = 1 << 26;
+  Field<bf16> field(rows, width, 0, 1);
+  FarRows<bf16> far(field.host), moved(width);
+  DeviceArray<std::int32_t> indices(std::vector<std::int32_t>{2, 0, 1}),
+      sources(std::vector<std::int32_t>{first_row + 2, -3, first_row});
+  const auto check = [&](const std::vector<bf16>& found, std::initializer_list<int> wanted) {
+    int wrong = 0, row = 0;
+    for (const int of : wanted) {
+      for (int i = 0; i < width; ++i) wrong += !(to_float(found[std::size_t(row * width + i)]) == field.at(of, i));
+      ++row;
+    }
+    CHECK(wrong == 0);
+  };
+  gather_rows(ctx, indices.data(), Rows<const bf16>(far.view()), moved.view());
+  check(moved.download(), {2, 0, 1});
+  // A table whose memory begins with row `first_row`.
+  const PlacedTable table{
+      Format::bf16,
+      first_row + rows,
+      width,
+      {nullptr, reinterpret_cast<std::byte*>(field.device.data()) - std::int64_t(2) * first_row * width, 0}};
+  embed(ctx, sources.data(), table, Rows<const bf16>(far.view()), moved.view());
+  check(moved.download(), {2, 2, 0});
+}

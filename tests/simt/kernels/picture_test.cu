@@ -157,7 +157,26 @@ TEST_CASE("on CUDA what is no picture, and statistics that mean nothing, are ref
   const Image picture = random_picture(20, 10);
   const TileRules rules{.tile_px = 8};
   const Rows<float> nowhere(nullptr, 48, 12);
-  CHECK_THROWS_AS(unfold_picture(ctx, Picture({20, 10, std::vector<std::uint8_t>(599)}, rules), {}, 2, nowhere), ImageError);
+  CHECK_THROWS_AS(unfold_picture(ctx, Picture({20, 10, std::vector<std::uint8_t>(599)}, rules), {}, 2, nowhere),
+                  ImageError);
   CHECK_THROWS_AS(unfold_picture(ctx, Picture::view(picture, rules), {{0, 0, 0}, {1, 0, 1}}, 2, nowhere), ConfigError);
   CHECK_THROWS_AS(unfold_picture(ctx, Picture::view(picture, {.tile_px = 0}), {}, 2, nowhere), RequestError);
 }
+
+#if !defined(__CUDACC__)
+TEST_CASE(
+    "on CUDA a picture allocates no device memory, and rows for its features neither, once one like it was there") {
+  cuda::Context ctx;
+  const Picture picture(random_picture(61, 44), {.tile_px = 12, .max_tiles = 4});
+  DeviceArray<float> patches(5 * 4 * 108);
+  const auto encode = [&] {
+    const Memory features = allocate(ctx, 1000);  // as whoever encodes pictures asks for them
+    unfold_picture(ctx, picture, PixelStatistics{}, 6, Rows<float>(patches.data(), picture.tiles() * 4, 108));
+  };
+  encode();
+  const simt::Stats before = simt::stats();
+  for (int i = 0; i < 3; ++i) encode();
+  CHECK(simt::stats().device_allocations == before.device_allocations);
+  CHECK(simt::stats().waits == before.waits);
+}
+#endif

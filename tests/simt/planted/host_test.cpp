@@ -22,6 +22,27 @@ TEST_CASE("planted: pinned memory is filled again before it was copied") {
       {.wrong_values = true});
 }
 
+TEST_CASE("planted: an event that was not recorded behind a copy does not wait for it") {
+  check_planted(
+      [](bool planted) {
+        DeviceArray<int> on_device(1);
+        int* pinned = nullptr;
+        cudaEvent_t sent = nullptr;
+        check(cudaMallocHost(&pinned, sizeof *pinned));
+        check(cudaEventCreateWithFlags(&sent, cudaEventDisableTiming));
+        *pinned = 1;
+        check(cudaMemcpyAsync(on_device.data(), pinned, sizeof *pinned, cudaMemcpyHostToDevice, nullptr));
+        if (!planted) check(cudaEventRecord(sent, nullptr));
+        check(cudaEventSynchronize(sent));
+        *pinned = 2;
+        const int found = on_device.download()[0];
+        check(cudaEventDestroy(sent));
+        check(cudaFreeHost(pinned));
+        return found == 1;
+      },
+      {.wrong_values = true});
+}
+
 TEST_CASE("planted: a captured launch takes a value from the host that changes from step to step") {
   check_planted(
       [](bool planted) {

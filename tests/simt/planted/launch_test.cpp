@@ -33,6 +33,38 @@ TEST_CASE("planted: more dynamic shared memory than a block may have") {
       {.reported = {Bug::launch_limit}, .says = "bytes of dynamic shared memory"});
 }
 
+TEST_CASE("planted: more than 48 KiB of dynamic shared memory that the kernel was not allowed") {
+  const auto kernel = +[](int* to) { *to = 1; };
+  check_planted(
+      [&](bool planted) {
+        DeviceArray<int> result(1);
+        const int bytes = 50 * 1024;
+        check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, planted ? 48 * 1024 : bytes));
+        cudaLaunchConfig_t config = {};
+        config.gridDim = config.blockDim = 1;
+        config.dynamicSmemBytes = bytes;
+        check(cudaLaunchKernelEx(&config, kernel, result.data()));
+        return result.download()[0] == 1;
+      },
+      {.reported = {Bug::launch_limit},
+       .says = "51200 bytes of dynamic shared memory, and the kernel was allowed 49152"});
+}
+
+TEST_CASE("planted: a kernel on the default stream beside a context's") {
+  check_planted(
+      [](bool planted) {
+        cudaStream_t stream = nullptr;
+        check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+        struct Close {
+          cudaStream_t stream;
+          ~Close() { (void)cudaStreamDestroy(stream); }
+        } close{stream};
+        launch(+[]() {}, {.grid = 1, .block = 32, .stream = planted ? nullptr : stream});
+        return true;
+      },
+      {.reported = {Bug::stream}, .says = "a kernel on the default stream"});
+}
+
 TEST_CASE("planted: more static shared memory than nvcc allows") {
   check_planted(
       [](bool planted) {

@@ -124,6 +124,31 @@ TEST_CASE("planted: lanes of one warp at two mma instructions") {
       {.reported = {Bug::divergence}, .says = "needs all lanes at one instruction"});
 }
 
+namespace {
+template <bool>
+void multiply_nothing() {
+  float c[4] = {};
+  prim::mma_m16n8k16<bf16>(c, {0, 0, 0, 0}, {0, 0});
+}
+}  // namespace
+
+TEST_CASE("planted: lanes of one warp in two instantiations of a function with an mma") {
+  check_planted(
+      [](bool planted) {
+        launch(
+            +[](bool planted) {
+              if (planted && threadIdx.x < 8) {
+                multiply_nothing<true>();
+              } else {
+                multiply_nothing<false>();
+              }
+            },
+            {.grid = 1, .block = 32}, planted);
+        return true;
+      },
+      {.reported = {Bug::divergence}, .says = "needs all lanes at one instruction"});
+}
+
 TEST_CASE("planted: the registers of a B fragment are swapped") {
   check_planted(
       [](bool planted) {

@@ -11,11 +11,18 @@
 #include <cuda_runtime.h>
 #include <doctest/doctest.h>
 
+#if !defined(__CUDACC__)
+#include <sys/mman.h>
+#endif
+
 #include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <string>
 #include <vector>
 
+#include "ivl/core/rows.hpp"
 #include "ivl/cuda/runtime/error.cuh"
 
 namespace ivl {
@@ -75,6 +82,61 @@ class DeviceArray {
 
   std::size_t count_;
   unsigned char* memory_ = nullptr;
+};
+
+/// Rows of device memory so far apart that the third begins beyond what 32 bits count: NaN at first, where nothing else
+/// was stored. In the emulator only the pages that are touched take memory.
+template <class T>
+class FarRows {
+ public:
+  static constexpr int rows = 3;
+  static constexpr std::int64_t stride = (std::int64_t(1) << 30) + 16;  // scalars
+
+  explicit FarRows(int width) : width_(width) {
+#if defined(__CUDACC__)
+    cuda::check(cudaMalloc(&memory_, bytes));
+#else
+    void* const memory =
+        mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    REQUIRE(memory != MAP_FAILED);
+    memory_ = static_cast<T*>(memory);
+#endif
+    for (int r = 0; r < rows; ++r) cuda::check(cudaMemset(row(r), 0xff, std::size_t(width) * sizeof(T)));
+    cuda::check(cudaDeviceSynchronize());
+  }
+  /// Row r of `values` [rows, width].
+  explicit FarRows(const std::vector<T>& values) : FarRows(int(values.size()) / rows) {
+    for (int r = 0; r < rows; ++r)
+      cuda::check(cudaMemcpy(row(r), &values[std::size_t(r * width_)], std::size_t(width_) * sizeof(T),
+                             cudaMemcpyHostToDevice));
+    cuda::check(cudaDeviceSynchronize());
+  }
+  ~FarRows() {
+#if defined(__CUDACC__)
+    (void)cudaFree(memory_);
+#else
+    munmap(memory_, bytes);
+#endif
+  }
+  FarRows(const FarRows&) = delete;
+  FarRows& operator=(const FarRows&) = delete;
+
+  Rows<T> view() { return {memory_, rows, width_, stride}; }
+  std::vector<T> download() {
+    cuda::check(cudaDeviceSynchronize());
+    std::vector<T> values(std::size_t(rows * width_));
+    for (int r = 0; r < rows; ++r)
+      cuda::check(cudaMemcpy(&values[std::size_t(r * width_)], row(r), std::size_t(width_) * sizeof(T),
+                             cudaMemcpyDeviceToHost));
+    return values;
+  }
+
+ private:
+  static constexpr std::size_t bytes = std::size_t(rows * stride) * sizeof(T);
+  T* row(int r) { return memory_ + r * stride; }
+
+  T* memory_ = nullptr;
+  int width_;
 };
 
 /// Runs `test` in each thread order of the emulator (two of them where accesses are checked, which costs time); once on

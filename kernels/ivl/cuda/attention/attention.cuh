@@ -4,17 +4,17 @@
 //   y        [rows, heads head_dim]   the same scalar
 //   sinks    [heads] float, or null
 //
-// bf16 with head_dim 32, 64 or 128 goes through tensor cores, by two kernels that share attention_tile.cuh:
+// bf16 with head_dim 32, 64 or 128 goes through tensor cores, by two kernels that share sm80_tile.cuh:
 //
-//   attention_prefill.cuh   many rows of a sequence: 4 rows heads length head_dim flops (half of that if causal)
-//   attention_split.cuh     few rows: the keys are split over blocks; 4 length kv_heads head_dim bytes a sequence
+//   sm80_prefill.cuh   many rows of a sequence: 4 rows heads length head_dim flops (half of that if causal)
+//   sm80_split.cuh     few rows: the keys are split over blocks; 4 length kv_heads head_dim bytes a sequence
 //
 // A step with more rows than sequences launches both, and on the device each sequence finds its rows cut: whole tiles
 // for the first, up to 16 rows that are over for the second. Launches depend on batch.rows, sequences and longest only;
-// rows that no sequence has are left alone. All else goes to attention_plain.cuh, which is only right.
+// rows that no sequence has are left alone. All else goes to plain.cuh, which is only right.
 //
 // Bits: a row of a causal mask has the same bits whatever stands beside it, however its prompt was cut into chunks, and
-// whichever of the two kernels had it, since both take its sums in one order (attention_tile.cuh). Under Mask::full
+// whichever of the two kernels had it, since both take its sums in one order (sm80_tile.cuh). Under Mask::full
 // only the rows that are over are summed by chunks; which they are depends on how many rows their own sequence has.
 //
 // Sinks are read once a row, at the end, so they cost nothing where there are none; the window is a template argument
@@ -28,39 +28,34 @@
 #include <type_traits>
 
 #include "ivl/core/constant.hpp"
+#include "ivl/cuda/attention/choose.hpp"
 #include "ivl/cuda/attention/plain.cuh"
-#include "ivl/cuda/attention/prefill.cuh"
-#include "ivl/cuda/attention/split.cuh"
+#include "ivl/cuda/attention/sm80_prefill.cuh"
+#include "ivl/cuda/attention/sm80_split.cuh"
 #include "ivl/cuda/runtime/pack.cuh"
 
 namespace ivl::cuda {
 
-// ---- policy -----------------------------------------------------------------------------------------
-struct AttentionPolicy {
-  PrefillPolicy picture = {.row_tiles = 2};  // Mask::full, head_dim up to 64
-  PrefillPolicy prefill = {.row_tiles = 1};
-  SplitPolicy split;
-};
-
 // ---- launchers --------------------------------------------------------------------------------------
-namespace detail {
+namespace detail::attention {
 
 template <AttentionPolicy P, int HeadDim>
-void attention_by_tensor_cores(Context& ctx, const AttentionCall<bf16>& call) {
-  if (call.batch.rows <= call.batch.sequences) return attention_split<HeadDim, P.split>(ctx, call, 0);
+void by_tensor_cores(Context& ctx, const AttentionChoice& choice, const Call<bf16>& call) {
   int block_rows = 0;
-  if (call.mask == Mask::full) {
-    constexpr PrefillPolicy picture = HeadDim <= 64 ? P.picture : P.prefill;
-    block_rows = attention_prefill<HeadDim, Visible::all, picture>(ctx, call);
-  } else if (call.shape.window == 0) {
-    block_rows = attention_prefill<HeadDim, Visible::causal, P.prefill>(ctx, call);
-  } else if constexpr (HeadDim <= 64) {
-    block_rows = attention_prefill<HeadDim, Visible::window, P.prefill>(ctx, call);
+  if (choice.kernel == AttentionKernel::prefill_and_split) {
+    if (choice.visible == Visible::all) {
+      constexpr PrefillPolicy picture = HeadDim <= 64 ? P.picture : P.prefill;
+      block_rows = prefill::run<HeadDim, Visible::all, picture>(ctx, call);
+    } else if (choice.visible == Visible::causal) {
+      block_rows = prefill::run<HeadDim, Visible::causal, P.prefill>(ctx, call);
+    } else if constexpr (HeadDim <= 64) {
+      block_rows = prefill::run<HeadDim, Visible::window, P.prefill>(ctx, call);
+    }
   }
-  attention_split<HeadDim, P.split>(ctx, call, block_rows);
+  split::run<HeadDim, P.split>(ctx, call, block_rows);
 }
 
-}  // namespace detail
+}  // namespace detail::attention
 
 /// Throws ConfigError for shapes that have no pages, see kv_page_bytes.
 template <AttentionPolicy P = AttentionPolicy{}, class Scalar>
@@ -71,16 +66,19 @@ void attention(Context& ctx, const AttentionShape& shape, Mask mask, const float
   assert(queries.count >= batch.rows && y.count >= batch.rows);
   if (batch.rows == 0) return;
   const float scale = float(1.4426950408889634 / std::sqrt(double(shape.head_dim)));  // 1 / ln 2
-  const detail::AttentionCall<Scalar> call = {shape,          shape.group(), scale,    mask,  sinks, queries.data,
-                                              queries.stride, y.data,        y.stride, batch, kv};
+  const detail::attention::Call<Scalar> call = {shape,          shape.group(), scale,    mask,  sinks, queries.data,
+                                                queries.stride, y.data,        y.stride, batch, kv};
+  const AttentionProblem problem{shape, mask, batch.rows, batch.sequences, kind_of<Scalar>};
+  const AttentionChoice choice = choose_attention(ctx.device.compute_capability, problem, P);
   if constexpr (std::is_same_v<Scalar, bf16>) {
-    assert(in_packs<4>(queries) && in_packs<4>(y) && aligned(kv.pages, 16));
-    const bool window = mask == Mask::causal && shape.window > 0;
-    if (shape.head_dim == 32) return detail::attention_by_tensor_cores<P, 32>(ctx, call);
-    if (shape.head_dim == 64) return detail::attention_by_tensor_cores<P, 64>(ctx, call);
-    if (shape.head_dim == 128 && !window) return detail::attention_by_tensor_cores<P, 128>(ctx, call);
+    if (choice.kernel != AttentionKernel::plain) {
+      assert(in_packs<4>(queries) && in_packs<4>(y) && aligned(kv.pages, 16));
+      if (shape.head_dim == 32) return detail::attention::by_tensor_cores<P, 32>(ctx, choice, call);
+      if (shape.head_dim == 64) return detail::attention::by_tensor_cores<P, 64>(ctx, choice, call);
+      return detail::attention::by_tensor_cores<P, 128>(ctx, choice, call);
+    }
   }
-  detail::attention_plain(ctx, call);
+  detail::plain_attention::run(ctx, call);
 }
 
 }  // namespace ivl::cuda

@@ -24,6 +24,7 @@
 #include <cstdint>
 
 #include "ivl/core/constant.hpp"
+#include "ivl/cuda/attention/choose.hpp"
 #include "ivl/cuda/attention/kv_layout.cuh"
 #include "ivl/cuda/prim/convert.cuh"
 #include "ivl/cuda/runtime/context.cuh"
@@ -34,13 +35,8 @@
 
 namespace ivl::cuda {
 
-// ---- policy -----------------------------------------------------------------------------------------
-struct KvWritePolicy {
-  int threads_per_block = 128;
-};
-
 // ---- device code ------------------------------------------------------------------------------------
-namespace detail {
+namespace detail::kv_write {
 
 /// Blocks (row, part of the row): a thread 16 bytes of a key or value.
 template <class Scalar, class Policy>
@@ -139,7 +135,7 @@ __global__ void __launch_bounds__(Policy::value.threads_per_block)
   *reinterpret_cast<Values*>(to + half_dim) = second;
 }
 
-}  // namespace detail
+}  // namespace detail::kv_write
 
 // ---- launchers --------------------------------------------------------------------------------------
 template <KvWritePolicy P = KvWritePolicy{}, class Scalar>
@@ -150,7 +146,7 @@ void cache_keys(Context& ctx, const AttentionShape& shape, Rows<const Scalar> qk
   assert(shape.head_dim % 16 == 0 && in_packs<pack_scalars>(qkv));
   if (batch.rows == 0) return;
   const std::int64_t threads = 2 * shape.kv_width() / pack_scalars;
-  launch(detail::cache_keys_kernel<Scalar, Constant<P>>,
+  launch(detail::kv_write::cache_keys_kernel<Scalar, Constant<P>>,
          {.grid = {unsigned(batch.rows), unsigned(ceil_div(threads, P.threads_per_block))},
           .block = unsigned(P.threads_per_block),
           .stream = ctx.stream},
@@ -167,7 +163,7 @@ void rotate_and_cache(Context& ctx, const AttentionShape& shape, const HeadNorm&
   if (batch.rows == 0) return;
   const int threads_per_head = int(std::bit_ceil(unsigned(ceil_div(shape.head_dim / 2, pack_scalars))));
   const std::int64_t threads = std::int64_t(threads_per_head) * (shape.heads + 2 * shape.kv_heads);
-  launch(detail::rotate_and_cache_kernel<Scalar, Constant<P>>,
+  launch(detail::kv_write::rotate_and_cache_kernel<Scalar, Constant<P>>,
          {.grid = {unsigned(batch.rows), unsigned(ceil_div(threads, P.threads_per_block))},
           .block = unsigned(P.threads_per_block),
           .stream = ctx.stream},

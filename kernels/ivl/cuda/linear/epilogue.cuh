@@ -14,7 +14,7 @@
 #include "ivl/cuda/runtime/pack.cuh"
 #include "ivl/ops/linear.hpp"
 
-namespace ivl::cuda::detail {
+namespace ivl::cuda::detail::epilogue {
 
 /// How many columns of W's product make one of y.
 template <EpilogueKind Kind>
@@ -27,10 +27,10 @@ struct ColumnTerms {
 };
 
 /// A kernel's parameter.
-struct EpilogueTerms {
+struct Terms {
   const float *bias, *scale;  // [out] or null
 
-  explicit EpilogueTerms(const Epilogue& epilogue) : bias(epilogue.bias), scale(epilogue.scale) {}
+  explicit Terms(const Epilogue& epilogue) : bias(epilogue.bias), scale(epilogue.scale) {}
   __device__ ColumnTerms at(int column) const {
     ColumnTerms terms;
     if (bias) terms.bias = bias[column];
@@ -66,15 +66,15 @@ __device__ inline float finish_pair(const ColumnTerms& gate_terms, float gate, c
 
 /// Where the results of a product's tiles go; a kernel's parameter where the kind is known at run time only.
 template <class Result>
-struct EpilogueTarget {
+struct Target {
   EpilogueKind kind;
-  EpilogueTerms terms;
+  Terms terms;
   Result* y;  // [rows, out], or [rows, out / 2] under swi_glu
   std::int64_t y_stride;
   bool y_in_packs;  // every row of y is whole, aligned packs of 4
   int rows, out;
 
-  EpilogueTarget(const Epilogue& epilogue, Rows<Result> y, int out)
+  Target(const Epilogue& epilogue, Rows<Result> y, int out)
       : kind(epilogue.kind),
         terms(epilogue),
         y(y.data),
@@ -87,7 +87,7 @@ struct EpilogueTarget {
 /// The block's share of finish_tile, one kind of it.
 template <EpilogueKind Kind, int TileRows, int TileColumns, int Pitch, int Threads, class Result>
 __device__ inline void finish_tile_of(const float* sums, int first_row, int first_column,
-                                      const EpilogueTarget<Result>& target) {
+                                      const Target<Result>& target) {
   constexpr int step = columns_per_result<Kind>, results = 4, columns = step * results;  // of a thread at once
   constexpr int threads_a_row = TileColumns / columns, rows_at_once = Threads / threads_a_row;
   static_assert(Threads % threads_a_row == 0 && Pitch % 4 == 0,
@@ -160,8 +160,7 @@ __device__ inline void finish_tile_of(const float* sums, int first_row, int firs
 /// A tile of float sums in shared memory, [TileRows][Pitch], becomes rows and columns of y. All threads of the block
 /// call it, after a barrier behind the writes of `sums`. Loads and stores are packs of four results where y allows.
 template <int TileRows, int TileColumns, int Pitch, int Threads, class Result>
-__device__ inline void finish_tile(const float* sums, int first_row, int first_column,
-                                   const EpilogueTarget<Result>& target) {
+__device__ inline void finish_tile(const float* sums, int first_row, int first_column, const Target<Result>& target) {
   const auto finish = [&](auto kind) {
     finish_tile_of<decltype(kind)::value, TileRows, TileColumns, Pitch, Threads>(sums, first_row, first_column, target);
   };
@@ -177,4 +176,4 @@ __device__ inline void finish_tile(const float* sums, int first_row, int first_c
   }
 }
 
-}  // namespace ivl::cuda::detail
+}  // namespace ivl::cuda::detail::epilogue

@@ -1,16 +1,12 @@
-// y = epilogue(x W^T): which kernel makes it (see ops/linear.hpp for the contract).
-//
-//   x      W           rows      kernel
-//   bf16   bf16, half  up to 16  gemv.cuh, unless the context wants invariant order
-//   bf16   bf16, half  any       gemm.cuh
-//   any    any         any       plain, below, where x or W is float
+// y = epilogue(x W^T) (see ops/linear.hpp for the contract): choose.hpp says which kernel makes it, sm80_gemv.cuh,
+// sm80_gemm.cuh or `plain`, below, where x is float and for formats that the others have no loader for. A matrix whose
+// strips differ in format is a product for each of them.
 //
 // norm_linear: a few rows that gemv takes, with W in bf16, are normed there; the others by a launch of rms_norm. Both
 // make the same bits.
 //
-// Invariance: in every kernel a row's bits depend on the row, W and `in`. gemv and gemm add in different orders,
-// though, so a row of a small batch may differ in its last bit from the same row of a larger one. Order::invariant
-// leaves gemv out: then no number of rows changes a bit, and decoding few rows is slower.
+// Invariance: in every kernel a row's bits depend on the row, W and `in`. Order::invariant, the default of Context,
+// leaves out the one kernel that adds in another order: then no number of rows changes a bit.
 //
 // The plain kernel: registers at most 128 a thread, no spills; made to be right and small, not fast.
 #pragma once
@@ -20,9 +16,11 @@
 #include <type_traits>
 
 #include "ivl/core/error.hpp"
+#include "ivl/cuda/formats/formats.cuh"
+#include "ivl/cuda/linear/choose.hpp"
 #include "ivl/cuda/linear/epilogue.cuh"
-#include "ivl/cuda/linear/gemm.cuh"
-#include "ivl/cuda/linear/gemv.cuh"
+#include "ivl/cuda/linear/sm80_gemm.cuh"
+#include "ivl/cuda/linear/sm80_gemv.cuh"
 #include "ivl/cuda/prim/convert.cuh"
 #include "ivl/cuda/rows/norm.cuh"
 #include "ivl/cuda/runtime/context.cuh"
@@ -34,47 +32,48 @@
 
 namespace ivl::cuda {
 
-// ---- device code: products with floats --------------------------------------------------------------
-namespace detail {
+// ---- device code: products of any scalars and formats --------------------------------------------------------------
+namespace detail::plain_linear {
 
-inline constexpr int plain_tile = 64, plain_depth = 16, plain_threads = 256;
+inline constexpr int tile_size = 64, depth = 16, threads = 256;
 
-/// Rows [first, first + plain_tile) and columns [k, k + plain_depth) of a matrix [rows, width] become floats, one row
-/// of the tile a column of `to`; zeros outside.
-template <class Scalar>
-__device__ inline void load_plain(const Scalar* matrix, std::int64_t stride, int first, int rows, int k, int width,
-                                  float (&to)[plain_depth][plain_tile + 4]) {
-  constexpr int rows_at_once = plain_threads / plain_depth;
-  const int column = int(threadIdx.x) % plain_depth;
+/// Rows [first, first + tile_size) and columns [k, k + depth) of a matrix [rows, width] become floats, one row of the
+/// tile a column of `to`; zeros outside. at(row, column) is one element.
+template <class At>
+__device__ inline void load_tile(const At& at, int first, int rows, int k, int width,
+                                 float (&to)[depth][tile_size + 4]) {
+  constexpr int rows_at_once = threads / depth;
+  const int column = int(threadIdx.x) % depth;
 #pragma unroll
-  for (int row = int(threadIdx.x) / plain_depth; row < plain_tile; row += rows_at_once) {
+  for (int row = int(threadIdx.x) / depth; row < tile_size; row += rows_at_once) {
     const bool inside = first + row < rows && k + column < width;
-    to[column][row] = inside ? prim::widen(matrix[(first + row) * stride + k + column]) : 0.0f;
+    to[column][row] = inside ? at(first + row, k + column) : 0.0f;
   }
 }
 
 /// A block makes a tile of 64 x 64, a thread 4 x 4 of it, in fused multiply-adds in the order of `in`.
-template <class Scalar, class Weight, class Result>
-__global__ void __launch_bounds__(plain_threads)
-    plain_kernel(const Scalar* __restrict__ x, std::int64_t x_stride, const Weight* __restrict__ w, int in,
-                 EpilogueTarget<Result> target) {
-  constexpr int part = 4, threads_a_row = plain_tile / part, pitch = plain_tile + 8;
-  IVL_SHARED(float[plain_depth][plain_tile + 4], x_tile);
-  IVL_SHARED(float[plain_depth][plain_tile + 4], w_tile);
-  IVL_SHARED(float[plain_tile * pitch], tile);
+template <class Scalar, class Result>
+__global__ void __launch_bounds__(threads) plain_linear_kernel(const Scalar* __restrict__ x, std::int64_t x_stride,
+                                                               AnyMatrix w, epilogue::Target<Result> target) {
+  constexpr int part = 4, threads_a_row = tile_size / part, pitch = tile_size + 8;
+  IVL_SHARED(float[depth][tile_size + 4], x_tile);
+  IVL_SHARED(float[depth][tile_size + 4], w_tile);
+  IVL_SHARED(float[tile_size * pitch], tile);
   using Part = Pack<float, part>;
-  const int tile_columns = (target.out + plain_tile - 1) / plain_tile;
-  const int first_row = int(blockIdx.x) / tile_columns * plain_tile;
-  const int first_column = int(blockIdx.x) % tile_columns * plain_tile;
+  const int tile_columns = (target.out + tile_size - 1) / tile_size;
+  const int first_row = int(blockIdx.x) / tile_columns * tile_size;
+  const int first_column = int(blockIdx.x) % tile_columns * tile_size;
   const int row = int(threadIdx.x) / threads_a_row * part, column = int(threadIdx.x) % threads_a_row * part;
 
+  const auto x_at = [&](int r, int k) { return prim::widen(x[r * x_stride + k]); };
+  const auto w_at = [&](int r, int k) { return w.at(r, k); };
   float sums[part][part] = {};
-  for (int k = 0; k < in; k += plain_depth) {
-    load_plain(x, x_stride, first_row, target.rows, k, in, x_tile);
-    load_plain(w, in, first_column, target.out, k, in, w_tile);
+  for (int k = 0; k < w.in; k += depth) {
+    load_tile(x_at, first_row, target.rows, k, w.in, x_tile);
+    load_tile(w_at, first_column, target.out, k, w.in, w_tile);
     __syncthreads();
 #pragma unroll
-    for (int i = 0; i < plain_depth; ++i) {
+    for (int i = 0; i < depth; ++i) {
       const Part x_part = *reinterpret_cast<const Part*>(&x_tile[i][row]);
       const Part w_part = *reinterpret_cast<const Part*>(&w_tile[i][column]);
 #pragma unroll
@@ -91,20 +90,24 @@ __global__ void __launch_bounds__(plain_threads)
     *reinterpret_cast<Part*>(&tile[(row + r) * pitch + column]) = {sums[r][0], sums[r][1], sums[r][2], sums[r][3]};
   }
   __syncthreads();
-  finish_tile<plain_tile, plain_tile, pitch, plain_threads>(tile, first_row, first_column, target);
-}
-
-template <class Weight, class Scalar, class Result>
-void plain(Context& ctx, Rows<const Scalar> x, const PlacedMatrix& w, const Epilogue& epilogue, Rows<Result> y) {
-  if (x.count == 0 || w.out == 0) return;
-  const std::int64_t tiles = ceil_div(x.count, plain_tile) * ceil_div(w.out, plain_tile);
-  launch(plain_kernel<Scalar, Weight, Result>, {.grid = unsigned(tiles), .block = plain_threads, .stream = ctx.stream},
-         x.data, x.stride, reinterpret_cast<const Weight*>(w.memory().data), int(w.in),
-         EpilogueTarget<Result>(epilogue, y, int(w.out)));
+  epilogue::finish_tile<tile_size, tile_size, pitch, threads>(tile, first_row, first_column, target);
 }
 
 template <class Scalar, class Result>
-void check_linear(Rows<const Scalar> x, const PlacedMatrix& w, const Epilogue& epilogue, Rows<Result> y) {
+void run(Context& ctx, Rows<const Scalar> x, const PlacedMatrix& w, const Epilogue& epilogue, Rows<Result> y) {
+  if (x.count == 0 || w.out == 0) return;
+  const std::int64_t tiles = ceil_div(x.count, tile_size) * ceil_div(w.out, tile_size);
+  launch(plain_linear_kernel<Scalar, Result>, {.grid = unsigned(tiles), .block = threads, .stream = ctx.stream}, x.data,
+         x.stride, AnyMatrix{w.format(), w.memory().data, int(w.out), int(w.in)},
+         epilogue::Target<Result>(epilogue, y, int(w.out)));
+}
+
+}  // namespace detail::plain_linear
+
+namespace detail::linear {
+
+template <class Scalar, class Result>
+void check_shapes(Rows<const Scalar> x, const PlacedMatrix& w, const Epilogue& epilogue, Rows<Result> y) {
   const bool gated = epilogue.kind == EpilogueKind::swi_glu;
   const std::int64_t width = gated ? w.out / 2 : w.out;
   if (w.in <= 0 || x.width() != w.in || y.count != x.count || y.width() != width) {
@@ -114,35 +117,50 @@ void check_linear(Rows<const Scalar> x, const PlacedMatrix& w, const Epilogue& e
   }
   if (gated != (w.fusion == Fusion::interleaved))
     fail<RequestError>("linear on CUDA: swi_glu goes with interleaved rows of gate and up, and with nothing else");
-  if (!w.uniform() || (w.format() != Format::f32 && w.format() != Format::bf16 && w.format() != Format::f16))
-    fail<RequestError>("linear on CUDA: expected a matrix in one format, f32, bf16 or f16, found ", formats_of(w));
 }
 
-inline bool gemv_takes(const Context& ctx, Rows<const bf16> x, const PlacedMatrix& w) {
-  const bool whole_steps = w.in % 16 == 0 && x.stride % 8 == 0 && aligned(x.data, 16);
-  return x.count <= max_gemv_rows && whole_steps && ctx.order == Order::fastest;
+/// What the choice depends on, of a product that the kernels on bf16 rows take.
+inline LinearProblem problem_of(Rows<const bf16> x, const PlacedMatrix& w) {
+  return {x.count, w.out, w.in, ScalarKind::bf16, w.format(), gemm::whole_copies<8>(x, w) ? 16 : 8};
 }
 
-}  // namespace detail
+inline LinearChoice choose(const Context& ctx, const LinearProblem& problem) {
+  return choose_linear(ctx.device.compute_capability, problem, ctx.device.sms, ctx.order);
+}
+
+/// As `linear` below, of a matrix that is one strip.
+template <class Scalar, class Result>
+void run(Context& ctx, Rows<const Scalar> x, const PlacedMatrix& w, const Epilogue& epilogue, Rows<Result> y) {
+  const bool halves = w.format() == Format::bf16 || w.format() == Format::f16;
+  if constexpr (std::is_same_v<Scalar, bf16>) {
+    if (halves) {
+      if (!gemm_takes(x, w)) {
+        fail<RequestError>("linear on CUDA: expected bf16 rows of whole groups of 4 scalars, 8-byte aligned, found ",
+                           w.in, " scalars, ", x.stride, " from row to row, at ", x.data);
+      }
+      const LinearChoice choice = choose(ctx, problem_of(x, w));
+      if (choice.kernel == LinearKernel::gemv) return cuda::gemv(ctx, choice.gemv, x, w, epilogue, y);
+      return cuda::gemm(ctx, choice.gemm, x, w, epilogue, y);
+    }
+  }
+  plain_linear::run(ctx, x, w, epilogue, y);
+}
+
+}  // namespace detail::linear
 
 // ---- launchers --------------------------------------------------------------------------------------
 /// bf16 rows must begin at multiples of 8 bytes and be whole groups of 4 scalars where W's scalars are 2 bytes long.
 /// Throws RequestError otherwise, and where shapes do not fit together.
 template <class Scalar, class Result>
 void linear(Context& ctx, Rows<const Scalar> x, const PlacedMatrix& w, const Epilogue& epilogue, Rows<Result> y) {
-  detail::check_linear(x, w, epilogue, y);
-  if constexpr (std::is_same_v<Scalar, bf16>) {
-    if (w.format() == Format::f32) return detail::plain<float>(ctx, x, w, epilogue, y);
-    if (!gemm_takes(x, w)) {
-      fail<RequestError>("linear on CUDA: expected bf16 rows of whole groups of 4 scalars, 8-byte aligned, found ",
-                         w.in, " scalars, ", x.stride, " from row to row, at ", x.data);
-    }
-    if (detail::gemv_takes(ctx, x, w)) return gemv(ctx, x, w, epilogue, y);
-    gemm(ctx, x, w, epilogue, y);
-  } else {
-    if (w.format() == Format::f32) return detail::plain<float>(ctx, x, w, epilogue, y);
-    if (w.format() == Format::bf16) return detail::plain<bf16>(ctx, x, w, epilogue, y);
-    detail::plain<half>(ctx, x, w, epilogue, y);
+  detail::linear::check_shapes(x, w, epilogue, y);
+  if (w.uniform()) return detail::linear::run(ctx, x, w, epilogue, y);
+  for (int i = 0; i < w.strip_count; ++i) {
+    const Strip& strip = w.strips[std::size_t(i)];
+    const auto from = [&](const float* terms) { return terms ? terms + strip.first : nullptr; };
+    detail::linear::run(ctx, x, PlacedMatrix(strip.format, w.fusion, strip.out, w.in, strip.memory),
+                        Epilogue{epilogue.kind, from(epilogue.bias), from(epilogue.scale)},
+                        Rows<Result>(y.data + strip.first, y.count, strip.out, y.stride));
   }
 }
 
@@ -150,10 +168,13 @@ void linear(Context& ctx, Rows<const Scalar> x, const PlacedMatrix& w, const Epi
 template <class Result>
 void norm_linear(Context& ctx, Rows<const bf16> x, const float* gain, float eps, const PlacedMatrix& w,
                  const Epilogue& epilogue, Rows<bf16> room, Rows<Result> y) {
-  detail::check_linear(x, w, epilogue, y);
-  const bool few = x.count <= max_normed_rows && x.count * w.in <= max_normed_scalars;
-  if (few && w.format() == Format::bf16 && aligned(gain, 16) && detail::gemv_takes(ctx, x, w))
-    return norm_gemv(ctx, x, gain, eps, w, epilogue, y);
+  detail::linear::check_shapes(x, w, epilogue, y);
+  if (w.uniform()) {
+    const LinearProblem problem = detail::linear::problem_of(x, w);
+    const LinearChoice choice = detail::linear::choose(ctx, problem);
+    if (norms_in_gemv(problem, choice) && aligned(gain, 16))
+      return norm_gemv(ctx, choice.gemv, x, gain, eps, w, epilogue, y);
+  }
   rms_norm(ctx, x, gain, eps, room);
   linear(ctx, Rows<const bf16>(room), w, epilogue, y);
 }

@@ -6,14 +6,8 @@
 //
 // A pair is a row and one of its experts, numbered as in `experts`. Matrices lie as experts.cuh says.
 //
-//   x, y    experts       rows       kernels
-//   bf16    bf16, mxfp4   up to 16   moe_few.cuh
-//   bf16    bf16, mxfp4   more       moe_grouped.cuh
-//   any     any           any        plain, below: right, and not fast
-//
-// In each path the order of a sum depends on the matrix alone: an expert's answer to a row does not depend on the other
-// rows. The paths add in different orders, though, so a row among few may differ in its last bit from the same row
-// among many. Order::invariant leaves moe_few.cuh out, as linear.cuh leaves out gemv.cuh.
+// choose.hpp says which kernels run: sm80_few.cuh, sm80_grouped.cuh or `plain`, below. In each the order of a sum
+// depends on the matrix alone: an expert's answer to a row does not depend on the other rows.
 //
 // Bytes of route: logits, and 8 a pair. Registers at most 80 a thread, no spills.
 #pragma once
@@ -25,11 +19,11 @@
 
 #include "ivl/core/constant.hpp"
 #include "ivl/core/error.hpp"
-#include "ivl/cuda/linear/gemv.cuh"
+#include "ivl/cuda/formats/mxfp4.cuh"
+#include "ivl/cuda/moe/choose.hpp"
 #include "ivl/cuda/moe/experts.cuh"
-#include "ivl/cuda/moe/few.cuh"
-#include "ivl/cuda/moe/grouped.cuh"
-#include "ivl/cuda/moe/mxfp4.cuh"
+#include "ivl/cuda/moe/sm80_few.cuh"
+#include "ivl/cuda/moe/sm80_grouped.cuh"
 #include "ivl/cuda/prim/convert.cuh"
 #include "ivl/cuda/runtime/context.cuh"
 #include "ivl/cuda/runtime/launch.cuh"
@@ -40,15 +34,15 @@
 namespace ivl::cuda {
 
 // ---- device code ------------------------------------------------------------------------------------
-namespace detail {
+namespace detail::route {
 
 // ---- routes -------------------------------------------------------------------------
-inline constexpr int route_warps = 4;
+inline constexpr int warps = 4;
 inline constexpr int max_active = 32;  // experts of a row: a lane each
 
 /// Orders logits: the larger has the larger key, and the lower number among equals. There is a next smaller key as long
-/// as experts are left, even if logits are no numbers.
-__device__ inline std::uint64_t route_key(float logit, int expert) {
+/// as experts are left, even if logits are NaN.
+__device__ inline std::uint64_t key_of(float logit, int expert) {
   const unsigned bits = __float_as_uint(logit + 0.0f);  // -0 becomes 0, its equal
   const unsigned rising = bits & 0x80000000u ? ~bits : bits | 0x80000000u;
   return std::uint64_t(rising) << 32 | (0xffffffffu - unsigned(expert));
@@ -56,10 +50,10 @@ __device__ inline std::uint64_t route_key(float logit, int expert) {
 
 /// A warp a row.
 template <class = void>
-__global__ void __launch_bounds__(32 * route_warps)
+__global__ void __launch_bounds__(32 * warps)
     route_kernel(const float* logits, std::int64_t stride, int rows, int experts, int active, std::int32_t* chosen,
                  float* weights) {
-  const int row = int(blockIdx.x) * route_warps + int(threadIdx.x) / 32, lane = int(threadIdx.x) % 32;
+  const int row = int(blockIdx.x) * warps + int(threadIdx.x) / 32, lane = int(threadIdx.x) % 32;
   if (row >= rows) return;
   logits += row * stride;
   std::uint64_t last = ~std::uint64_t(0);
@@ -67,7 +61,7 @@ __global__ void __launch_bounds__(32 * route_warps)
   for (int i = 0; i < active; ++i) {
     std::uint64_t best = 0;
     for (int expert = lane; expert < experts; expert += 32) {
-      const std::uint64_t key = route_key(logits[expert], expert);
+      const std::uint64_t key = key_of(logits[expert], expert);
       if (key < last && key > best) best = key;
     }
     last = warp_reduce(best, [](std::uint64_t a, std::uint64_t b) { return a > b ? a : b; });
@@ -82,55 +76,52 @@ __global__ void __launch_bounds__(32 * route_warps)
   }
 }
 
+}  // namespace detail::route
+
+namespace detail::plain_experts {
+
 // ---- plain --------------------------------------------------------------------------
-inline constexpr int plain_expert_warps = 8;
+inline constexpr int warps = 8;
 
 /// The product of a row of x and one of an expert's matrix, by one warp; all lanes get it.
-template <class Stored, class Scalar>
-__device__ inline float plain_product(const Scalar* x, const ExpertMatrices& w, int expert, int column) {
-  const Stored* row = w.row<Stored>(expert, column);
+template <class Scalar>
+__device__ inline float row_product(const Scalar* x, const experts::Matrices& w, int expert, int column) {
+  const AnyMatrix matrix = w.of(expert);
   float sum = 0;
-  for (int k = int(threadIdx.x) % 32; k < w.in; k += 32) {
-    float number;
-    if constexpr (std::is_same_v<Stored, Mxfp4>) {
-      number = mxfp4_number(row, w.scales(expert, column), k);
-    } else {
-      number = prim::widen(row[k]);
-    }
-    sum = fmaf(prim::widen(x[k]), number, sum);
-  }
+  for (int k = int(threadIdx.x) % 32; k < w.in; k += 32) sum = fmaf(prim::widen(x[k]), matrix.at(column, k), sum);
   return warp_sum(sum);
 }
 
 /// inner = act(gate_up x), a warp an element.
-template <class Stored, class Scalar>
-__global__ void __launch_bounds__(32 * plain_expert_warps)
-    plain_gate_up_kernel(const Scalar* x, std::int64_t x_stride, ExpertMatrices w, ExpertActivation activation,
+template <class Scalar>
+__global__ void __launch_bounds__(32 * warps)
+    plain_gate_up_kernel(const Scalar* x, std::int64_t x_stride, experts::Matrices w, ExpertActivation activation,
                          const std::int32_t* experts, std::int64_t pairs, int active, Scalar* inner,
                          std::int64_t inner_stride) {
-  const std::int64_t element = std::int64_t(blockIdx.x) * plain_expert_warps + threadIdx.x / 32, width = w.out / 2;
+  const std::int64_t element = std::int64_t(blockIdx.x) * warps + threadIdx.x / 32, width = w.out / 2;
   if (element >= pairs * width) return;
   const std::int64_t pair = element / width;
   const int column = int(element % width), expert = experts[pair];
   const Scalar* row = x + pair / active * x_stride;
-  const float gate = plain_product<Stored>(row, w, expert, 2 * column) + w.bias_of(expert, 2 * column);
-  const float up = plain_product<Stored>(row, w, expert, 2 * column + 1) + w.bias_of(expert, 2 * column + 1);
-  if (threadIdx.x % 32 == 0) inner[pair * inner_stride + column] = prim::narrow<Scalar>(activate(activation, gate, up));
+  const float gate = row_product(row, w, expert, 2 * column) + w.bias_of(expert, 2 * column);
+  const float up = row_product(row, w, expert, 2 * column + 1) + w.bias_of(expert, 2 * column + 1);
+  if (threadIdx.x % 32 == 0)
+    inner[pair * inner_stride + column] = prim::narrow<Scalar>(experts::activate(activation, gate, up));
 }
 
 /// y += sum over the row's experts of weight (down inner + bias), a warp an element.
-template <class Stored, class Scalar>
-__global__ void __launch_bounds__(32 * plain_expert_warps)
-    plain_down_kernel(const Scalar* inner, std::int64_t inner_stride, ExpertMatrices w, const std::int32_t* experts,
+template <class Scalar>
+__global__ void __launch_bounds__(32 * warps)
+    plain_down_kernel(const Scalar* inner, std::int64_t inner_stride, experts::Matrices w, const std::int32_t* experts,
                       const float* weights, std::int64_t rows, int active, Scalar* y, std::int64_t y_stride) {
-  const std::int64_t element = std::int64_t(blockIdx.x) * plain_expert_warps + threadIdx.x / 32;
+  const std::int64_t element = std::int64_t(blockIdx.x) * warps + threadIdx.x / 32;
   if (element >= rows * w.out) return;
   const std::int64_t row = element / w.out;
   const int column = int(element % w.out);
   float total = 0;
   for (std::int64_t pair = row * active; pair < (row + 1) * active; ++pair) {
     const int expert = experts[pair];
-    const float product = plain_product<Stored>(inner + pair * inner_stride, w, expert, column);
+    const float product = row_product(inner + pair * inner_stride, w, expert, column);
     total = fmaf(weights[pair], product + w.bias_of(expert, column), total);
   }
   if (threadIdx.x % 32 != 0) return;
@@ -138,38 +129,37 @@ __global__ void __launch_bounds__(32 * plain_expert_warps)
   result = prim::narrow<Scalar>(prim::widen(result) + total);
 }
 
-template <class Stored, class Scalar>
-void plain_experts(Context& ctx, const ExpertMlp& mlp, Rows<const Scalar> x, const Routes& routes, Rows<Scalar> inner,
-                   Rows<Scalar> y) {
-  const ExpertMatrices gate_up(*mlp.gate_up, mlp.gate_up_bias), down(*mlp.down, mlp.down_bias);
+template <class Scalar>
+void run(Context& ctx, const ExpertMlp& mlp, Rows<const Scalar> x, const Routes& routes, Rows<Scalar> inner,
+         Rows<Scalar> y) {
+  const experts::Matrices gate_up(*mlp.gate_up, mlp.gate_up_bias), down(*mlp.down, mlp.down_bias);
   const std::int64_t pairs = x.count * routes.active;
-  const auto blocks = [](std::int64_t elements) { return dim3(unsigned(ceil_div(elements, plain_expert_warps))); };
-  launch(plain_gate_up_kernel<Stored, Scalar>,
-         {.grid = blocks(pairs * gate_up.out / 2), .block = 32 * plain_expert_warps, .stream = ctx.stream}, x.data,
-         x.stride, gate_up, mlp.activation, routes.experts, pairs, routes.active, inner.data, inner.stride);
-  launch(plain_down_kernel<Stored, Scalar>,
-         {.grid = blocks(x.count * down.out), .block = 32 * plain_expert_warps, .stream = ctx.stream}, inner.data,
-         inner.stride, down, routes.experts, routes.weights, x.count, routes.active, y.data, y.stride);
+  const auto blocks = [](std::int64_t elements) { return dim3(unsigned(ceil_div(elements, warps))); };
+  launch(plain_gate_up_kernel<Scalar>,
+         {.grid = blocks(pairs * gate_up.out / 2), .block = 32 * warps, .stream = ctx.stream}, x.data, x.stride,
+         gate_up, mlp.activation, routes.experts, pairs, routes.active, inner.data, inner.stride);
+  launch(plain_down_kernel<Scalar>, {.grid = blocks(x.count * down.out), .block = 32 * warps, .stream = ctx.stream},
+         inner.data, inner.stride, down, routes.experts, routes.weights, x.count, routes.active, y.data, y.stride);
 }
 
-}  // namespace detail
+}  // namespace detail::plain_experts
 
 // ---- launchers --------------------------------------------------------------------------------------
 /// Throws RequestError if a row goes to more experts than a warp has lanes.
 inline void route(Context& ctx, Rows<const float> logits, const Routes& routes) {
   const int experts = int(logits.width());
   assert(routes.active > 0 && routes.active <= experts);
-  if (routes.active > detail::max_active)
-    fail<RequestError>("route on CUDA: expected at most ", detail::max_active, " experts a row, found ", routes.active);
+  if (routes.active > detail::route::max_active)
+    fail<RequestError>("route on CUDA: expected at most ", detail::route::max_active, " experts a row, found ",
+                       routes.active);
   if (logits.count == 0) return;
-  launch(detail::route_kernel<>,
-         {.grid = unsigned(ceil_div(logits.count, detail::route_warps)),
-          .block = 32 * detail::route_warps,
+  launch(detail::route::route_kernel<>,
+         {.grid = unsigned(ceil_div(logits.count, detail::route::warps)),
+          .block = 32 * detail::route::warps,
           .stream = ctx.stream},
          logits.data, logits.stride, int(logits.count), experts, routes.active, routes.experts, routes.weights);
 }
 
-/// The matrices of one layer have one format.
 template <class Scalar>
 void expert_mlp(Context& ctx, const ExpertMlp& mlp, Rows<const Scalar> x, const Routes& routes, Rows<Scalar> inner,
                 Rows<Scalar> y) {
@@ -179,34 +169,24 @@ void expert_mlp(Context& ctx, const ExpertMlp& mlp, Rows<const Scalar> x, const 
   assert(x.width() == gate_up.in && inner.width() == down.in && y.width() == down.out);
   assert(gate_up.out == 2 * down.in && inner.count >= x.count * routes.active && y.count == x.count);
   if (x.count == 0) return;
-  if (gate_up.format() != down.format()) {
-    fail<RequestError>("experts on CUDA: the matrices of one layer must have one format, found ",
-                       name_of(gate_up.format()), " and ", name_of(down.format()));
-  }
+  using Codes = detail::mxfp4::Codes;
   if constexpr (std::is_same_v<Scalar, bf16>) {
-    const bool coded = gate_up.format() == Format::mxfp4, whole_loads = gate_up.in % 16 == 0 && down.in % 16 == 0;
-    if ((coded || gate_up.format() == Format::bf16) && whole_loads && in_packs<8>(x) && in_packs<8>(inner) &&
-        mlp.gate_up->experts <= detail::max_experts) {
-      const auto run = [&](auto of_codes, auto of_numbers) {
-        coded ? of_codes(ctx, mlp, x, routes, inner, y) : of_numbers(ctx, mlp, x, routes, inner, y);
-      };
-      if (x.count <= max_gemv_rows && ctx.order == Order::fastest)
-        return run(detail::few_experts<detail::Mxfp4>, detail::few_experts<bf16>);
-      return run(detail::grouped_experts<detail::Mxfp4>, detail::grouped_experts<bf16>);
+    const bool same = gate_up.format() == down.format();
+    const bool whole_packs = same && gate_up.in % 16 == 0 && down.in % 16 == 0 && in_packs<8>(x) && in_packs<8>(inner);
+    const ExpertsProblem problem{x.count,          mlp.gate_up->experts, routes.active,
+                                 ScalarKind::bf16, gate_up.format(),     whole_packs};
+    const ExpertsChoice choice = choose_experts(ctx.device.compute_capability, problem, ctx.order);
+    const bool coded = gate_up.format() == Format::mxfp4;
+    if (choice.kernel == ExpertsKernel::few) {
+      if (coded) return detail::few::run<Codes>(ctx, mlp, x, routes, inner, y);
+      return detail::few::run<bf16>(ctx, mlp, x, routes, inner, y);
+    }
+    if (choice.kernel == ExpertsKernel::grouped) {
+      if (coded) return detail::grouped::run<Codes>(ctx, choice.order, mlp, x, routes, inner, y);
+      return detail::grouped::run<bf16>(ctx, choice.order, mlp, x, routes, inner, y);
     }
   }
-  switch (gate_up.format()) {
-    case Format::bf16:
-      return detail::plain_experts<bf16>(ctx, mlp, x, routes, inner, y);
-    case Format::f16:
-      return detail::plain_experts<half>(ctx, mlp, x, routes, inner, y);
-    case Format::f32:
-      return detail::plain_experts<float>(ctx, mlp, x, routes, inner, y);
-    case Format::mxfp4:
-      return detail::plain_experts<detail::Mxfp4>(ctx, mlp, x, routes, inner, y);
-    default:  // place_experts has refused all others
-      fail<RequestError>("experts on CUDA: expected f32, bf16, f16 or mxfp4, found ", name_of(gate_up.format()));
-  }
+  detail::plain_experts::run(ctx, mlp, x, routes, inner, y);
 }
 
 static_assert(MoeOps<Context, bf16> && MoeOps<Context, float>);

@@ -39,6 +39,7 @@
 #include "ivl/core/buffer.hpp"
 #include "ivl/core/constant.hpp"
 #include "ivl/core/rows.hpp"
+#include "ivl/cuda/picture/choose.hpp"
 #include "ivl/cuda/prim/convert.cuh"
 #include "ivl/cuda/runtime/context.cuh"
 #include "ivl/cuda/runtime/launch.cuh"
@@ -49,16 +50,8 @@
 
 namespace ivl::cuda {
 
-// ---- policy -----------------------------------------------------------------------------------------
-struct PicturePolicy {
-  int threads_per_block = 128;
-  int rows_per_thread = 4;  // of the pass across
-  int patches_per_block = 8;
-  std::int64_t band_bytes = std::int64_t(detail::Staging::slot_bytes);  // of the picture, uploaded at once
-};
-
 // ---- device code ------------------------------------------------------------------------------------
-namespace detail {
+namespace detail::picture {
 
 /// Weights of one axis in device memory: first, begin and weights of a BicubicAxis of image/resize.hpp, one behind the
 /// other. Target pixel t is the sum over i of source[first(t) + i] * weights(t)[i], i below taps(t).
@@ -184,10 +177,10 @@ void resize_across(Context& ctx, const ResizeAxis& axis, int rows, const std::ui
       axis, rows, picture, between, row_bytes);
 }
 
+/// `number` bytes a thread, 4 or 1.
 template <PicturePolicy P>
-void resize_down(Context& ctx, const ResizeAxis& axis, int tile_px, int columns, const std::uint8_t* between,
-                 std::int64_t row_bytes, std::uint8_t* tiles) {
-  const int number = tile_px % 4 == 0 ? 4 : 1;  // then rows and tiles begin at multiples of 4
+void resize_down(Context& ctx, const ResizeAxis& axis, int number, int tile_px, int columns,
+                 const std::uint8_t* between, std::int64_t row_bytes, std::uint8_t* tiles) {
   const auto kernel = number == 4 ? resize_down_kernel<4, Constant<P>> : resize_down_kernel<1, Constant<P>>;
   launch(kernel,
          {.grid = {unsigned(axis.target_px), unsigned(ceil_div(3 * tile_px / number, P.threads_per_block)),
@@ -224,7 +217,7 @@ struct ResizeTarget {
         row_bytes(round_up(std::int64_t(3) * across.target_px, 16)) {}
 };
 
-}  // namespace detail
+}  // namespace detail::picture
 
 // ---- launchers --------------------------------------------------------------------------------------
 /// tiles [count, tile_px, tile_px, 3].
@@ -235,7 +228,8 @@ void unfold_pixels(Context& ctx, int tile_px, int patch_px, const PixelStatistic
   assert(tile_px % patch_px == 0 && patches.count >= number && patches.width() == 3 * patch_px * patch_px);
   if (number == 0) return;
   const bool pairs = patch_px % 2 == 0 && in_packs<2>(patches);
-  const auto kernel = pairs ? detail::unfold_pixels_kernel<Scalar, 2> : detail::unfold_pixels_kernel<Scalar, 1>;
+  const auto kernel =
+      pairs ? detail::picture::unfold_pixels_kernel<Scalar, 2> : detail::picture::unfold_pixels_kernel<Scalar, 1>;
   launch(kernel,
          {.grid = unsigned(ceil_div(number, P.patches_per_block)),
           .block = {32, unsigned(P.patches_per_block)},
@@ -251,11 +245,11 @@ void unfold_picture(Context& ctx, const Picture& from, const PixelStatistics& st
   const TileGrid grid = from.grid();
   const int tile_px = from.rules().tile_px, count = from.tiles();
   const std::int64_t tile_bytes = std::int64_t(3) * tile_px * tile_px, row_bytes = std::int64_t(3) * picture.width;
-  const int most_rows = std::min(picture.height, 65535);  // so many blocks may lie one below the other
-  const int band_rows = int(std::clamp<std::int64_t>(P.band_bytes / row_bytes, 1, most_rows));
+  const PictureChoice choice = choose_picture(picture.width, picture.height, tile_px, P);
+  const int band_rows = choice.band_rows;
 
   std::vector<std::int32_t> tables;
-  std::vector<detail::ResizeTarget> targets;
+  std::vector<detail::picture::ResizeTarget> targets;
   targets.emplace_back(picture, grid, tile_px, tables);
   if (grid.has_thumbnail(from.rules())) targets.emplace_back(picture, TileGrid{}, tile_px, tables);
 
@@ -281,18 +275,21 @@ void unfold_picture(Context& ctx, const Picture& from, const PixelStatistics& st
     const int rows = std::min(band_rows, picture.height - top);
     upload(ctx, band, picture.row(top), std::size_t(rows * row_bytes));
     for (const auto& target : targets) {
-      detail::resize_across<P>(ctx, target.across, rows, band, target.between + top * target.row_bytes,
-                               target.row_bytes);
+      detail::picture::resize_across<P>(ctx, target.across, rows, band, target.between + top * target.row_bytes,
+                                        target.row_bytes);
     }
   }
   std::uint8_t* next = tiles;
   for (const auto& target : targets) {
-    detail::resize_down<P>(ctx, target.down, tile_px, target.grid.columns, target.between, target.row_bytes, next);
+    detail::picture::resize_down<P>(ctx, target.down, choice.down_bytes, tile_px, target.grid.columns, target.between,
+                                    target.row_bytes, next);
     next += target.grid.cells() * tile_bytes;
   }
   unfold_pixels<P>(ctx, tile_px, patch_px, statistics, tiles, count, patches);
 }
 
+static_assert(PicturePolicy{}.band_bytes == std::int64_t(detail::runtime::Staging::slot_bytes),
+              "PicturePolicy: a band should be a slot of pinned memory");
 static_assert(PictureOp<Context, bf16> && PictureOp<Context, float>);
 
 }  // namespace ivl::cuda

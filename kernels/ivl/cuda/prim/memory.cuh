@@ -43,7 +43,8 @@ __device__ inline void add_release(unsigned* global, unsigned v) {
   asm volatile("red.release.gpu.global.add.u32 [%0], %1;" ::"l"(global), "r"(v) : "memory");
 }
 
-/// Adds, publishes what the thread wrote before, and sees what those published who added before; returns the old value.
+/// Adds, publishes what the thread wrote before, and sees what others published when they added before; returns the old
+/// value.
 __device__ inline unsigned add_acquire_release(unsigned* global, unsigned v) {
   unsigned old;
   asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], %2;" : "=r"(old) : "l"(global), "r"(v) : "memory");

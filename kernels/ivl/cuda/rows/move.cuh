@@ -6,7 +6,7 @@
 //   add_positions   class token first, then patch + position
 //   pixel_shuffle   blocks of scale x scale patches into one row
 //
-// Rows are bf16 or float; embed's table is f32, bf16 or f16.
+// Rows are bf16 or float; embed's table has any format.
 //
 // A thread moves 16 bytes where addresses and widths are multiples of that, else one scalar; a block at most 256 such
 // pieces of one row. A patch's rows are patch_px scalars, so unfold_patches moves 4 bytes at a time; a warp writes one
@@ -23,8 +23,9 @@
 #include <type_traits>
 
 #include "ivl/core/constant.hpp"
-#include "ivl/core/error.hpp"
+#include "ivl/cuda/formats/formats.cuh"
 #include "ivl/cuda/prim/convert.cuh"
+#include "ivl/cuda/rows/choose.hpp"
 #include "ivl/cuda/runtime/context.cuh"
 #include "ivl/cuda/runtime/launch.cuh"
 #include "ivl/cuda/runtime/pack.cuh"
@@ -32,14 +33,8 @@
 
 namespace ivl::cuda {
 
-// ---- policy -----------------------------------------------------------------------------------------
-struct MovePolicy {
-  int max_threads = 256;      // of a block that moves a row
-  int patches_per_block = 8;  // a warp each
-};
-
 // ---- device code ------------------------------------------------------------------------------------
-namespace detail {
+namespace detail::move {
 
 /// The thread's first scalar in the row that its block moves: blockIdx.x is the row, blockIdx.y the part of it.
 template <int Number>
@@ -68,6 +63,19 @@ __global__ void __launch_bounds__(1024)
     result = *reinterpret_cast<const Pack<Scalar, Number>*>(images + (-1 - source) * images_stride + column);
   }
   *reinterpret_cast<Pack<Scalar, Number>*>(y + blockIdx.x * y_stride + column) = result;
+}
+
+/// A scalar a thread, of tables in other formats.
+template <class Scalar>
+__global__ void __launch_bounds__(1024)
+    embed_any_kernel(const std::int32_t* __restrict__ sources, AnyMatrix table, const Scalar* __restrict__ images,
+                     std::int64_t images_stride, Scalar* y, std::int64_t y_stride, int width) {
+  const int column = first_column<1>();
+  if (column >= width) return;
+  const std::int64_t source = sources[blockIdx.x];
+  Scalar& result = y[blockIdx.x * y_stride + column];
+  result =
+      source >= 0 ? prim::narrow<Scalar>(table.at(source, column)) : images[(-1 - source) * images_stride + column];
 }
 
 template <class Scalar, int Number>
@@ -159,11 +167,10 @@ template <MovePolicy P, int Number, class... Parameters, class... Arguments>
 void launch_rows(Context& ctx, std::int64_t rows, std::int64_t width, void (*kernel)(Parameters...),
                  const Arguments&... arguments) {
   if (rows == 0 || width == 0) return;
-  const std::int64_t pieces = width / Number, threads = std::min<std::int64_t>(round_up(pieces, 32), P.max_threads);
-  launch(
-      kernel,
-      {.grid = {unsigned(rows), unsigned(ceil_div(pieces, threads))}, .block = unsigned(threads), .stream = ctx.stream},
-      arguments..., int(width));
+  const MoveChoice choice = choose_move(width / Number, P);
+  launch(kernel,
+         {.grid = {unsigned(rows), unsigned(choice.parts)}, .block = unsigned(choice.threads), .stream = ctx.stream},
+         arguments..., int(width));
 }
 
 /// Calls visitor(Constant<Number>{}) where everything is whole packs, else visitor(Constant<1>{}).
@@ -177,7 +184,8 @@ template <class Scalar>
 inline constexpr int scalars_in_16_bytes = 16 / int(sizeof(Scalar));
 
 template <MovePolicy P, class Stored, class Scalar>
-void embed(Context& ctx, const std::int32_t* sources, const Stored* table, Rows<const Scalar> images, Rows<Scalar> y) {
+void launch_embed(Context& ctx, const std::int32_t* sources, const Stored* table, Rows<const Scalar> images,
+                  Rows<Scalar> y) {
   constexpr int wide = std::min(scalars_in_16_bytes<Stored>, scalars_in_16_bytes<Scalar>);
   const bool packs =
       in_packs<wide>(y) && aligned(table, wide * sizeof(Stored)) && (images.count == 0 || in_packs<wide>(images));
@@ -187,7 +195,7 @@ void embed(Context& ctx, const std::int32_t* sources, const Stored* table, Rows<
   });
 }
 
-}  // namespace detail
+}  // namespace detail::move
 
 // ---- launchers --------------------------------------------------------------------------------------
 template <MovePolicy P = MovePolicy{}, class Scalar>
@@ -197,23 +205,26 @@ void embed(Context& ctx, const std::int32_t* sources, const PlacedTable& table, 
   const std::byte* memory = table.memory.data;
   switch (table.format) {
     case Format::f32:
-      return detail::embed<P>(ctx, sources, reinterpret_cast<const float*>(memory), images, y);
+      return detail::move::launch_embed<P>(ctx, sources, reinterpret_cast<const float*>(memory), images, y);
     case Format::bf16:
-      return detail::embed<P>(ctx, sources, reinterpret_cast<const bf16*>(memory), images, y);
+      return detail::move::launch_embed<P>(ctx, sources, reinterpret_cast<const bf16*>(memory), images, y);
     case Format::f16:
-      return detail::embed<P>(ctx, sources, reinterpret_cast<const half*>(memory), images, y);
-    default:  // place_table has refused all others
-      fail<RequestError>("embed on CUDA: expected a table in f32, bf16 or f16, found ", name_of(table.format));
+      return detail::move::launch_embed<P>(ctx, sources, reinterpret_cast<const half*>(memory), images, y);
+    default:
+      return detail::move::launch_rows<P, 1>(ctx, y.count, y.width(), detail::move::embed_any_kernel<Scalar>, sources,
+                                             detail::AnyMatrix{table.format, memory, int(table.rows), int(table.width)},
+                                             images.data, images.stride, y.data, y.stride);
   }
 }
 
 template <MovePolicy P = MovePolicy{}, class Scalar>
 void gather_rows(Context& ctx, const std::int32_t* indices, Rows<const Scalar> x, Rows<Scalar> y) {
   assert(x.width() == y.width());
-  constexpr int wide = detail::scalars_in_16_bytes<Scalar>;
-  detail::with_pack<wide>(in_packs<wide>(x) && in_packs<wide>(y), [&](auto number) {
-    detail::launch_rows<P, number.value>(ctx, y.count, y.width(), detail::gather_kernel<Scalar, number.value>, indices,
-                                         x.data, x.stride, y.data, y.stride);
+  constexpr int wide = detail::move::scalars_in_16_bytes<Scalar>;
+  detail::move::with_pack<wide>(in_packs<wide>(x) && in_packs<wide>(y), [&](auto number) {
+    detail::move::launch_rows<P, number.value>(ctx, y.count, y.width(),
+                                               detail::move::gather_kernel<Scalar, number.value>, indices, x.data,
+                                               x.stride, y.data, y.stride);
   });
 }
 
@@ -224,7 +235,7 @@ void unfold_patches(Context& ctx, int tile_px, int patch_px, Rows<const Scalar> 
   if (number == 0) return;
   constexpr int wide = 4 / int(sizeof(Scalar));
   const bool packs = patch_px % wide == 0 && in_packs<wide>(pixels) && in_packs<wide>(patches);
-  const auto kernel = packs ? detail::unfold_kernel<Scalar, wide> : detail::unfold_kernel<Scalar, 1>;
+  const auto kernel = packs ? detail::move::unfold_kernel<Scalar, wide> : detail::move::unfold_kernel<Scalar, 1>;
   launch(kernel,
          {.grid = unsigned(ceil_div(number, P.patches_per_block)),
           .block = {32, unsigned(P.patches_per_block)},
@@ -235,24 +246,24 @@ void unfold_patches(Context& ctx, int tile_px, int patch_px, Rows<const Scalar> 
 template <MovePolicy P = MovePolicy{}, class Scalar>
 void add_positions(Context& ctx, int side, Rows<const Scalar> patches, const float* class_token, const float* positions,
                    Rows<Scalar> x) {
-  constexpr int wide = detail::scalars_in_16_bytes<Scalar>;
+  constexpr int wide = detail::move::scalars_in_16_bytes<Scalar>;
   assert(x.count % (1 + side * side) == 0 && x.width() == patches.width());
   const bool packs = in_packs<wide>(patches) && in_packs<wide>(x) && aligned(class_token, 16) && aligned(positions, 16);
-  detail::with_pack<wide>(packs, [&](auto number) {
-    detail::launch_rows<P, number.value>(ctx, x.count, x.width(), detail::add_positions_kernel<Scalar, number.value>,
-                                         1 + side * side, patches.data, patches.stride, class_token, positions, x.data,
-                                         x.stride);
+  detail::move::with_pack<wide>(packs, [&](auto number) {
+    detail::move::launch_rows<P, number.value>(
+        ctx, x.count, x.width(), detail::move::add_positions_kernel<Scalar, number.value>, 1 + side * side,
+        patches.data, patches.stride, class_token, positions, x.data, x.stride);
   });
 }
 
 template <MovePolicy P = MovePolicy{}, class Scalar>
 void pixel_shuffle(Context& ctx, int side, int scale, ShuffleOrder order, Rows<const Scalar> x, Rows<Scalar> y) {
-  constexpr int wide = detail::scalars_in_16_bytes<Scalar>;
+  constexpr int wide = detail::move::scalars_in_16_bytes<Scalar>;
   assert(side % scale == 0 && y.width() == scale * scale * x.width());
-  detail::with_pack<wide>(in_packs<wide>(x) && in_packs<wide>(y), [&](auto number) {
-    detail::launch_rows<P, number.value>(ctx, y.count * scale * scale, x.width(),
-                                         detail::pixel_shuffle_kernel<Scalar, number.value>, side, scale, order, x.data,
-                                         x.stride, y.data, y.stride);
+  detail::move::with_pack<wide>(in_packs<wide>(x) && in_packs<wide>(y), [&](auto number) {
+    detail::move::launch_rows<P, number.value>(ctx, y.count * scale * scale, x.width(),
+                                               detail::move::pixel_shuffle_kernel<Scalar, number.value>, side, scale,
+                                               order, x.data, x.stride, y.data, y.stride);
   });
 }
 

@@ -18,6 +18,7 @@
 
 #include "ivl/core/constant.hpp"
 #include "ivl/cuda/prim/convert.cuh"
+#include "ivl/cuda/rows/choose.hpp"
 #include "ivl/cuda/runtime/context.cuh"
 #include "ivl/cuda/runtime/launch.cuh"
 #include "ivl/cuda/runtime/pack.cuh"
@@ -27,18 +28,13 @@
 
 namespace ivl::cuda {
 
-// ---- policy -----------------------------------------------------------------------------------------
-struct NormPolicy {
-  int values_per_thread = 16;  // of a row; its width is at most 1024 times that
-};
-
 // ---- device code ------------------------------------------------------------------------------------
-namespace detail {
+namespace detail::norm {
 
-enum class Norm { rms, layer };
+enum class Kind { rms, layer };
 
-/// Warps that share a row. This and RowShare are the order of a row's sums, for whoever must get the same bits.
-__host__ __device__ constexpr int norm_warps(int width, int values_per_thread) {
+/// Warps that share a row. This and RowShare are the order of a row's sums, for all who must get the same bits.
+__host__ __device__ constexpr int warps_of_row(int width, int values_per_thread) {
   return (width + 32 * values_per_thread - 1) / (32 * values_per_thread);
 }
 
@@ -77,7 +73,7 @@ class RowShare {
     return squares;
   }
   /// y: the row's result.
-  template <Norm Kind>
+  template <Kind K>
   __device__ void store(float mean, float factor, const float* __restrict__ gain, const float* __restrict__ bias,
                         Scalar* y) const {
 #pragma unroll
@@ -90,11 +86,11 @@ class RowShare {
       for (int first = 0; first < PackScalars; first += floats) {
         const auto gains = *reinterpret_cast<const Floats*>(gain + column(p) + first);
         Floats biases;
-        if constexpr (Kind == Norm::layer) biases = *reinterpret_cast<const Floats*>(bias + column(p) + first);
+        if constexpr (K == Kind::layer) biases = *reinterpret_cast<const Floats*>(bias + column(p) + first);
 #pragma unroll
         for (int i = 0; i < floats; ++i) {
           const float scaled = (values_[p][first + i] - mean) * factor;
-          if constexpr (Kind == Norm::layer) {
+          if constexpr (K == Kind::layer) {
             result.values[first + i] = prim::narrow<Scalar>(fmaf(scaled, gains.values[i], biases.values[i]));
           } else {
             result.values[first + i] = prim::narrow<Scalar>(scaled * gains.values[i]);
@@ -115,11 +111,11 @@ class RowShare {
   float values_[packs][PackScalars] = {};
 };
 
-__device__ inline float norm_factor(float squares, int width, float eps) {
+__device__ inline float factor_of(float squares, int width, float eps) {
   return 1 / sqrtf(squares / float(width) + eps);
 }
 
-template <Norm Kind, class Scalar, int PackScalars, class Policy>
+template <Kind K, class Scalar, int PackScalars, class Policy>
 __global__ void __launch_bounds__(1024)
     norm_kernel(const Scalar* x, std::int64_t x_stride, const float* __restrict__ gain, const float* __restrict__ bias,
                 float eps, Scalar* y, std::int64_t y_stride, int width) {
@@ -128,45 +124,46 @@ __global__ void __launch_bounds__(1024)
   const RowShare<Scalar, PackScalars, Policy> share(x + blockIdx.x * x_stride, width, int(threadIdx.x),
                                                     int(blockDim.x));
   float mean = 0;
-  if constexpr (Kind == Norm::layer) mean = block_sum(share.sum(), partial) / float(width);
-  const float factor = norm_factor(block_sum(share.squares(mean), partial_squares), width, eps);
-  share.template store<Kind>(mean, factor, gain, bias, y + blockIdx.x * y_stride);
+  if constexpr (K == Kind::layer) mean = block_sum(share.sum(), partial) / float(width);
+  const float factor = factor_of(block_sum(share.squares(mean), partial_squares), width, eps);
+  share.template store<K>(mean, factor, gain, bias, y + blockIdx.x * y_stride);
 }
 
-inline void check_norm_width(NormPolicy policy, std::int64_t width) {
-  const int most = 1024 * policy.values_per_thread;
-  if (width > most) fail<RequestError>("norm on CUDA: expected rows of at most ", most, " scalars, found ", width);
+inline void check_width(const NormPolicy& policy, std::int64_t width) {
+  if (choose_norm(width, policy).fits) return;
+  fail<RequestError>("norm on CUDA: expected rows of at most ", 1024 * policy.values_per_thread, " scalars, found ",
+                     width);
 }
 
-template <Norm Kind, NormPolicy P, class Scalar>
-void norm(Context& ctx, Rows<const Scalar> x, const float* gain, const float* bias, float eps, Rows<Scalar> y) {
+template <Kind K, NormPolicy P, class Scalar>
+void run(Context& ctx, Rows<const Scalar> x, const float* gain, const float* bias, float eps, Rows<Scalar> y) {
   static_assert(MultipleOf<P.values_per_thread, 16>, "NormPolicy: values_per_thread must be whole loads of 16 bytes");
   assert(x.width() > 0 && y.width() == x.width() && y.count == x.count);
-  check_norm_width(P, x.width());
+  check_width(P, x.width());
   if (x.count == 0) return;
 
   constexpr int wide = 16 / int(sizeof(Scalar));
   const bool vectors = in_packs<wide>(x) && in_packs<wide>(y) && aligned(gain, 16) && aligned(bias, 16);
-  const auto kernel =
-      vectors ? norm_kernel<Kind, Scalar, wide, Constant<P>> : norm_kernel<Kind, Scalar, 1, Constant<P>>;
-  const auto threads = unsigned(32 * norm_warps(int(x.width()), P.values_per_thread));
+  const auto kernel = vectors ? norm_kernel<K, Scalar, wide, Constant<P>> : norm_kernel<K, Scalar, 1, Constant<P>>;
+  const auto threads = unsigned(choose_norm(x.width(), P).threads);
+  assert(int(threads) == 32 * warps_of_row(int(x.width()), P.values_per_thread));
   launch(kernel, {.grid = unsigned(x.count), .block = threads, .stream = ctx.stream}, x.data, x.stride, gain, bias, eps,
          y.data, y.stride, int(x.width()));
 }
 
-}  // namespace detail
+}  // namespace detail::norm
 
 // ---- launchers --------------------------------------------------------------------------------------
 /// gain [width]. Throws RequestError if the rows are wider than a block can hold.
 template <NormPolicy P = NormPolicy{}, class Scalar>
 void rms_norm(Context& ctx, Rows<const Scalar> x, const float* gain, float eps, Rows<Scalar> y) {
-  detail::norm<detail::Norm::rms, P>(ctx, x, gain, nullptr, eps, y);
+  detail::norm::run<detail::norm::Kind::rms, P>(ctx, x, gain, nullptr, eps, y);
 }
 
 /// gain, bias [width]. Throws RequestError if the rows are wider than a block can hold.
 template <NormPolicy P = NormPolicy{}, class Scalar>
 void layer_norm(Context& ctx, Rows<const Scalar> x, const float* gain, const float* bias, float eps, Rows<Scalar> y) {
-  detail::norm<detail::Norm::layer, P>(ctx, x, gain, bias, eps, y);
+  detail::norm::run<detail::norm::Kind::layer, P>(ctx, x, gain, bias, eps, y);
 }
 
 static_assert(NormOps<Context, bf16> && NormOps<Context, float>);

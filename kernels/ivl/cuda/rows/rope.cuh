@@ -17,22 +17,18 @@
 #include <cstdint>
 
 #include "ivl/core/constant.hpp"
+#include "ivl/cuda/rows/choose.hpp"
 #include "ivl/cuda/runtime/context.cuh"
 #include "ivl/cuda/runtime/launch.cuh"
 #include "ivl/ops/rope.hpp"
 
 namespace ivl::cuda {
 
-// ---- policy -----------------------------------------------------------------------------------------
-struct RopePolicy {
-  int threads_per_block = 128;
-};
-
 // ---- device code ------------------------------------------------------------------------------------
-namespace detail {
+namespace detail::rope {
 
 /// The base for a row whose sequence has `length` tokens, each step rounded to float as transformers does.
-__device__ inline float rope_base(const RopeFacts& facts, int head_dim, std::int32_t length) {
+__device__ inline float base_of(const RopeFacts& facts, int head_dim, std::int32_t length) {
   const float base = float(facts.base);
   if (facts.kind != RopeKind::dynamic_ntk || length <= facts.context) return base;
   const float growth = float(facts.factor) * float(length) / float(facts.context) - float(facts.factor - 1);
@@ -43,7 +39,7 @@ __device__ inline float rope_base(const RopeFacts& facts, int head_dim, std::int
 __device__ inline float rounded_product(float a, float b) { return float(double(a) * double(b)); }
 
 /// f_i, each step rounded to float as transformers does.
-__device__ inline float rope_frequency(const RopeFacts& facts, const YarnRamp& ramp, float base, int head_dim, int i) {
+__device__ inline float frequency_of(const RopeFacts& facts, const YarnRamp& ramp, float base, int head_dim, int i) {
   const float period = float(pow(double(base), double(float(2 * i) / float(head_dim))));
   if (facts.kind != RopeKind::yarn) return 1 / period;
   const float share = fminf(fmaxf((float(i) - ramp.begin) / ramp.length, 0.0f), 1.0f), kept = 1 - share;
@@ -59,7 +55,7 @@ __global__ void __launch_bounds__(Policy::value.threads_per_block)
   const int half_dim = head_dim / 2, index = int(blockIdx.x * blockDim.x + threadIdx.x);
   const int row = index / half_dim, i = index % half_dim;
   if (row >= rows) return;
-  const float frequency = rope_frequency(facts, ramp, rope_base(facts, head_dim, lengths[row]), head_dim, i);
+  const float frequency = frequency_of(facts, ramp, base_of(facts, head_dim, lengths[row]), head_dim, i);
   const float angle = float(positions[row]) * frequency;
   double sine, cosine;
   sincos(double(angle), &sine, &cosine);
@@ -68,7 +64,7 @@ __global__ void __launch_bounds__(Policy::value.threads_per_block)
   angles[row * stride + half_dim + i] = float(sine) * factor;
 }
 
-}  // namespace detail
+}  // namespace detail::rope
 
 // ---- launcher ---------------------------------------------------------------------------------------
 template <RopePolicy P = RopePolicy{}>
@@ -78,7 +74,7 @@ void rope_angles(Context& ctx, const RopeFacts& facts, const std::int32_t* posit
   const int head_dim = int(angles.width());
   assert(head_dim % 2 == 0);
   if (angles.count == 0) return;
-  launch(detail::rope_angles_kernel<Constant<P>>,
+  launch(detail::rope::rope_angles_kernel<Constant<P>>,
          {.grid = unsigned(ceil_div(angles.count * (head_dim / 2), P.threads_per_block)),
           .block = unsigned(P.threads_per_block),
           .stream = ctx.stream},

@@ -6,11 +6,11 @@
 //   logits  [rows, width]   float; draw leaves the repetition penalty in them
 //   ids     [rows]          int32
 //   draws   [rows]          what each row is drawn with, among it how many of its logits count
-//   seen    [ids] each      bytes that draws point to: who has any gets a 1 at the drawn id
+//   seen    [ids] each      bytes that draws point to, or null: a draw with them sets the byte of the drawn id to 1
 //
 // argmax is one launch. A block takes the largest of a slice of a row and leaves it in the context's working memory;
-// who comes last to a row's counter takes the largest of the slices. Logit and id travel as one 64-bit key whose order
-// is theirs, so the result depends on no order of blocks. Device memory moves 4 rows width bytes.
+// the block that comes last to a row's counter takes the largest of the slices. Logit and id travel as one 64-bit key
+// whose order is theirs, so the result depends on no order of blocks. Device memory moves 4 rows width bytes.
 //
 // draw is a block a row that sorts nothing. "The token at which a sum over tokens in order of their keys exceeds a
 // target" is all that top-k (weights 1), top-p and the draw itself ask for. It is found by radix: a histogram of the
@@ -31,6 +31,7 @@
 
 #include "ivl/core/constant.hpp"
 #include "ivl/cuda/prim/memory.cuh"
+#include "ivl/cuda/rows/choose.hpp"
 #include "ivl/cuda/runtime/context.cuh"
 #include "ivl/cuda/runtime/launch.cuh"
 #include "ivl/cuda/runtime/pack.cuh"
@@ -40,22 +41,10 @@
 
 namespace ivl::cuda {
 
-// ---- policy -----------------------------------------------------------------------------------------
-struct ArgmaxPolicy {
-  int threads_per_block = 256;
-  int logits_per_thread = 16;  // of a slice
-
-  constexpr int slice() const { return threads_per_block * logits_per_thread; }
-};
-
-struct DrawPolicy {
-  int threads_per_block = 1024;
-};
-
 // ---- device code ------------------------------------------------------------------------------------
-namespace detail {
+namespace detail::sample {
 
-using ArgmaxKey = unsigned long long;
+using Key = unsigned long long;
 
 /// In the order of floats, zeros being equal.
 __device__ inline unsigned ordered_bits(float x) {
@@ -63,33 +52,21 @@ __device__ inline unsigned ordered_bits(float x) {
   return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
 }
 
-/// Keys are in the order of their logits and, of equals, against that of their ids. No key is 0.
-__device__ inline ArgmaxKey argmax_key(float logit, int id) {
+/// A larger logit has the larger key; of equal logits the lower id has it. No key is 0.
+__device__ inline Key key_of(float logit, int id) {
   if (logit != logit) logit = id == 0 ? __uint_as_float(0x7f800000u) : __uint_as_float(0xff800000u);
-  return ArgmaxKey(ordered_bits(logit)) << 32 | ~unsigned(id);
+  return Key(ordered_bits(logit)) << 32 | ~unsigned(id);
 }
 
-__device__ inline ArgmaxKey larger(ArgmaxKey a, ArgmaxKey b) { return a > b ? a : b; }
-
-/// All threads get `combine` of all threads' values. `partial` is free again on return.
-template <class T, class Combine>
-__device__ inline T block_reduce(T value, T identity, T (&partial)[32], const Combine& combine) {
-  const int warp = int(threadIdx.x) / 32, lane = int(threadIdx.x) % 32, warps = int(blockDim.x) / 32;
-  value = warp_reduce(value, combine);
-  if (lane == 0) partial[warp] = value;
-  __syncthreads();
-  value = warp_reduce(lane < warps ? partial[lane] : identity, combine);
-  __syncthreads();
-  return value;
-}
+__device__ inline Key larger(Key a, Key b) { return a > b ? a : b; }
 
 /// Blocks (slice, row). `found` [rows, slices] and `arrived` [rows], all zero, are the context's.
 template <int Number, class Policy>
 __global__ void __launch_bounds__(Policy::value.threads_per_block)
-    argmax_kernel(const float* __restrict__ logits, std::int64_t stride, int width, ArgmaxKey* found, unsigned* arrived,
+    argmax_kernel(const float* __restrict__ logits, std::int64_t stride, int width, Key* found, unsigned* arrived,
                   std::int32_t* ids) {
   constexpr int threads = Policy::value.threads_per_block, packs = Policy::value.logits_per_thread / Number;
-  IVL_SHARED(ArgmaxKey[32], partial);
+  IVL_SHARED(Key[32], partial);
   IVL_SHARED(unsigned, came_before);
   const int slice = int(blockIdx.x), slices = int(gridDim.x), row = int(blockIdx.y);
   logits += row * stride;
@@ -109,16 +86,16 @@ __global__ void __launch_bounds__(Policy::value.threads_per_block)
       }
     }
   }
-  ArgmaxKey largest = 0;
+  Key largest = 0;
 #pragma unroll
   for (int p = 0; p < packs; ++p) {
 #pragma unroll
     for (int i = 0; i < Number; ++i) {
       const int id = begin + p * threads * Number + i;
-      if (id < width) largest = larger(largest, argmax_key(some[p].values[i], id));
+      if (id < width) largest = larger(largest, key_of(some[p].values[i], id));
     }
   }
-  largest = block_reduce(largest, ArgmaxKey(0), partial, larger);
+  largest = block_reduce(largest, Key(0), partial, larger);
 
   if (threadIdx.x == 0) {
     found[row * slices + slice] = largest;
@@ -128,7 +105,7 @@ __global__ void __launch_bounds__(Policy::value.threads_per_block)
   if (came_before + 1 != unsigned(slices)) return;
   largest = 0;
   for (int s = int(threadIdx.x); s < slices; s += threads) largest = larger(largest, found[row * slices + s]);
-  largest = block_reduce(largest, ArgmaxKey(0), partial, larger);
+  largest = block_reduce(largest, Key(0), partial, larger);
   if (threadIdx.x == 0) {
     ids[row] = std::int32_t(~unsigned(largest));
     arrived[row] = 0;
@@ -136,17 +113,17 @@ __global__ void __launch_bounds__(Policy::value.threads_per_block)
 }
 
 // Keys of draw: 32 bits of the logit over 22 of the id, in digits from the top. Ascending ids have descending keys.
-inline constexpr int draw_id_bits = 22, draw_digits = 5;
-inline constexpr int draw_max_bins = 1 << 11;
+inline constexpr int id_bits = 22, digits = 5;
+inline constexpr int max_bins = 1 << 11;
 /// Bits below the digit.
-__device__ inline int draw_shift(int digit) {
-  return digit == 0 ? 43 : digit == 1 ? 32 : digit == 2 ? draw_id_bits : digit == 3 ? 11 : 0;
+__device__ inline int shift_of(int digit) {
+  return digit == 0 ? 43 : digit == 1 ? 32 : digit == 2 ? id_bits : digit == 3 ? 11 : 0;
 }
 
 struct Histogram {
-  unsigned long long weights[draw_max_bins];
-  unsigned counts[draw_max_bins];  // and ids: of the digit that ends the logit
-  unsigned ids[draw_max_bins];
+  unsigned long long weights[max_bins];
+  unsigned counts[max_bins];  // and ids: of the digit that ends the logit
+  unsigned ids[max_bins];
   int digit;
   unsigned long long before;  // weight of the digits above it
 };
@@ -159,7 +136,7 @@ struct DrawRow {
   __device__ unsigned long long key(int id) const {
     const float logit = logits[id];
     const unsigned bits = logit == logit ? ordered_bits(logit) : 0;
-    return static_cast<unsigned long long>(bits) << draw_id_bits | ((1u << draw_id_bits) - 1 - unsigned(id));
+    return static_cast<unsigned long long>(bits) << id_bits | ((1u << id_bits) - 1 - unsigned(id));
   }
   template <class Visit>
   __device__ void each(const Visit& visit) const {
@@ -191,11 +168,11 @@ __device__ inline void find_digit(Histogram& histogram, int bins, unsigned long 
 template <class Weight>
 __device__ inline unsigned long long select(const DrawRow& row, bool by_logit, unsigned long long target,
                                             const Weight& weight, Histogram& histogram) {
-  constexpr unsigned long long id_mask = (1u << draw_id_bits) - 1;
+  constexpr unsigned long long id_mask = (1u << id_bits) - 1;
   const unsigned long long mask = by_logit ? ~0ull : id_mask;
   unsigned long long prefix = 0;
-  for (int digit = by_logit ? 0 : 3; digit < draw_digits; ++digit) {
-    const int shift = draw_shift(digit), end = digit == 0 ? draw_id_bits + 32 : draw_shift(digit - 1);
+  for (int digit = by_logit ? 0 : 3; digit < digits; ++digit) {
+    const int shift = shift_of(digit), end = digit == 0 ? id_bits + 32 : shift_of(digit - 1);
     const int bins = 1 << (end - shift);
     for (int i = int(threadIdx.x); i < bins; i += int(blockDim.x)) {
       histogram.weights[i] = 0;
@@ -223,7 +200,7 @@ __device__ inline unsigned long long select(const DrawRow& row, bool by_logit, u
     const bool alone = digit == 2 && histogram.counts[bin] == 1;
     const unsigned id = histogram.ids[bin];
     __syncthreads();
-    if (alone) return prefix << draw_id_bits | (id_mask - id);
+    if (alone) return prefix << id_bits | (id_mask - id);
   }
   return prefix;
 }
@@ -233,23 +210,23 @@ template <class Policy>
 __global__ void __launch_bounds__(Policy::value.threads_per_block, 1)
     draw_kernel(const Draw* __restrict__ draws, float* logits, std::int64_t stride, std::int32_t* ids) {
   using Whole = unsigned long long;
-  IVL_SHARED(ArgmaxKey[32], partial);
+  IVL_SHARED(Key[32], partial);
   IVL_SHARED(Histogram, histogram);
   const Draw draw = draws[blockIdx.x];
   const int width = draw.ids;
   logits += blockIdx.x * stride;
   const auto sum = [](Whole a, Whole b) { return a + b; };
 
-  ArgmaxKey best = 0;
+  Key best = 0;
   for (int id = int(threadIdx.x); id < width; id += int(blockDim.x)) {
     float logit = logits[id];
     if (draw.seen && draw.seen[id]) {
       logit = logit > 0 ? logit / draw.repetition_penalty : logit * draw.repetition_penalty;
       logits[id] = logit;
     }
-    best = larger(best, argmax_key(logit, id));
+    best = larger(best, key_of(logit, id));
   }
-  best = block_reduce(best, ArgmaxKey(0), partial, larger);
+  best = block_reduce(best, Key(0), partial, larger);
   const int best_id = int(~unsigned(best));
   const float largest = logits[best_id], temperature = draw.temperature;
 
@@ -289,13 +266,13 @@ __global__ void __launch_bounds__(Policy::value.threads_per_block, 1)
       const Whole target = min(Whole(draw.uniform * double(total)), total - 1);
       const bool in_order = fewer || draw.top_p < 1 || draw.min_p > 0;
       const Whole key = select(row, in_order, target, likely_weight, histogram);
-      return take(int((1u << draw_id_bits) - 1 - (unsigned(key) & ((1u << draw_id_bits) - 1))));
+      return take(int((1u << id_bits) - 1 - (unsigned(key) & ((1u << id_bits) - 1))));
     }
   }
   take(best_id);  // greedy, or nothing has a weight: the largest is infinite or a NaN
 }
 
-}  // namespace detail
+}  // namespace detail::sample
 
 // ---- launchers --------------------------------------------------------------------------------------
 template <ArgmaxPolicy P = ArgmaxPolicy{}>
@@ -304,14 +281,15 @@ void argmax(Context& ctx, Rows<const float> logits, std::int32_t* ids) {
   static_assert(MultipleOf<P.logits_per_thread, 4>, "ArgmaxPolicy: logits_per_thread must be whole loads of 16 bytes");
   assert(logits.width() > 0);
   if (logits.count == 0) return;
-  const std::int64_t slices = ceil_div(logits.width(), P.slice());
+  const std::int64_t slices = choose_argmax_slices(logits.width(), P);
   const bool packs = logits.stride % 4 == 0 && aligned(logits.data, 16);
-  const auto kernel = packs ? detail::argmax_kernel<4, Constant<P>> : detail::argmax_kernel<1, Constant<P>>;
+  const auto kernel =
+      packs ? detail::sample::argmax_kernel<4, Constant<P>> : detail::sample::argmax_kernel<1, Constant<P>>;
   launch(kernel,
          {.grid = {unsigned(slices), unsigned(logits.count)},
           .block = unsigned(P.threads_per_block),
           .stream = ctx.stream},
-         logits.data, logits.stride, int(logits.width()), ctx.scratch<detail::ArgmaxKey>(logits.count * slices),
+         logits.data, logits.stride, int(logits.width()), ctx.scratch<detail::sample::Key>(logits.count * slices),
          ctx.counters(logits.count), ids);
 }
 
@@ -319,9 +297,9 @@ void argmax(Context& ctx, Rows<const float> logits, std::int32_t* ids) {
 template <DrawPolicy P = DrawPolicy{}>
 void draw(Context& ctx, const Draw* draws, Rows<float> logits, std::int32_t* ids) {
   static_assert(MultipleOf<P.threads_per_block, 32>, "DrawPolicy: threads_per_block must be whole warps");
-  assert(logits.width() > 0 && logits.width() <= 1 << detail::draw_id_bits);
+  assert(logits.width() > 0 && logits.width() <= 1 << detail::sample::id_bits);
   if (logits.count == 0) return;
-  launch(detail::draw_kernel<Constant<P>>,
+  launch(detail::sample::draw_kernel<Constant<P>>,
          {.grid = unsigned(logits.count), .block = unsigned(P.threads_per_block), .stream = ctx.stream}, draws,
          logits.data, logits.stride, ids);
 }

@@ -6,12 +6,16 @@
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
 
 #include "ivl/core/thread_pool.hpp"
 #include "ivl/cuda/runtime/error.cuh"
+#include "ivl/cuda/runtime/order.hpp"
 
 namespace ivl::cuda {
 
@@ -23,7 +27,7 @@ struct DeviceFacts {
   std::size_t memory_bytes = 0;  ///< all of it, free or not
 };
 
-namespace detail {
+namespace detail::runtime {
 
 /// "13.0", as versions of CUDA are written; the library's number is 13000.
 inline std::string version_text(int version) {
@@ -66,7 +70,7 @@ inline void require_code(const DeviceFacts& device) {
   check(code);
 }
 
-}  // namespace detail
+}  // namespace detail::runtime
 
 /// Makes `number` the calling thread's device. Throws DeviceError, in one sentence, where there is none, where its
 /// driver is too old, where it is older than sm_80, and where this program was not compiled for it.
@@ -76,18 +80,18 @@ inline DeviceFacts open_device(int number) {
   check(cudaRuntimeGetVersion(&runtime));
   const cudaError_t code = cudaGetDeviceCount(&devices);
   (void)cudaGetLastError();
-  detail::require_device(number, devices, code, driver, runtime);
+  detail::runtime::require_device(number, devices, code, driver, runtime);
   check(cudaSetDevice(number));
   cudaDeviceProp properties;
   check(cudaGetDeviceProperties(&properties, number));
   DeviceFacts facts{number, properties.name, 10 * properties.major + properties.minor, properties.multiProcessorCount,
                     properties.totalGlobalMem};
-  detail::require_compute_capability(facts.name, facts.compute_capability);
-  detail::require_code(facts);
+  detail::runtime::require_compute_capability(facts.name, facts.compute_capability);
+  detail::runtime::require_code(facts);
   return facts;
 }
 
-namespace detail {
+namespace detail::runtime {
 
 [[noreturn]] inline void fail_for_memory(const DeviceFacts& device, const char* what, std::size_t wanted,
                                          std::size_t free) {
@@ -109,6 +113,59 @@ inline std::byte* allocate_bytes(const DeviceFacts& device, const char* what, st
   check(code);
   return data;
 }
+
+/// Blocks that were given back, kept for the next requests of about their size: allocating and freeing waits for the
+/// device, and every picture asks for rows of its own. All of a context's work is in the order of its stream, so a
+/// block may have a new owner before the old one's work is done.
+class BlockCache {
+ public:
+  static constexpr std::size_t largest_block = std::size_t(64) << 20;  // weights and pages are not kept
+  static constexpr std::size_t most_bytes = std::size_t(256) << 20;
+
+  BlockCache() = default;
+  BlockCache(const BlockCache&) = delete;
+  BlockCache& operator=(const BlockCache&) = delete;
+  ~BlockCache() { clear(); }
+
+  struct Block {
+    std::byte* data = nullptr;
+    std::size_t bytes = 0;
+  };
+
+  /// One of at least `bytes`, and at most an eighth more; null if there is none.
+  Block take(std::size_t bytes) {
+    const std::lock_guard lock(mutex_);
+    const auto found = blocks_.lower_bound(bytes);
+    if (found == blocks_.end() || found->first > bytes + bytes / 8) return {};
+    const Block block{found->second, found->first};
+    blocks_.erase(found);
+    bytes_ -= block.bytes;
+    return block;
+  }
+  void give_back(Block block) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (block.bytes <= largest_block && bytes_ + block.bytes <= most_bytes) {
+        blocks_.emplace(block.bytes, block.data);
+        bytes_ += block.bytes;
+        return;
+      }
+    }
+    (void)cudaFree(block.data);
+  }
+  /// Frees them all.
+  void clear() {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [bytes, data] : blocks_) (void)cudaFree(data);
+    blocks_.clear();
+    bytes_ = 0;
+  }
+
+ private:
+  std::mutex mutex_;  // what a block belongs to may die in any thread
+  std::multimap<std::size_t, std::byte*> blocks_;
+  std::size_t bytes_ = 0;
+};
 
 /// Device memory that only grows.
 class DeviceBlock {
@@ -176,10 +233,7 @@ class Staging {
   std::size_t next_ = 0;
 };
 
-}  // namespace detail
-
-/// Whether products of few rows may add in another order than those of many, which is faster: see linear.cuh.
-enum class Order : std::uint8_t { fastest, invariant };
+}  // namespace detail::runtime
 
 /// Serves one caller at a time, in a thread whose device is `device.number`. All work goes to `stream`; what waits for
 /// it says so: `download`, and the few calls that allocate.
@@ -202,7 +256,7 @@ class Context {
 
   const DeviceFacts device;
   cudaStream_t stream = nullptr;
-  Order order = Order::fastest;
+  Order order = Order::invariant;  ///< see linear/choose.hpp for what the other one gains
 
   /// Device memory for `number` scalars that one op works in; the next call may hand out the same. Grows to the largest
   /// request and stays there: growing allocates and waits for the device, so a graph can be captured only of work that
@@ -212,7 +266,7 @@ class Context {
     return reinterpret_cast<Scalar*>(grown(scratch_, std::size_t(number) * sizeof(Scalar)));
   }
 
-  /// `number` counters on the device, all zero: who uses them leaves them zero. Grows as scratch does.
+  /// `number` counters on the device, all zero: an op that uses them leaves them zero. Grows as scratch does.
   unsigned* counters(std::int64_t number) {
     const std::size_t bytes = std::size_t(number) * sizeof(unsigned), before = counters_.bytes();
     std::byte* data = grown(counters_, bytes);
@@ -224,7 +278,8 @@ class Context {
     if (!host_pool_) host_pool_.emplace(host_threads_);
     return *host_pool_;
   }
-  detail::Staging& staging() { return staging_; }
+  detail::runtime::Staging& staging() { return staging_; }
+  const std::shared_ptr<detail::runtime::BlockCache>& block_cache() const { return block_cache_; }
 
   /// Changes whenever memory that ops work in has moved: what was captured before must not run again.
   int scratch_generation() const { return scratch_generation_; }
@@ -235,7 +290,7 @@ class Context {
   }
 
  private:
-  std::byte* grown(detail::DeviceBlock& block, std::size_t bytes) {
+  std::byte* grown(detail::runtime::DeviceBlock& block, std::size_t bytes) {
     if (bytes > block.bytes()) {
       assert(!capturing());
       check(cudaStreamSynchronize(stream));  // work under way may use the old block
@@ -247,8 +302,9 @@ class Context {
 
   int host_threads_;
   std::optional<ThreadPool> host_pool_;
-  detail::DeviceBlock scratch_, counters_;
-  detail::Staging staging_;
+  detail::runtime::DeviceBlock scratch_, counters_;
+  detail::runtime::Staging staging_;
+  std::shared_ptr<detail::runtime::BlockCache> block_cache_ = std::make_shared<detail::runtime::BlockCache>();
   int scratch_generation_ = 0;
 };
 

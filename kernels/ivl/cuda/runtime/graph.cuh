@@ -12,7 +12,7 @@
 
 namespace ivl::cuda {
 
-/// Graphs by key.
+/// Graphs by key and order.
 class Context::Recordings {
  public:
   Recordings() = default;
@@ -28,15 +28,16 @@ class Context::Recordings {
   struct Recording {
     cudaGraphExec_t graph = nullptr;
     int scratch_generation = 0;  // of the context, when it was captured
-    Order order = Order::fastest;
   };
-  std::map<std::uint64_t, Recording> recordings_;
+  /// A context's order says which kernels a step runs and how much they work in: another order is another step.
+  using Key = std::pair<Order, std::uint64_t>;
+  std::map<Key, Recording> recordings_;
 
   template <class Body>
   friend void replay(Context& ctx, Recordings& recordings, std::uint64_t key, Body&& body);
 };
 
-namespace detail {
+namespace detail::runtime {
 
 /// What `body` asks of the context, not done but recorded.
 template <class Body>
@@ -59,25 +60,24 @@ cudaGraphExec_t capture(Context& ctx, Body& body) {
   return executable;
 }
 
-}  // namespace detail
+}  // namespace detail::runtime
 
-/// The first time under a key the work is done as it is asked for, so that scratch grows; the second time it is
-/// captured; from then on the graph runs. It is captured anew after scratch has moved or the order was changed.
+/// The first time under a key, in the context's order, the work is done as it is asked for, so that scratch grows; the
+/// second time it is captured; from then on the graph runs. It is captured anew after scratch has moved.
 template <class Body>
 void replay(Context& ctx, Context::Recordings& recordings, std::uint64_t key, Body&& body) {
-  const auto known = recordings.recordings_.find(key);
+  const Context::Recordings::Key ordered_key{ctx.order, key};
+  const auto known = recordings.recordings_.find(ordered_key);
   if (known == recordings.recordings_.end()) {
     body();
-    recordings.recordings_.emplace(key, Context::Recordings::Recording{});
+    recordings.recordings_.emplace(ordered_key, Context::Recordings::Recording{});
     return;
   }
   Context::Recordings::Recording& recording = known->second;
-  const bool stale = recording.scratch_generation != ctx.scratch_generation() || recording.order != ctx.order;
-  if (recording.graph == nullptr || stale) {
+  if (recording.graph == nullptr || recording.scratch_generation != ctx.scratch_generation()) {
     if (recording.graph != nullptr) check(cudaGraphExecDestroy(std::exchange(recording.graph, nullptr)));
-    recording.graph = detail::capture(ctx, body);
+    recording.graph = detail::runtime::capture(ctx, body);
     recording.scratch_generation = ctx.scratch_generation();
-    recording.order = ctx.order;
   }
   check(cudaGraphLaunch(recording.graph, ctx.stream));
 }

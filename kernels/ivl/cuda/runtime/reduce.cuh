@@ -41,4 +41,16 @@ __device__ inline float block_sum(float value, float (&partial)[32]) {
   return sum_of_warps(partial, warps);
 }
 
+/// All threads get `combine` of all threads' values. `partial` is free again on return.
+template <class T, class Combine>
+__device__ inline T block_reduce(T value, T identity, T (&partial)[32], const Combine& combine) {
+  const int warp = int(threadIdx.x) / 32, lane = int(threadIdx.x) % 32, warps = int(blockDim.x) / 32;
+  value = warp_reduce(value, combine);
+  if (lane == 0) partial[warp] = value;
+  __syncthreads();
+  value = warp_reduce(lane < warps ? partial[lane] : identity, combine);
+  __syncthreads();
+  return value;
+}
+
 }  // namespace ivl::cuda

@@ -4,8 +4,11 @@
 
 namespace ivl::cuda::prim {
 
-inline uint4 load_read_only(const void* global) { return *static_cast<const uint4*>(global); }
-inline uint4 load_once(const void* global) { return *static_cast<const uint4*>(global); }
+inline uint4 load_read_only(const void* global, simt::Site at = simt::Site::current()) {
+  simt::check_read_only(global, sizeof(uint4), at);
+  return *static_cast<const uint4*>(global);
+}
+inline uint4 load_once(const void* global, simt::Site at = simt::Site::current()) { return load_read_only(global, at); }
 inline void store_once(void* global, uint4 v) { *static_cast<uint4*>(global) = v; }
 
 inline unsigned load_acquire(const unsigned* global, simt::Site at = simt::Site::current()) {
@@ -15,12 +18,16 @@ inline unsigned load_acquire(const unsigned* global, simt::Site at = simt::Site:
 inline void store_release(unsigned* global, unsigned v) {
   *global = v;
   simt::made_progress();
+  simt::give_way();
 }
 inline void add_release(unsigned* global, unsigned v, simt::Site at = simt::Site::current()) {
   atomicAdd(global, v, at);
+  simt::give_way();
 }
 inline unsigned add_acquire_release(unsigned* global, unsigned v, simt::Site at = simt::Site::current()) {
-  return atomicAdd(global, v, at);
+  const unsigned old = atomicAdd(global, v, at);
+  simt::give_way();
+  return old;
 }
 
 }  // namespace ivl::cuda::prim

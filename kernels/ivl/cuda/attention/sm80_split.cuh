@@ -10,22 +10,19 @@
 #include <algorithm>
 #include <bit>
 
-#include "ivl/cuda/attention/tile.cuh"
+#include "ivl/cuda/attention/choose.hpp"
+#include "ivl/cuda/attention/sm80_tile.cuh"
 #include "ivl/cuda/prim/memory.cuh"
 #include "ivl/cuda/runtime/launch.cuh"
 #include "ivl/cuda/runtime/shared_memory.cuh"
 
-namespace ivl::cuda {
+namespace ivl::cuda::detail::split {
 
-struct SplitPolicy {
-  int stages = 2;  // blocks of 64 keys and values under way
-};
-
-namespace detail {
+using namespace attention;  // sm80_tile.cuh
 
 /// Which rows a launch serves, and where its blocks meet.
-struct SplitWork {
-  int block_rows;  // 0: all rows of the batch, a token a tile; else what attention_prefill left over
+struct Work {
+  int block_rows;  // 0: all rows of the batch, a token a tile; else what sm80_prefill.cuh left over
   int tiles_per_token;
   int rows;            // that a part has room for
   float *outs, *ends;  // [tile, kv_head, chunk][rows, head_dim] and [rows, {max, sum}]; null if one chunk is all
@@ -33,24 +30,24 @@ struct SplitWork {
 };
 
 template <int HeadDim, int Stages>
-struct SplitShared {
+struct Shared {
   static constexpr int stage_scalars = block_keys * HeadDim;
   bf16 *keys, *values;  // [stage][block_keys, HeadDim], swizzled
   bf16* probabilities;  // [tile_rows, block_keys], swizzled
   float* highest;       // [warp, tile_rows]
   bool* last;
 
-  __host__ __device__ explicit SplitShared(SharedCarver& memory)
+  __host__ __device__ explicit Shared(SharedCarver& memory)
       : keys(memory.take<bf16>(Stages * stage_scalars, tile_alignment)),
         values(memory.take<bf16>(Stages * stage_scalars, tile_alignment)),
         probabilities(memory.take<bf16>(tile_rows * block_keys, tile_alignment)),
-        highest(memory.take<float>(attention_threads / 32 * tile_rows)),
+        highest(memory.take<float>(threads / 32 * tile_rows)),
         last(memory.take<bool>(1)) {}
 };
 
-/// The rows of tile `index` of a launch; none: there is no such tile.
+/// The rows of tile `index` of a launch; no rows where there is no such tile.
 template <class Scalar>
-__device__ inline RowTile split_tile(const AttentionCall<Scalar>& call, const SplitWork& work, int index) {
+__device__ inline RowTile tile_of(const Call<Scalar>& call, const Work& work, int index) {
   const Batch& batch = call.batch;
   RowTile tile;
   if (work.block_rows > 0) {
@@ -66,12 +63,89 @@ __device__ inline RowTile split_tile(const AttentionCall<Scalar>& call, const Sp
   return tile;
 }
 
-template <int HeadDim, class Policy>
-__global__ void __launch_bounds__(attention_threads, 3)
-    attention_split_kernel(AttentionCall<bf16> call, SplitWork work) {
-  constexpr int stages = Policy::value.stages, warps = attention_threads / 32, dims = HeadDim / warps;
+/// Of the warp's dims the first that is the lane's.
+template <int HeadDim>
+__device__ inline int own_column() {
+  constexpr int dims = HeadDim / (threads / 32);
+  return dims * (int(threadIdx.x) / 32) + int(threadIdx.x) % 4 * 2;
+}
+
+/// The results of a tile with one chunk.
+template <int HeadDim, int Dims>
+__device__ inline void store_rows(const Call<bf16>& call, const RowTile& tile, const Running<Dims>& running) {
+  const int lane = int(threadIdx.x) % 32;
+#pragma unroll
+  for (int r = 0; r < 2; ++r) {
+    if (lane / 4 + 8 * r >= tile.rows) continue;
+    const Row row = tile.row(call, lane / 4 + 8 * r);
+    const float factor = final_factor(call, row.head, running.max[r], running.sum[2 * r]);
+    bf16* y = call.y + row.batch_row * call.y_stride + row.head * HeadDim + own_column<HeadDim>();
+#pragma unroll
+    for (int n = 0; n < Dims / 8; ++n)
+      *reinterpret_cast<std::uint32_t*>(y + 8 * n) =
+          prim::narrow_pair<bf16>(running.out[n][2 * r] * factor, running.out[n][2 * r + 1] * factor);
+  }
+}
+
+/// The parts of the block's tile and KV head.
+struct Parts {
+  int place, rows;
+  float *outs, *ends;
+
+  __device__ Parts(const Work& work, int head_dim)
+      : place(int(blockIdx.z * gridDim.y + blockIdx.y)),
+        rows(work.rows),
+        outs(work.outs + std::int64_t(place) * gridDim.x * rows * head_dim),
+        ends(work.ends + std::int64_t(place) * gridDim.x * rows * 2) {}
+};
+
+template <int HeadDim, int Dims>
+__device__ inline void store_part(const Parts& parts, const RowTile& tile, int chunk, const Running<Dims>& running) {
   const int warp = int(threadIdx.x) / 32, lane = int(threadIdx.x) % 32;
-  RowTile tile = split_tile(call, work, int(blockIdx.z));
+#pragma unroll
+  for (int r = 0; r < 2; ++r) {
+    const int row = lane / 4 + 8 * r;
+    if (row >= tile.rows) continue;
+    float* out = parts.outs + (std::int64_t(chunk) * parts.rows + row) * HeadDim + own_column<HeadDim>();
+#pragma unroll
+    for (int n = 0; n < Dims / 8; ++n)
+      *reinterpret_cast<float2*>(out + 8 * n) = {running.out[n][2 * r], running.out[n][2 * r + 1]};
+    if (warp == 0 && lane % 4 == 0)
+      *reinterpret_cast<float2*>(parts.ends + (chunk * parts.rows + row) * 2) = {running.max[r], running.sum[2 * r]};
+  }
+}
+
+/// The last block of the tile joins all parts in order, four dims a thread.
+template <int HeadDim>
+__device__ inline void join_parts(const Call<bf16>& call, const Parts& parts, const RowTile& tile, int chunks) {
+  for (int i = int(threadIdx.x); i < tile.rows * (HeadDim / 4); i += threads) {
+    const int r = i / (HeadDim / 4), dim = i % (HeadDim / 4) * 4;
+    const float* out = parts.outs + r * HeadDim + dim;
+    const float* end_of = parts.ends + 2 * r;
+    float4 total = *reinterpret_cast<const float4*>(out);
+    float2 total_end = *reinterpret_cast<const float2*>(end_of);
+    for (int c = 1; c < chunks; ++c) {
+      out += parts.rows * HeadDim, end_of += parts.rows * 2;
+      const float4 part = *reinterpret_cast<const float4*>(out);
+      const float2 part_end = *reinterpret_cast<const float2*>(end_of);
+      const JoinFactors factors = join_factors(total_end.x, part_end.x);
+      total_end.y = factors.join(total_end.y, part_end.y);
+      total = {factors.join(total.x, part.x), factors.join(total.y, part.y), factors.join(total.z, part.z),
+               factors.join(total.w, part.w)};
+    }
+    const Row row = tile.row(call, r);
+    const float factor = final_factor(call, row.head, total_end.x, total_end.y);
+    bf16* y = call.y + row.batch_row * call.y_stride + row.head * HeadDim + dim;
+    *reinterpret_cast<uint2*>(y) = {prim::narrow_pair<bf16>(total.x * factor, total.y * factor),
+                                    prim::narrow_pair<bf16>(total.z * factor, total.w * factor)};
+  }
+}
+
+template <int HeadDim, class Policy>
+__global__ void __launch_bounds__(threads, 3) attention_split_kernel(Call<bf16> call, Work work) {
+  constexpr int stages = Policy::value.stages, warps = threads / 32, dims = HeadDim / warps;
+  const int warp = int(threadIdx.x) / 32, lane = int(threadIdx.x) % 32;
+  RowTile tile = tile_of(call, work, int(blockIdx.z));
   if (tile.rows == 0) return;
   tile.kv_head = int(blockIdx.y);
   const int tile_begin = tile.row(call, 0).begin, tile_end = tile.row(call, tile.rows - 1).end;
@@ -83,7 +157,7 @@ __global__ void __launch_bounds__(attention_threads, 3)
 
   IVL_DYNAMIC_SHARED(memory);
   SharedCarver carver(memory);
-  const SplitShared<HeadDim, stages> shared(carver);
+  const Shared<HeadDim, stages> shared(carver);
 
   // Warp w copies keys 16 w ... of a block, and their values.
   const KvHead<const bf16> kv(call.shape, call.kv, tile.sequence, tile.kv_head);
@@ -107,7 +181,7 @@ __global__ void __launch_bounds__(attention_threads, 3)
   int begin[2], end[2];
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
-    const AttentionRow row = tile.row(call, lane / 4 + 8 * r);
+    const Row row = tile.row(call, lane / 4 + 8 * r);
     begin[r] = row.begin, end[r] = row.end;
   }
 
@@ -181,71 +255,22 @@ __global__ void __launch_bounds__(attention_threads, 3)
   }
   prim::cp_async_wait_all();
 
-  const int column = dims * warp + lane % 4 * 2;
-  if (chunks == 1) {
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      if (lane / 4 + 8 * r >= tile.rows) continue;
-      const AttentionRow row = tile.row(call, lane / 4 + 8 * r);
-      const float factor = final_factor(call, row.head, running.max[r], running.sum[2 * r]);
-      bf16* y = call.y + row.batch_row * call.y_stride + row.head * HeadDim + column;
-#pragma unroll
-      for (int n = 0; n < dims / 8; ++n)
-        *reinterpret_cast<std::uint32_t*>(y + 8 * n) =
-            prim::narrow_pair<bf16>(running.out[n][2 * r] * factor, running.out[n][2 * r + 1] * factor);
-    }
-    return;
-  }
-
-  // The part goes to scratch.
-  const int place = int(blockIdx.z * gridDim.y + blockIdx.y);
-  float* outs = work.outs + std::int64_t(place) * gridDim.x * work.rows * HeadDim;
-  float* ends = work.ends + std::int64_t(place) * gridDim.x * work.rows * 2;
-#pragma unroll
-  for (int r = 0; r < 2; ++r) {
-    const int row = lane / 4 + 8 * r;
-    if (row >= tile.rows) continue;
-    float* out = outs + (std::int64_t(chunk) * work.rows + row) * HeadDim + column;
-#pragma unroll
-    for (int n = 0; n < dims / 8; ++n)
-      *reinterpret_cast<float2*>(out + 8 * n) = {running.out[n][2 * r], running.out[n][2 * r + 1]};
-    if (warp == 0 && lane % 4 == 0)
-      *reinterpret_cast<float2*>(ends + (chunk * work.rows + row) * 2) = {running.max[r], running.sum[2 * r]};
-  }
+  if (chunks == 1) return store_rows<HeadDim>(call, tile, running);
+  const Parts parts(work, HeadDim);
+  store_part<HeadDim>(parts, tile, chunk, running);
   __syncthreads();
-  if (threadIdx.x == 0) *shared.last = prim::add_acquire_release(&work.arrived[place], 1) == unsigned(chunks) - 1;
+  unsigned* const arrived = &work.arrived[parts.place];
+  if (threadIdx.x == 0) *shared.last = prim::add_acquire_release(arrived, 1) == unsigned(chunks) - 1;
   __syncthreads();
   if (!*shared.last) return;
-  if (threadIdx.x == 0) work.arrived[place] = 0;
-
-  // The last block of the tile joins all parts, four dims a thread.
-  for (int i = int(threadIdx.x); i < tile.rows * (HeadDim / 4); i += attention_threads) {
-    const int r = i / (HeadDim / 4), dim = i % (HeadDim / 4) * 4;
-    const float* out = outs + r * HeadDim + dim;
-    const float* end_of = ends + 2 * r;
-    float4 total = *reinterpret_cast<const float4*>(out);
-    float2 total_end = *reinterpret_cast<const float2*>(end_of);
-    for (int c = 1; c < chunks; ++c) {
-      out += work.rows * HeadDim, end_of += work.rows * 2;
-      const float4 part = *reinterpret_cast<const float4*>(out);
-      const float2 part_end = *reinterpret_cast<const float2*>(end_of);
-      const JoinFactors factors = join_factors(total_end.x, part_end.x);
-      total_end.y = factors.join(total_end.y, part_end.y);
-      total = {factors.join(total.x, part.x), factors.join(total.y, part.y), factors.join(total.z, part.z),
-               factors.join(total.w, part.w)};
-    }
-    const AttentionRow row = tile.row(call, r);
-    const float factor = final_factor(call, row.head, total_end.x, total_end.y);
-    bf16* y = call.y + row.batch_row * call.y_stride + row.head * HeadDim + dim;
-    *reinterpret_cast<uint2*>(y) = {prim::narrow_pair<bf16>(total.x * factor, total.y * factor),
-                                    prim::narrow_pair<bf16>(total.z * factor, total.w * factor)};
-  }
+  if (threadIdx.x == 0) *arrived = 0;
+  join_parts<HeadDim>(call, parts, tile, chunks);
 }
 
-/// `block_rows`: 0, or of the attention_prefill beside which this runs.
+/// `block_rows`: 0, or of the prefill::run beside which this runs.
 template <int HeadDim, SplitPolicy P>
-void attention_split(Context& ctx, const AttentionCall<bf16>& call, int block_rows) {
-  SplitWork work = {};
+void run(Context& ctx, const Call<bf16>& call, int block_rows) {
+  Work work = {};
   work.block_rows = block_rows;
   work.tiles_per_token = int(ceil_div(call.group, tile_rows));
   work.rows = block_rows > 0 ? tile_rows : std::min(call.group, tile_rows);
@@ -266,14 +291,13 @@ void attention_split(Context& ctx, const AttentionCall<bf16>& call, int block_ro
     work.arrived = ctx.counters(tiles * call.shape.kv_heads);
   }
   SharedCarver carver;
-  SplitShared<HeadDim, P.stages> measure(carver);
+  Shared<HeadDim, P.stages> measure(carver);
   launch(attention_split_kernel<HeadDim, Constant<P>>,
          {.grid = dim3(unsigned(chunks), unsigned(call.shape.kv_heads), unsigned(tiles)),
-          .block = attention_threads,
+          .block = threads,
           .shared_bytes = carver.bytes(),
           .stream = ctx.stream},
          call, work);
 }
 
-}  // namespace detail
-}  // namespace ivl::cuda
+}  // namespace ivl::cuda::detail::split

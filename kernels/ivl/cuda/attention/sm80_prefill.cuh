@@ -5,52 +5,47 @@
 // the longest tiles come first, and what chunks before the current one gave waits in shared memory.
 //
 // Rows of a sequence that are over when it is cut into whole tiles, if they are 16 at most, are left to
-// attention_split.cuh: a picture's CLS row, and sequences that decode. They are the first ones.
+// sm80_split.cuh: a picture's CLS row, and sequences that decode. They are the first ones.
 //
 // Registers at most 168 (head_dim 32 and 64) and 255 (128, or 32 rows a warp) a thread, no spills.
 #pragma once
 #include <algorithm>
 
-#include "ivl/cuda/attention/tile.cuh"
+#include "ivl/cuda/attention/choose.hpp"
+#include "ivl/cuda/attention/sm80_tile.cuh"
 #include "ivl/cuda/runtime/launch.cuh"
 #include "ivl/cuda/runtime/shared_memory.cuh"
 
-namespace ivl::cuda {
+namespace ivl::cuda::detail::prefill {
 
-struct PrefillPolicy {
-  int row_tiles = 1;  // of 16 rows, a warp: 1 or 2
-};
-
-namespace detail {
-
-enum class Visible { all, causal, window };
+using namespace attention;  // sm80_tile.cuh
 
 /// What registers are shared out for.
 template <int HeadDim, int RowTiles>
-inline constexpr int prefill_blocks_per_sm = RowTiles == 2 || HeadDim == 128 ? 2 : 3;
+inline constexpr int blocks_per_sm = RowTiles == 2 || HeadDim == 128 ? 2 : 3;
 
 template <int HeadDim, Visible V, int RowTiles>
-struct PrefillShared {
+struct Shared {
   bf16 *keys, *values;  // [block_keys, HeadDim], swizzled
   float4* total;        // [row tile, HeadDim / 8][thread]: what earlier chunks gave
 
-  __host__ __device__ explicit PrefillShared(SharedCarver& memory)
+  __host__ __device__ explicit Shared(SharedCarver& memory)
       : keys(memory.take<bf16>(block_keys * HeadDim, tile_alignment)),
         values(memory.take<bf16>(block_keys * HeadDim, tile_alignment)),
-        total(V == Visible::all ? nullptr : memory.take<float4>(RowTiles * HeadDim / 8 * attention_threads)) {}
+        total(V == Visible::all ? nullptr : memory.take<float4>(RowTiles * HeadDim / 8 * threads)) {}
 };
 
 /// The rows of a warp. A block of keys joins their running softmax by `score`, then `sum`. If it is `Whole`, every row
 /// sees all of its keys; else some row sees some of the first `units` times 16, and none sees the others.
 template <int HeadDim, Visible V, int RowTiles>
-struct PrefillWarp {
+struct WarpRows {
   const float scale;
   std::uint32_t queries[RowTiles][HeadDim / 16][4];
   int begin[RowTiles][2], end[RowTiles][2];
   Running<HeadDim> running[RowTiles];
   using Scores = float[RowTiles][block_keys / 8][4];
 
-  __device__ explicit PrefillWarp(float scale) : scale(scale) {}
+  __device__ explicit WarpRows(float scale) : scale(scale) {}
 
   template <bool Whole>
   __device__ void score(const bf16* tile, int units, Scores& scores) {
@@ -110,49 +105,129 @@ struct PrefillWarp {
   }
 };
 
-template <int HeadDim, Visible V, int RowTiles>
-__global__ void __launch_bounds__(attention_threads, prefill_blocks_per_sm<HeadDim, RowTiles>)
-    attention_prefill_kernel(AttentionCall<bf16> call) {
-  constexpr int block_rows = attention_threads / 32 * tile_rows * RowTiles;
-  const int warp = int(threadIdx.x) / 32, lane = int(threadIdx.x) % 32;
-  const Batch& batch = call.batch;
+template <int RowTiles>
+inline constexpr int block_rows_of = threads / 32 * tile_rows * RowTiles;
 
-  // The tile.
+/// The block's rows; false if there are none for it.
+template <Visible V, int BlockRows>
+__device__ inline bool find_block(const Call<bf16>& call, RowTile& tile) {
+  const Batch& batch = call.batch;
   const auto rows_of = [&](int s) { return (batch.row_begin[s + 1] - batch.row_begin[s]) * call.group; };
   const auto tiles_of = [&](int s) {
     const int rows = rows_of(s);
-    return (rows - rows_over(rows, block_rows) + block_rows - 1) / block_rows;
+    return (rows - rows_over(rows, BlockRows) + BlockRows - 1) / BlockRows;
   };
-  RowTile tile;
   tile.kv_head = int(blockIdx.x) % call.shape.kv_heads;
   int index = int(blockIdx.x) / call.shape.kv_heads;
-  if (!find_tile(batch.sequences, tiles_of, index, tile.sequence)) return;
-  if (V != Visible::all) index = tiles_of(tile.sequence) - 1 - index;
+  if (!find_tile(batch.sequences, tiles_of, index, tile.sequence)) return false;
+  if (V != Visible::all) index = tiles_of(tile.sequence) - 1 - index;  // the longest tiles first
   const int all_rows = rows_of(tile.sequence);
-  tile.first = rows_over(all_rows, block_rows) + index * block_rows;
-  tile.rows = min(block_rows, all_rows - tile.first);
-  const auto begin_of = [](const AttentionRow& row) { return V == Visible::window ? row.begin : 0; };
+  tile.first = rows_over(all_rows, BlockRows) + index * BlockRows;
+  tile.rows = min(BlockRows, all_rows - tile.first);
+  return true;
+}
+
+/// What the chunks before the current one gave: maxima and sums in registers, the rest in shared memory.
+template <int HeadDim, int RowTiles>
+class ChunkTotals {
+ public:
+  __device__ explicit ChunkTotals(float4* room) : room_(room) {}
+
+  /// `running` becomes what all chunks so far give.
+  __device__ void join(Running<HeadDim> (&running)[RowTiles]) {
+    if (!any_) return;
+#pragma unroll
+    for (int t = 0; t < RowTiles; ++t) {
+      Running<HeadDim>& part = running[t];
+      JoinFactors factors[2];
+#pragma unroll
+      for (int r = 0; r < 2; ++r) {
+        factors[r] = join_factors(max_[t][r], part.max[r]);
+        part.max[r] = max_[t][r];
+        part.sum[2 * r] = factors[r].join(sum_[t][r], part.sum[2 * r]);
+      }
+#pragma unroll
+      for (int n = 0; n < HeadDim / 8; ++n) {
+        const float4 total = at(t, n);
+        part.out[n][0] = factors[0].join(total.x, part.out[n][0]);
+        part.out[n][1] = factors[0].join(total.y, part.out[n][1]);
+        part.out[n][2] = factors[1].join(total.z, part.out[n][2]);
+        part.out[n][3] = factors[1].join(total.w, part.out[n][3]);
+      }
+    }
+  }
+
+  /// Takes over what `running` holds, which begins anew.
+  __device__ void next(Running<HeadDim> (&running)[RowTiles]) {
+    join(running);
+    any_ = true;
+#pragma unroll
+    for (int t = 0; t < RowTiles; ++t) {
+      Running<HeadDim>& part = running[t];
+#pragma unroll
+      for (int r = 0; r < 2; ++r) max_[t][r] = part.max[r], sum_[t][r] = part.sum[2 * r];
+#pragma unroll
+      for (int n = 0; n < HeadDim / 8; ++n) at(t, n) = {part.out[n][0], part.out[n][1], part.out[n][2], part.out[n][3]};
+      part = Running<HeadDim>();
+    }
+  }
+
+ private:
+  __device__ float4& at(int t, int n) const { return room_[(t * (HeadDim / 8) + n) * threads + int(threadIdx.x)]; }
+
+  float4* room_;  // [row tile, HeadDim / 8][thread]
+  float max_[RowTiles][2], sum_[RowTiles][2];
+  bool any_ = false;
+};
+
+/// The results of 16 rows of a warp; the first of them is the tile's row `first`.
+template <int HeadDim>
+__device__ inline void store_rows(const Call<bf16>& call, const RowTile& tile, int first,
+                                  const Running<HeadDim>& total) {
+  const int lane = int(threadIdx.x) % 32;
+#pragma unroll
+  for (int r = 0; r < 2; ++r) {
+    const int own = first + lane / 4 + 8 * r;
+    if (own >= tile.rows) continue;
+    const Row row = tile.row(call, own);
+    const float factor = final_factor(call, row.head, total.max[r], total.sum[2 * r]);
+    bf16* y = call.y + row.batch_row * call.y_stride + row.head * HeadDim + lane % 4 * 2;
+#pragma unroll
+    for (int n = 0; n < HeadDim / 8; ++n)
+      *reinterpret_cast<std::uint32_t*>(y + 8 * n) =
+          prim::narrow_pair<bf16>(total.out[n][2 * r] * factor, total.out[n][2 * r + 1] * factor);
+  }
+}
+
+template <int HeadDim, Visible V, int RowTiles>
+__global__ void __launch_bounds__(threads, blocks_per_sm<HeadDim, RowTiles>) attention_prefill_kernel(Call<bf16> call) {
+  constexpr int block_rows = block_rows_of<RowTiles>;
+  const int warp = int(threadIdx.x) / 32, lane = int(threadIdx.x) % 32;
+  const Batch& batch = call.batch;
+  RowTile tile;
+  if (!find_block<V, block_rows>(call, tile)) return;
+  const auto begin_of = [](const Row& row) { return V == Visible::window ? row.begin : 0; };
   const int tile_begin = begin_of(tile.row(call, 0)), tile_end = tile.row(call, tile.rows - 1).end;
 
   IVL_DYNAMIC_SHARED(memory);
   SharedCarver carver(memory);
-  const PrefillShared<HeadDim, V, RowTiles> shared(carver);
+  const Shared<HeadDim, V, RowTiles> shared(carver);
 
   // The warp's rows.
   const int first = warp * tile_rows * RowTiles, last = first + tile_rows * RowTiles - 1;
-  PrefillWarp<HeadDim, V, RowTiles> rows(call.scale);
+  WarpRows<HeadDim, V, RowTiles> rows(call.scale);
 #pragma unroll
   for (int t = 0; t < RowTiles; ++t) {
     load_queries<HeadDim>(call, tile, first + tile_rows * t, rows.queries[t]);
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-      const AttentionRow row = tile.row(call, first + tile_rows * t + lane / 4 + 8 * r);
+      const Row row = tile.row(call, first + tile_rows * t + lane / 4 + 8 * r);
       rows.begin[t][r] = begin_of(row), rows.end[t][r] = row.end;
     }
   }
   // All rows see [all_begin, all_end), and none sees what is not in [some_begin, some_end). A warp without rows sees
   // none.
-  const AttentionRow top = tile.row(call, first), bottom = tile.row(call, last);
+  const Row top = tile.row(call, first), bottom = tile.row(call, last);
   const int some_begin = begin_of(top), all_begin = begin_of(bottom);
   const int some_end = first < tile.rows ? bottom.end : 0, all_end = first < tile.rows ? top.end : 0;
 
@@ -176,49 +251,7 @@ __global__ void __launch_bounds__(attention_threads, prefill_blocks_per_sm<HeadD
   const bf16* const keys = lane_keys<HeadDim>(shared.keys);
   const bf16* const values = lane_values<HeadDim>(shared.values);
 
-  float total_max[RowTiles][2], total_sum[RowTiles][2];
-  bool chunks_before = false;
-  const auto total_at = [&](int t, int n) -> float4& {
-    return shared.total[(t * (HeadDim / 8) + n) * attention_threads + int(threadIdx.x)];
-  };
-  /// `running` becomes what all chunks so far give.
-  const auto join_chunks = [&] {
-    if (!chunks_before) return;
-#pragma unroll
-    for (int t = 0; t < RowTiles; ++t) {
-      Running<HeadDim>& part = rows.running[t];
-      JoinFactors factors[2];
-#pragma unroll
-      for (int r = 0; r < 2; ++r) {
-        factors[r] = join_factors(total_max[t][r], part.max[r]);
-        part.max[r] = total_max[t][r];
-        part.sum[2 * r] = factors[r].join(total_sum[t][r], part.sum[2 * r]);
-      }
-#pragma unroll
-      for (int n = 0; n < HeadDim / 8; ++n) {
-        const float4 total = total_at(t, n);
-        part.out[n][0] = factors[0].join(total.x, part.out[n][0]);
-        part.out[n][1] = factors[0].join(total.y, part.out[n][1]);
-        part.out[n][2] = factors[1].join(total.z, part.out[n][2]);
-        part.out[n][3] = factors[1].join(total.w, part.out[n][3]);
-      }
-    }
-  };
-  const auto next_chunk = [&] {
-    join_chunks();
-    chunks_before = true;
-#pragma unroll
-    for (int t = 0; t < RowTiles; ++t) {
-      Running<HeadDim>& part = rows.running[t];
-#pragma unroll
-      for (int r = 0; r < 2; ++r) total_max[t][r] = part.max[r], total_sum[t][r] = part.sum[2 * r];
-#pragma unroll
-      for (int n = 0; n < HeadDim / 8; ++n)
-        total_at(t, n) = {part.out[n][0], part.out[n][1], part.out[n][2], part.out[n][3]};
-      part = Running<HeadDim>();
-    }
-  };
-
+  ChunkTotals<HeadDim, RowTiles> totals(shared.total);
   const int first_key = tile_begin / block_keys * block_keys;
   copy_keys(first_key);
   for (int key = first_key; key < tile_end; key += block_keys) {
@@ -228,7 +261,7 @@ __global__ void __launch_bounds__(attention_threads, prefill_blocks_per_sm<HeadD
     prim::cp_async_wait<0>();
     __syncthreads();  // the keys are there, and the values before them are used
     copy_values(key);
-    typename PrefillWarp<HeadDim, V, RowTiles>::Scores scores = {};
+    typename WarpRows<HeadDim, V, RowTiles>::Scores scores = {};
     if (whole) {
       rows.template score<true>(keys, 0, scores);
     } else if (seen) {
@@ -242,48 +275,34 @@ __global__ void __launch_bounds__(attention_threads, prefill_blocks_per_sm<HeadD
     } else if (seen) {
       rows.template sum<false>(values, key, units, scores);
     }
-    if (V != Visible::all && (key + block_keys) % chunk_keys == 0 && key + block_keys < tile_end) next_chunk();
+    if (V != Visible::all && (key + block_keys) % chunk_keys == 0 && key + block_keys < tile_end)
+      totals.next(rows.running);
   }
-  if (V != Visible::all) join_chunks();
+  if (V != Visible::all) totals.join(rows.running);
 
 #pragma unroll
-  for (int t = 0; t < RowTiles; ++t) {
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      const int own = first + tile_rows * t + lane / 4 + 8 * r;
-      if (own >= tile.rows) continue;
-      const AttentionRow row = tile.row(call, own);
-      const Running<HeadDim>& total = rows.running[t];
-      const float factor = final_factor(call, row.head, total.max[r], total.sum[2 * r]);
-      bf16* y = call.y + row.batch_row * call.y_stride + row.head * HeadDim + lane % 4 * 2;
-#pragma unroll
-      for (int n = 0; n < HeadDim / 8; ++n)
-        *reinterpret_cast<std::uint32_t*>(y + 8 * n) =
-            prim::narrow_pair<bf16>(total.out[n][2 * r] * factor, total.out[n][2 * r + 1] * factor);
-    }
-  }
+  for (int t = 0; t < RowTiles; ++t) store_rows(call, tile, first + tile_rows * t, rows.running[t]);
 }
 
 /// Returns the rows of a block, which the split kernel needs to know what is left to it.
 template <int HeadDim, Visible V, PrefillPolicy P>
-int attention_prefill(Context& ctx, const AttentionCall<bf16>& call) {
+int run(Context& ctx, const Call<bf16>& call) {
   static_assert(P.row_tiles == 1 || P.row_tiles == 2, "PrefillPolicy: row_tiles must be 1 or 2");
-  constexpr int block_rows = attention_threads / 32 * tile_rows * P.row_tiles;
+  constexpr int block_rows = block_rows_of<P.row_tiles>;
   // A sequence has a tile for each block_rows rows, and one more if more than tile_rows are over.
   const std::int64_t rows = std::int64_t(call.batch.rows) * call.group;
   const std::int64_t tiles = std::min(
       (rows + std::int64_t(block_rows - tile_rows - 1) * call.batch.sequences) / block_rows, rows / (tile_rows + 1));
   SharedCarver carver;
-  PrefillShared<HeadDim, V, P.row_tiles> measure(carver);
+  Shared<HeadDim, V, P.row_tiles> measure(carver);
   if (tiles > 0)
     launch(attention_prefill_kernel<HeadDim, V, P.row_tiles>,
            {.grid = unsigned(tiles * call.shape.kv_heads),
-            .block = attention_threads,
+            .block = threads,
             .shared_bytes = carver.bytes(),
             .stream = ctx.stream},
            call);
   return block_rows;
 }
 
-}  // namespace detail
-}  // namespace ivl::cuda
+}  // namespace ivl::cuda::detail::prefill

@@ -15,23 +15,25 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
-#include "ivl/cuda/linear/gemv.cuh"
+#include "ivl/cuda/formats/stored.cuh"
 #include "ivl/cuda/prim/bf16_pairs.cuh"
 #include "ivl/cuda/prim/convert.cuh"
-#include "ivl/cuda/prim/matrix.cuh"
-#include "ivl/cuda/runtime/reduce.cuh"
 #include "ivl/formats/mxfp4.hpp"
+#include "ivl/formats/source_matrix.hpp"
 
 namespace ivl::cuda::detail {
 
+namespace mxfp4 {
+
 /// A byte of two codes, as the stored scalar of a matrix.
-struct Mxfp4 {
-  std::uint8_t codes;
+struct Codes {
+  std::uint8_t pair;
 };
 
-/// Where the codes of byte `byte` of a file's word of eight lie in ours: mxfp4_bits[byte][its value].
-inline constexpr auto mxfp4_bits = [] {
+/// Where the codes of byte `byte` of a file's word of eight lie in ours: word_bits[byte][its value].
+inline constexpr auto word_bits = [] {
   std::array<std::array<std::uint32_t, 256>, 4> bits{};
   constexpr int sign_at[] = {15, 12, 9, 14}, exponent_at[] = {7, 4, 1, 10}, mantissa_at[] = {6, 3, 0, 13};
   for (std::size_t byte = 0; byte < 4; ++byte) {
@@ -48,17 +50,17 @@ inline constexpr auto mxfp4_bits = [] {
 }();
 
 /// Eight codes as files hold them become a word of ours.
-constexpr std::uint32_t mxfp4_word(std::uint32_t codes) {
-  return mxfp4_bits[0][codes & 255] | mxfp4_bits[1][codes >> 8 & 255] | mxfp4_bits[2][codes >> 16 & 255] |
-         mxfp4_bits[3][codes >> 24];
+constexpr std::uint32_t word_of(std::uint32_t codes) {
+  return word_bits[0][codes & 255] | word_bits[1][codes >> 8 & 255] | word_bits[2][codes >> 16 & 255] |
+         word_bits[3][codes >> 24];
 }
 
 /// What the four bits of a code, as sign, exponent and mantissa of a bf16, must be multiplied with.
 ///
 /// The two bits of the code's exponent count from 1 where a bf16's count from 127, and both formats write numbers below
 /// their least exponent alike: the bf16 is the value times 2^-126. With the block's 2^(scale - 127) that makes
-/// 2^(scale - 1), of which a bf16 holds up to 2^127; what is left of larger scales comes in a second product.
-struct Mxfp4Scale {
+/// 2^(scale - 1). A bf16 holds up to 2^127 of it; larger scales take a second product.
+struct Scale {
   int scale;
 
   static constexpr int most = 128;  // that one product does
@@ -82,49 +84,11 @@ __device__ inline void dequantise_word(std::uint32_t word, std::uint32_t factor,
   for (int i = 0; i < 4; ++i) pairs[i] = prim::multiply_bf16_pairs(pairs[i], factor);
 }
 
-/// A lane's 16 bytes are one block: 32 numbers of a row.
-template <>
-struct WeightStep<Mxfp4> {
-  static constexpr int x_loads = 4, depth = 4 * 8 * x_loads;
-  using Scale = std::uint8_t;
-
-  static __device__ void multiply(TileSums& sums, const uint4 (&x)[x_loads][2], const uint4& w, Scale scale) {
-    // Scales that need a second product do not come up; where one does, the whole warp takes the longer way.
-    if (__any_sync(whole_warp, Mxfp4Scale{scale}.large())) {
-      multiply_block<true>(sums, x, w, Mxfp4Scale{scale});
-    } else {
-      multiply_block<false>(sums, x, w, Mxfp4Scale{scale});
-    }
-  }
-
- private:
-  template <bool Large>
-  static __device__ void multiply_block(TileSums& sums, const uint4 (&x)[x_loads][2], const uint4& w,
-                                        Mxfp4Scale scale) {
-    const std::uint32_t factor = scale.factor(), words[4] = {w.x, w.y, w.z, w.w};
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      std::uint32_t pairs[4];
-      dequantise_word(words[i], factor, pairs);
-      if constexpr (Large) {
-        const std::uint32_t rest = scale.large() ? scale.rest() : one;
-        for (std::uint32_t& pair : pairs) pair = prim::multiply_bf16_pairs(pair, rest);
-      }
-      const uint4 &upper = x[i][0], &lower = x[i][1];
-      const std::uint32_t a[2][4] = {{upper.x, lower.x, upper.y, lower.y}, {upper.z, lower.z, upper.w, lower.w}};
-      const std::uint32_t b[2][2] = {{pairs[0], pairs[1]}, {pairs[2], pairs[3]}};
-#pragma unroll
-      for (int j = 0; j < 2; ++j) prim::mma_m16n8k16<bf16>(sums.chains[j], a[j], b[j]);
-    }
-  }
-  static constexpr std::uint32_t one = 0x3f803f80u;
-};
-
 /// Number `column` of a row of codes.
-__device__ inline float mxfp4_number(const Mxfp4* row, const std::uint8_t* row_scales, int column) {
+__device__ inline float number_at(const Codes* row, const std::uint8_t* row_scales, int column) {
   const std::uint32_t word = reinterpret_cast<const std::uint32_t*>(row)[column / 8];
   std::uint32_t pairs[4];
-  const Mxfp4Scale scale{row_scales[column / mxfp4_block]};
+  const Scale scale{row_scales[column / mxfp4_block]};
   dequantise_word(word, scale.factor(), pairs);
   const int which = column % 8 / 2;
   std::uint32_t pair = which == 0 ? pairs[0] : which == 1 ? pairs[1] : which == 2 ? pairs[2] : pairs[3];
@@ -132,5 +96,31 @@ __device__ inline float mxfp4_number(const Mxfp4* row, const std::uint8_t* row_s
   const float2 numbers = prim::widen_pair<bf16>(pair);
   return column % 2 == 0 ? numbers.x : numbers.y;
 }
+
+}  // namespace mxfp4
+
+template <>
+struct Stored<Mxfp4> {
+  static constexpr int planes = 2;
+  static constexpr std::int64_t row_bytes(int plane, std::int64_t in) { return plane == 0 ? in / 2 : in / mxfp4_block; }
+  static void fill_row(int plane, const SourceMatrix& part, std::int64_t row, std::byte* to) {
+    const std::byte* const from = part.cells<Mxfp4>(row, 0).at[std::size_t(plane)];
+    if (plane == 1) {
+      std::memcpy(to, from, std::size_t(row_bytes(1, part.in)));
+      return;
+    }
+    for (std::int64_t at = 0; at < row_bytes(0, part.in); at += std::int64_t(sizeof(std::uint32_t))) {
+      std::uint32_t word;
+      std::memcpy(&word, from + at, sizeof word);
+      word = mxfp4::word_of(word);
+      std::memcpy(to + at, &word, sizeof word);
+    }
+  }
+  static __device__ float at(const std::byte* data, int out, int in, std::int64_t row, int k) {
+    const auto* const scales = reinterpret_cast<const std::uint8_t*>(data + out * std::int64_t(in / 2));
+    return mxfp4::number_at(reinterpret_cast<const mxfp4::Codes*>(data) + row * (in / 2),
+                            scales + row * (in / mxfp4_block), k);
+  }
+};
 
 }  // namespace ivl::cuda::detail

@@ -33,6 +33,7 @@
 
 #include "ivl/core/constant.hpp"
 #include "ivl/core/error.hpp"
+#include "ivl/cuda/linear/choose.hpp"
 #include "ivl/cuda/linear/epilogue.cuh"
 #include "ivl/cuda/prim/async_copy.cuh"
 #include "ivl/cuda/prim/convert.cuh"
@@ -49,38 +50,11 @@
 
 namespace ivl::cuda {
 
-// ---- policy -----------------------------------------------------------------------------------------
-struct GemvPolicy {
-  int rows = 8;           // of x at most: 8 or 16
-  int tiles = 1;          // of 8 columns of y, in one block
-  int stages = 8;         // steps of W in a warp's ring: all but one of them are on their way
-  int blocks_per_sm = 4;  // what registers must leave room for
-  bool operator==(const GemvPolicy&) const = default;
-};
-
-inline constexpr int max_gemv_rows = 16;
-/// Rows that are better normed in every block than in a launch of their own, which takes 2 to 3 us. A row adds a third
-/// to the instructions of a narrow block, which without any are two fifths of what an H100 can issue while W comes:
-/// more than four would hold W up. Counted on sm_90, not yet measured.
-inline constexpr int max_normed_rows = 4;
-/// And of their scalars: with the 16 KiB that these take, an SM of an H100 still holds as many blocks.
-inline constexpr int max_normed_scalars = 8192;
-
-/// Few columns are spread over as many blocks as there are; many share the loads of x.
-inline constexpr GemvPolicy gemv_narrow{.rows = 8, .tiles = 1, .stages = 8, .blocks_per_sm = 4};
-inline constexpr GemvPolicy gemv_wide{.rows = 8, .tiles = 2, .stages = 5, .blocks_per_sm = 3};
-inline constexpr GemvPolicy gemv_tall{.rows = 16, .tiles = 2, .stages = 5, .blocks_per_sm = 2};
-
-constexpr GemvPolicy gemv_policy_for(std::int64_t rows, std::int64_t out) {
-  if (rows > gemv_narrow.rows) return gemv_tall;
-  return out < 8192 ? gemv_narrow : gemv_wide;
-}
-
 // ---- device code ------------------------------------------------------------------------------------
-namespace detail {
+namespace detail::gemv {
 
-inline constexpr int gemv_warps = 8;  // the order of the sums depends on it, so it is nobody's to tune
-inline constexpr int gemv_tile_columns = 8;
+inline constexpr int warps = 8;  // the order of the sums depends on it, so it is not to be tuned
+inline constexpr int tile_columns = 8;
 
 /// The sums of one tile: two chains of mma, so that one need not wait for the other.
 struct TileSums {
@@ -91,7 +65,7 @@ struct TileSums {
 /// A step of W: what the four lanes of a group load of a row at once, 16 bytes each, and x_loads times 16 bytes of x
 /// that go with a lane's. Other formats add their own.
 template <class Stored>
-struct WeightStep {
+struct Step {
   static constexpr int x_loads = 1, depth = 4 * 8 * x_loads;
   struct Scale {};
 
@@ -120,8 +94,8 @@ struct WeightStep {
 /// The steps of `in` that are the warp's: they take turns.
 template <class Stored>
 __device__ inline int steps_of_warp(int warp, int in) {
-  constexpr int depth = WeightStep<Stored>::depth;
-  return ((in + depth - 1) / depth - warp + gemv_warps - 1) / gemv_warps;
+  constexpr int depth = Step<Stored>::depth;
+  return ((in + depth - 1) / depth - warp + warps - 1) / warps;
 }
 
 /// Aligned bytes of a lane, which count as zeros unless they are inside of what there is.
@@ -177,12 +151,12 @@ class NormedRows {
 
   __device__ void prepare() const {
     constexpr NormPolicy policy{};
-    const int lane = int(threadIdx.x) % 32, warps = norm_warps(in_, policy.values_per_thread);
+    const int lane = int(threadIdx.x) % 32, row_warps = norm::warps_of_row(in_, policy.values_per_thread);
     const auto each_share = [&](const auto& visit) {  // a warp here takes the shares of several warps there
-      for (int i = int(threadIdx.x) / 32; i < rows_ * warps; i += gemv_warps) {
-        const int row = i / warps, warp = i % warps;
+      for (int i = int(threadIdx.x) / 32; i < rows_ * row_warps; i += warps) {
+        const int row = i / row_warps, warp = i % row_warps;
         const bf16* const from = x_ + row * x_stride_;
-        visit(row, warp, RowShare<bf16, 8, Constant<policy>>(from, in_, 32 * warp + lane, 32 * warps));
+        visit(row, warp, norm::RowShare<bf16, 8, Constant<policy>>(from, in_, 32 * warp + lane, 32 * row_warps));
       }
     };
     each_share([&](int row, int warp, const auto& share) {
@@ -191,8 +165,8 @@ class NormedRows {
     });
     __syncthreads();
     each_share([&](int row, int, const auto& share) {
-      const float factor = norm_factor(sum_of_warps(squares_ + 32 * row, warps), in_, norm_.eps);
-      share.template store<Norm::rms>(0, factor, norm_.gain, nullptr, normed_ + row * normed_pitch(in_));
+      const float factor = norm::factor_of(sum_of_warps(squares_ + 32 * row, row_warps), in_, norm_.eps);
+      share.template store<norm::Kind::rms>(0, factor, norm_.gain, nullptr, normed_ + row * normed_pitch(in_));
     });
     __syncthreads();
   }
@@ -218,7 +192,7 @@ class NormedRows {
 template <class Stored, int Rows, int Tiles, int Stages, class WAt, class ScaleAt, class XRows>
 __device__ inline void multiply_steps(int steps, uint4 (&ring)[Stages][Tiles][32], const WAt& w_at,
                                       const ScaleAt& scale_at, const XRows& x_rows, TileSums (&sums)[Tiles]) {
-  using Step = WeightStep<Stored>;
+  using Step = gemv::Step<Stored>;
   constexpr int x_steps = 4 / Step::x_loads;  // x comes so many steps at once, out of the first cache
   const int lane = int(threadIdx.x) % 32;
   const auto fetch = [&](int step, int slot) {
@@ -262,17 +236,16 @@ __device__ inline void multiply_steps(int steps, uint4 (&ring)[Stages][Tiles][32
   }
 }
 
-/// A warp's sums of the rows below `rows`, as floats [Rows][Tiles * gemv_tile_columns] in shared memory.
+/// A warp's sums of the rows below `rows`, as floats [Rows][Tiles * tile_columns] in shared memory.
 template <int Rows, int Tiles>
-__device__ inline void store_sums(const TileSums (&sums)[Tiles], int rows,
-                                  float (&to)[Rows][Tiles * gemv_tile_columns]) {
+__device__ inline void store_sums(const TileSums (&sums)[Tiles], int rows, float (&to)[Rows][Tiles * tile_columns]) {
   const int group = int(threadIdx.x) % 32 / 4, place = int(threadIdx.x) % 4;
 #pragma unroll
   for (int t = 0; t < Tiles; ++t) {
 #pragma unroll
     for (int row = 0; row < Rows; row += 8) {
       if (group + row >= rows) continue;
-      float* pair = &to[group + row][t * gemv_tile_columns + 2 * place];
+      float* pair = &to[group + row][t * tile_columns + 2 * place];
       *reinterpret_cast<float2*>(pair) = {sums[t][row / 4], sums[t][row / 4 + 1]};
     }
   }
@@ -281,12 +254,12 @@ __device__ inline void store_sums(const TileSums (&sums)[Tiles], int rows,
 /// Calls finish(row, column, sums) for pairs of columns, the first of them even, of the rows below `rows`, with the
 /// sums over all warps. All threads call it, after a barrier behind store_sums.
 template <int Rows, int Columns, class Finish>
-__device__ inline void add_warps(const float (&partial)[gemv_warps][Rows][Columns], int rows, const Finish& finish) {
-  for (int i = int(threadIdx.x); i < rows * Columns / 2; i += 32 * gemv_warps) {
+__device__ inline void add_warps(const float (&partial)[warps][Rows][Columns], int rows, const Finish& finish) {
+  for (int i = int(threadIdx.x); i < rows * Columns / 2; i += 32 * warps) {
     const int row = i / (Columns / 2), column = i % (Columns / 2) * 2;
     float2 total = {0, 0};
 #pragma unroll
-    for (int warp = 0; warp < gemv_warps; ++warp) {
+    for (int warp = 0; warp < warps; ++warp) {
       const float2 part = *reinterpret_cast<const float2*>(&partial[warp][row][column]);
       total = {total.x + part.x, total.y + part.y};
     }
@@ -295,16 +268,16 @@ __device__ inline void add_warps(const float (&partial)[gemv_warps][Rows][Column
 }
 
 template <EpilogueKind Kind, class Result>
-__device__ inline void store_column(const EpilogueTerms& terms, int column, int out, float sum, Result* y) {
+__device__ inline void store_column(const epilogue::Terms& terms, int column, int out, float sum, Result* y) {
   if (column >= out) return;
   const float before = Kind == EpilogueKind::add ? prim::widen(y[column]) : 0;
-  y[column] = prim::narrow<Result>(finish_column<Kind>(terms.at(column), sum, before));
+  y[column] = prim::narrow<Result>(epilogue::finish_column<Kind>(terms.at(column), sum, before));
 }
 
 /// The columns `column`, which is even, and the next, of one row of y. The kind is a run-time one here: it is asked
 /// once a result, and four times the kernels would be compiled otherwise.
 template <class Result>
-__device__ inline void store_pair(EpilogueKind kind, const EpilogueTerms& terms, int column, int out, float2 sums,
+__device__ inline void store_pair(EpilogueKind kind, const epilogue::Terms& terms, int column, int out, float2 sums,
                                   Result* y) {
   const auto store_both = [&](auto constant) {
     store_column<decltype(constant)::value>(terms, column, out, sums.x, y);
@@ -319,32 +292,33 @@ __device__ inline void store_pair(EpilogueKind kind, const EpilogueTerms& terms,
       return store_both(Constant<EpilogueKind::add>{});
     case EpilogueKind::swi_glu:
       if (column < out)
-        y[column / 2] = prim::narrow<Result>(finish_pair(terms.at(column), sums.x, terms.at(column + 1), sums.y));
+        y[column / 2] =
+            prim::narrow<Result>(epilogue::finish_pair(terms.at(column), sums.x, terms.at(column + 1), sums.y));
   }
 }
 
 template <class Stored, class Result, class Norm, class Policy>
-__global__ void __launch_bounds__(32 * gemv_warps, Policy::value.blocks_per_sm)
+__global__ void __launch_bounds__(32 * warps, Policy::value.blocks_per_sm)
     gemv_kernel(const bf16* __restrict__ x, std::int64_t x_stride, int rows, Norm norm, const Stored* __restrict__ w,
-                int out, int in, EpilogueKind kind, EpilogueTerms terms, Result* y, std::int64_t y_stride) {
+                int out, int in, EpilogueKind kind, epilogue::Terms terms, Result* y, std::int64_t y_stride) {
   constexpr GemvPolicy P = Policy::value;
-  constexpr int columns = P.tiles * gemv_tile_columns;
-  IVL_SHARED(uint4[gemv_warps][P.stages][P.tiles][32], rings);
-  IVL_SHARED(float[gemv_warps][P.rows][columns], partial);
+  constexpr int columns = P.tiles * tile_columns;
+  IVL_SHARED(uint4[warps][P.stages][P.tiles][32], rings);
+  IVL_SHARED(float[warps][P.rows][columns], partial);
   const int warp = int(threadIdx.x) / 32, group = int(threadIdx.x) % 32 / 4, place = int(threadIdx.x) % 4;
   const int first_column = int(blockIdx.x) * columns;
 
-  constexpr int depth = WeightStep<Stored>::depth, turn = gemv_warps * depth;
+  constexpr int depth = Step<Stored>::depth, turn = warps * depth;
   const int first_k = warp * depth + 8 * place;
   const Stored* next_w = w + std::int64_t(first_column + group) * in + first_k;
   int next_k = first_k;
   const auto w_at = [&](int, int tile) {
-    const int below = tile * gemv_tile_columns;
+    const int below = tile * tile_columns;
     const LaneSource source{next_w + std::int64_t(below) * in, next_k < in && first_column + below + group < out};
     if (tile == P.tiles - 1) next_w += turn, next_k += turn;
     return source;
   };
-  const auto no_scale = [](int, int) { return typename WeightStep<Stored>::Scale{}; };
+  const auto no_scale = [](int, int) { return typename Step<Stored>::Scale{}; };
   TileSums sums[P.tiles];
   const auto multiply = [&](const auto& x_rows) {
     multiply_steps<Stored, P.rows>(steps_of_warp<Stored>(warp, in), rings[warp], w_at, no_scale, x_rows, sums);
@@ -366,8 +340,7 @@ __global__ void __launch_bounds__(32 * gemv_warps, Policy::value.blocks_per_sm)
 }
 
 template <GemvPolicy P, class Stored, class Norm, class Result>
-void launch_gemv(Context& ctx, Rows<const bf16> x, Norm norm, const PlacedMatrix& w, const Epilogue& epilogue,
-                 Rows<Result> y) {
+void run(Context& ctx, Rows<const bf16> x, Norm norm, const PlacedMatrix& w, const Epilogue& epilogue, Rows<Result> y) {
   static_assert(P.rows == 8 || P.rows == 16, "GemvPolicy: rows must be 8 or 16, what an mma has");
   static_assert(P.tiles > 0 && P.stages > 1 && P.blocks_per_sm > 0,
                 "GemvPolicy: the numbers must be positive, and stages at least 2, one to read and one to fill");
@@ -383,15 +356,15 @@ void launch_gemv(Context& ctx, Rows<const bf16> x, Norm norm, const PlacedMatrix
   if (x.count == 0 || w.out == 0) return;
   constexpr bool normed = std::is_same_v<Norm, RmsNorm>;
   launch(gemv_kernel<Stored, Result, Norm, Constant<P>>,
-         {.grid = unsigned(ceil_div(w.out, P.tiles * gemv_tile_columns)),
-          .block = unsigned(32 * gemv_warps),
+         {.grid = unsigned(ceil_div(w.out, P.tiles * tile_columns)),
+          .block = unsigned(32 * warps),
           .shared_bytes = normed ? int(x.count * sizeof(bf16)) * normed_pitch(int(w.in)) : 0,
           .stream = ctx.stream},
          x.data, x.stride, int(x.count), norm, reinterpret_cast<const Stored*>(w.memory().data), int(w.out), int(w.in),
-         epilogue.kind, EpilogueTerms(epilogue), y.data, y.stride);
+         epilogue.kind, epilogue::Terms(epilogue), y.data, y.stride);
 }
 
-}  // namespace detail
+}  // namespace detail::gemv
 
 // ---- launchers --------------------------------------------------------------------------------------
 /// y = epilogue(x W^T) as P says; x.count is at most P.rows, w's format bf16 or f16. Throws RequestError if rows of W
@@ -400,9 +373,9 @@ template <GemvPolicy P, class Result>
 void gemv(Context& ctx, Rows<const bf16> x, const PlacedMatrix& w, const Epilogue& epilogue, Rows<Result> y) {
   assert(w.format() == Format::bf16 || w.format() == Format::f16);
   if (w.format() == Format::bf16) {
-    detail::launch_gemv<P, bf16>(ctx, x, detail::NoNorm{}, w, epilogue, y);
+    detail::gemv::run<P, bf16>(ctx, x, detail::gemv::NoNorm{}, w, epilogue, y);
   } else {
-    detail::launch_gemv<P, half>(ctx, x, detail::NoNorm{}, w, epilogue, y);
+    detail::gemv::run<P, half>(ctx, x, detail::gemv::NoNorm{}, w, epilogue, y);
   }
 }
 
@@ -412,25 +385,24 @@ template <GemvPolicy P, class Result>
 void norm_gemv(Context& ctx, Rows<const bf16> x, const float* gain, float eps, const PlacedMatrix& w,
                const Epilogue& epilogue, Rows<Result> y) {
   assert(w.format() == Format::bf16 && aligned(gain, 16));
-  detail::check_norm_width(NormPolicy{}, w.in);
-  detail::launch_gemv<P, bf16>(ctx, x, detail::RmsNorm{gain, eps}, w, epilogue, y);
+  detail::norm::check_width(NormPolicy{}, w.in);
+  detail::gemv::run<P, bf16>(ctx, x, detail::gemv::RmsNorm{gain, eps}, w, epilogue, y);
 }
 
-/// As above with the policy for its shape; at most max_gemv_rows rows.
+/// With a policy that choose_gemv or choose_linear gave.
 template <class Result>
-void gemv(Context& ctx, Rows<const bf16> x, const PlacedMatrix& w, const Epilogue& epilogue, Rows<Result> y) {
-  assert(x.count <= max_gemv_rows);
-  const GemvPolicy policy = gemv_policy_for(x.count, w.out);
+void gemv(Context& ctx, const GemvPolicy& policy, Rows<const bf16> x, const PlacedMatrix& w, const Epilogue& epilogue,
+          Rows<Result> y) {
   if (policy == gemv_tall) return gemv<gemv_tall>(ctx, x, w, epilogue, y);
   if (policy == gemv_wide) return gemv<gemv_wide>(ctx, x, w, epilogue, y);
   gemv<gemv_narrow>(ctx, x, w, epilogue, y);
 }
 
-/// As above with the policy for its shape; at most 8 rows.
+/// As above; at most 8 rows.
 template <class Result>
-void norm_gemv(Context& ctx, Rows<const bf16> x, const float* gain, float eps, const PlacedMatrix& w,
-               const Epilogue& epilogue, Rows<Result> y) {
-  if (gemv_policy_for(x.count, w.out) == gemv_wide) return norm_gemv<gemv_wide>(ctx, x, gain, eps, w, epilogue, y);
+void norm_gemv(Context& ctx, const GemvPolicy& policy, Rows<const bf16> x, const float* gain, float eps,
+               const PlacedMatrix& w, const Epilogue& epilogue, Rows<Result> y) {
+  if (policy == gemv_wide) return norm_gemv<gemv_wide>(ctx, x, gain, eps, w, epilogue, y);
   norm_gemv<gemv_narrow>(ctx, x, gain, eps, w, epilogue, y);
 }
 

@@ -5,9 +5,9 @@
 //
 // The sums of a row are taken in an order that its own keys fix: keys come in blocks of 64 that begin at multiples of
 // 64, each one step of the online softmax (Milakov and Gimelshein, arXiv 1805.02867); it starts anew at multiples of
-// 256, and those chunks are joined in order. Blocks and chunks of which a row sees nothing change no bit of it.
-// Probabilities are rounded to bf16 before they meet the values, and it is the rounded ones that are summed: as one
-// more column of values that is all ones.
+// 256, and those chunks are joined in order. Blocks and chunks that hold no key of a row change none of its bits.
+// Probabilities are rounded to bf16 before they meet the values, and the rounded ones are summed: as one more column of
+// values, all of them ones.
 #pragma once
 #include <cuda_runtime.h>
 
@@ -25,17 +25,17 @@
 #include "ivl/cuda/runtime/reduce.cuh"
 #include "ivl/ops/attention.hpp"
 
-namespace ivl::cuda::detail {
+namespace ivl::cuda::detail::attention {
 
 inline constexpr int block_keys = 64;   // one step of the online softmax; four warps load 16 keys each
 inline constexpr int chunk_keys = 256;  // what one running softmax sees, and what one block of a split sequence does
 inline constexpr int tile_rows = 16;    // of one mma
-inline constexpr int attention_threads = 128;
+inline constexpr int threads = 128;
 inline constexpr float minus_infinity = -std::numeric_limits<float>::infinity();
 
 /// What one call works on.
 template <class Scalar>
-struct AttentionCall {
+struct Call {
   AttentionShape shape;
   int group;    // query heads that share a KV head
   float scale;  // of scores, which are powers of two then: head_dim^-1/2 / ln 2
@@ -51,7 +51,7 @@ struct AttentionCall {
 
 // ---- rows -------------------------------------------------------------------------------------------
 /// A row: where its query and its result lie, and the keys [begin, end) that it sees.
-struct AttentionRow {
+struct Row {
   int batch_row, head;
   int begin, end;
 };
@@ -63,7 +63,7 @@ struct RowTile {
 
   /// Row r; those behind the last are like the last, so that nothing strange is loaded for them.
   template <class Scalar>
-  __device__ AttentionRow row(const AttentionCall<Scalar>& call, int r) const {
+  __device__ Row row(const Call<Scalar>& call, int r) const {
     const int index = first + min(r, rows - 1), token = index / call.group;
     const int batch_row = call.batch.row_begin[sequence] + token;
     const int length = call.batch.kv_length[sequence];
@@ -147,12 +147,12 @@ __device__ inline void load_run(bf16* tile, int row, const bf16* from, int begin
 // ---- products ---------------------------------------------------------------------------------------
 /// The queries of 16 rows of a tile, from row `first` on, as the left operands of a warp.
 template <int HeadDim>
-__device__ inline void load_queries(const AttentionCall<bf16>& call, const RowTile& tile, int first,
+__device__ inline void load_queries(const Call<bf16>& call, const RowTile& tile, int first,
                                     std::uint32_t (&q)[HeadDim / 16][4]) {
   const int lane = int(threadIdx.x) % 32;
 #pragma unroll
   for (int low = 0; low < 2; ++low) {
-    const AttentionRow row = tile.row(call, first + lane / 4 + 8 * low);
+    const Row row = tile.row(call, first + lane / 4 + 8 * low);
     const bf16* from = call.queries + row.batch_row * call.query_stride + row.head * HeadDim + lane % 4 * 2;
 #pragma unroll
     for (int k = 0; k < HeadDim / 16; ++k) {
@@ -276,11 +276,11 @@ __device__ inline JoinFactors join_factors(float& total_max, float part_max) {
 
 /// What `out` is multiplied with at the end.
 template <class Scalar>
-__device__ inline float final_factor(const AttentionCall<Scalar>& call, int head, float max, float sum) {
+__device__ inline float final_factor(const Call<Scalar>& call, int head, float max, float sum) {
   if (call.sinks == nullptr) return 1 / sum;
   const float sink = call.sinks[head] * 1.4426950408889634f, raised = fmaxf(max, sink);  // 1 / ln 2
   const float fade = prim::exp2_approx(max - raised);
   return fade / fmaf(sum, fade, prim::exp2_approx(sink - raised));
 }
 
-}  // namespace ivl::cuda::detail
+}  // namespace ivl::cuda::detail::attention

@@ -1,0 +1,52 @@
+// Every format: the one dispatch over them in kernels that are right and not fast.
+#pragma once
+#include <cuda_runtime.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "ivl/cuda/formats/awq.cuh"
+#include "ivl/cuda/formats/mxfp4.cuh"
+#include "ivl/cuda/formats/q8_0.cuh"
+#include "ivl/cuda/formats/stored.cuh"
+#include "ivl/formats/format.hpp"
+
+namespace ivl::cuda::detail {
+
+/// Bytes of all planes of a matrix.
+constexpr std::int64_t stored_bytes(Format format, std::int64_t out, std::int64_t in) {
+  return with_format(format, [&](auto tag) {
+    using S = Stored<decltype(tag)>;
+    std::int64_t bytes = 0;
+    for (int plane = 0; plane < S::planes; ++plane) bytes += out * S::row_bytes(plane, in);
+    return bytes;
+  });
+}
+
+/// A kernel's parameter: a matrix [out, in] of any format.
+struct AnyMatrix {
+  Format format;
+  const std::byte* data;
+  int out, in;
+
+  /// One element, exactly. The format is the same for all threads.
+  __device__ float at(std::int64_t row, int k) const {
+    switch (format) {
+      case Format::f32:
+        return Stored<F32>::at(data, out, in, row, k);
+      case Format::bf16:
+        return Stored<Bf16>::at(data, out, in, row, k);
+      case Format::f16:
+        return Stored<F16>::at(data, out, in, row, k);
+      case Format::mxfp4:
+        return Stored<Mxfp4>::at(data, out, in, row, k);
+      case Format::q8_0:
+        return Stored<Q8_0>::at(data, out, in, row, k);
+      case Format::awq:
+        return Stored<Awq>::at(data, out, in, row, k);
+    }
+    return 0;
+  }
+};
+
+}  // namespace ivl::cuda::detail

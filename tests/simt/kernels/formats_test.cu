@@ -1,0 +1,263 @@
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include "ivl/cuda/linear/linear.cuh"
+#include "ivl/cuda/linear/place.cuh"
+#include "ivl/cuda/moe/moe.cuh"
+#include "ivl/cuda/rows/move.cuh"
+#include "tests/simt/support/device_test.hpp"
+
+namespace {
+
+using namespace ivl;
+
+/// A matrix in memory as a file of its format holds it, with random contents.
+struct FileMatrix {
+  std::vector<std::vector<std::byte>> planes;
+  SourceMatrix source;
+
+  FileMatrix(Format format, int out, int in, unsigned seed) {
+    std::mt19937 random(seed);
+    std::vector<std::span<const std::byte>> views;
+    with_format(format, [&](auto tag) {
+      using F = decltype(tag);
+      for (const Cell& cell : F::planes) {
+        std::vector<std::byte>& plane =
+            planes.emplace_back(std::size_t(out / cell.outs * (in / cell.ins) * cell.bytes));
+        for (std::size_t at = 0; at < plane.size(); at += std::size_t(cell.bytes)) fill(tag, cell, &plane[at], random);
+      }
+    });
+    for (const auto& plane : planes) views.emplace_back(plane);
+    if (views.size() == 1) source = source_matrix(format, out, in, {views[0]});
+    if (views.size() == 2) source = source_matrix(format, out, in, {views[0], views[1]});
+    if (views.size() == 3) source = source_matrix(format, out, in, {views[0], views[1], views[2]});
+  }
+
+  template <class F>
+  static void fill(F, const Cell& cell, std::byte* to, std::mt19937& random) {
+    const auto store = [&](auto value) { std::memcpy(to, &value, sizeof value); };
+    const auto number = [&] { return std::ldexp(float(random() % 2001) - 1000, -12); };
+    for (int i = 0; i < cell.bytes; ++i) to[i] = std::byte(random());
+    if constexpr (requires { typename F::Scalar; }) {
+      store(round_to<typename F::Scalar>(number()));
+    } else if (F::name == "q8_0" || std::string_view(cell.name) == "scales") {
+      if (F::name == "mxfp4") {
+        *to = std::byte(110 + random() % 25);
+      } else {
+        store(round_to<half>(number()));
+      }
+    }
+  }
+};
+
+/// Row `row` of parts that are stacked or take turns, as floats.
+std::vector<float> wanted_row(const std::vector<SourceMatrix>& parts, Fusion fusion, std::int64_t row) {
+  std::vector<float> values(std::size_t(parts[0].in));
+  if (fusion == Fusion::interleaved) {
+    dequantise_row(parts[std::size_t(row % 2)], row / 2, values.data());
+    return values;
+  }
+  std::size_t part = 0;
+  while (row >= parts[part].out) row -= parts[part++].out;
+  dequantise_row(parts[part], row, values.data());
+  return values;
+}
+
+__global__ void read_elements_kernel(ivl::cuda::detail::AnyMatrix matrix, float* to) {
+  for (int k = int(threadIdx.x); k < matrix.in; k += int(blockDim.x))
+    to[int(blockIdx.x) * matrix.in + k] = matrix.at(blockIdx.x, k);
+}
+
+/// How many elements of a placed matrix are not those of its parts.
+int wrong_elements(ivl::cuda::Context& ctx, const PlacedMatrix& w, const std::vector<SourceMatrix>& parts) {
+  int wrong = 0;
+  for (int i = 0; i < w.strip_count; ++i) {
+    const Strip& strip = w.strips[std::size_t(i)];
+    DeviceArray<float> elements(std::size_t(strip.out * w.in));
+    ivl::cuda::launch(read_elements_kernel, {.grid = unsigned(strip.out), .block = 64, .stream = ctx.stream},
+                      ivl::cuda::detail::AnyMatrix{strip.format, strip.memory.data, int(strip.out), int(w.in)},
+                      elements.data());
+    const std::vector<float> found = elements.download();
+    for (std::int64_t row = 0; row < strip.out; ++row) {
+      const std::vector<float> wanted = wanted_row(parts, w.fusion, strip.first + row);
+      wrong += std::memcmp(&found[std::size_t(row * w.in)], wanted.data(), wanted.size() * sizeof(float)) != 0;
+    }
+  }
+  return wrong;
+}
+
+/// The same numbers as floats: what every format must give, bit by bit, where kernels take elements one by one.
+struct AsFloats {
+  std::vector<float> values;
+  SourceMatrix source;
+
+  explicit AsFloats(const SourceMatrix& of) : values(std::size_t(of.out * of.in)) {
+    for (std::int64_t row = 0; row < of.out; ++row) dequantise_row(of, row, &values[std::size_t(row * of.in)]);
+    source = source_matrix(Format::f32, of.out, of.in, {std::as_bytes(std::span(values))});
+  }
+};
+
+template <class Scalar>
+std::vector<Scalar> random_rows(std::size_t number, unsigned seed) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal;
+  std::vector<Scalar> values(number);
+  for (Scalar& value : values) value = round_to<Scalar>(normal(random));
+  return values;
+}
+
+template <class Scalar>
+bool same_bits(const std::vector<Scalar>& a, const std::vector<Scalar>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(Scalar)) == 0;
+}
+
+constexpr Format formats[] = {Format::f32, Format::bf16, Format::f16, Format::mxfp4, Format::q8_0, Format::awq};
+static_assert(std::size(formats) == format_count);
+
+}  // namespace
+
+TEST_CASE("on CUDA every element of every format is what the file means, stacked and with gate and up in turns") {
+  ivl::cuda::Context ctx(0, 2);
+  for (const Format format : formats) {
+    CAPTURE(name_of(format));
+    const FileMatrix first(format, 16, 256, 1), second(format, 24, 256, 2), third(format, 16, 256, 3);
+    const std::vector<SourceMatrix> stacked{first.source, second.source, third.source};
+    const PlacedMatrix qkv = place_matrix(ctx, stacked, Fusion::stacked);
+    CHECK(qkv.format() == format);
+    CHECK(wrong_elements(ctx, qkv, stacked) == 0);
+    const std::vector<SourceMatrix> turns{first.source, third.source};
+    const PlacedMatrix gate_up = place_matrix(ctx, turns, Fusion::interleaved);
+    CHECK(gate_up.format() == format);
+    CHECK(wrong_elements(ctx, gate_up, turns) == 0);
+  }
+}
+
+TEST_CASE("on CUDA a matrix of several formats is a strip of each, and gate and up that differ become floats") {
+  ivl::cuda::Context ctx(0, 2);
+  const FileMatrix q(Format::q8_0, 24, 128, 1), k(Format::bf16, 16, 128, 2), v(Format::awq, 16, 128, 3);
+  const std::vector<SourceMatrix> parts{q.source, k.source, v.source};
+  const PlacedMatrix w = place_matrix(ctx, parts, Fusion::stacked);
+  CHECK(w.strip_count == 3);
+  CHECK(wrong_elements(ctx, w, parts) == 0);
+  const std::vector<SourceMatrix> gate_up{k.source, v.source};
+  const PlacedMatrix floats = place_matrix(ctx, gate_up, Fusion::interleaved);
+  CHECK(floats.format() == Format::f32);
+  CHECK(wrong_elements(ctx, floats, gate_up) == 0);
+
+  // A product of all strips is the products of each, terms and all; the gaps between rows of y stay.
+  constexpr int rows = 5, out = 56, in = 128, gap = 8;
+  DeviceArray<bf16> x(random_rows<bf16>(rows * in, 4));
+  DeviceArray<float> bias(random_rows<float>(out, 5)), scale(random_rows<float>(out, 6)), y(rows * (out + gap));
+  const Rows<const bf16> x_rows(x.data(), rows, in);
+  linear(ctx, x_rows, w, Epilogue{EpilogueKind::store, bias.data(), scale.data()},
+         Rows<float>(y.data(), rows, out, out + gap));
+  const std::vector<float> together = y.download();
+  int first = 0;
+  for (const SourceMatrix& part : parts) {
+    const PlacedMatrix alone = place_matrix(ctx, {&part, 1}, Fusion::stacked);
+    DeviceArray<float> some(std::size_t(rows * part.out));
+    linear(ctx, x_rows, alone, Epilogue{EpilogueKind::store, bias.data() + first, scale.data() + first},
+           Rows<float>(some.data(), rows, part.out));
+    const std::vector<float> found = some.download();
+    for (int r = 0; r < rows; ++r)
+      REQUIRE(std::memcmp(&together[std::size_t(r * (out + gap) + first)], &found[std::size_t(r * part.out)],
+                          std::size_t(part.out) * sizeof(float)) == 0);
+    first += int(part.out);
+  }
+  for (int r = 0; r < rows; ++r) REQUIRE(std::isnan(together[std::size_t(r * (out + gap) + out)]));
+  // norm_linear takes it too.
+  DeviceArray<bf16> room(rows * in), normed(rows * in);
+  DeviceArray<float> gain(random_rows<float>(in, 7)), normed_y(rows * out), wanted(rows * out);
+  norm_linear(ctx, x_rows, gain.data(), 0.25f, w, Epilogue{}, Rows<bf16>(room.data(), rows, in),
+              Rows<float>(normed_y.data(), rows, out));
+  rms_norm(ctx, x_rows, gain.data(), 0.25f, Rows<bf16>(normed.data(), rows, in));
+  linear(ctx, Rows<const bf16>(normed.data(), rows, in), w, Epilogue{}, Rows<float>(wanted.data(), rows, out));
+  CHECK(same_bits(normed_y.download(), wanted.download()));
+}
+
+TEST_CASE("on CUDA linear on float rows has the bits of a matrix of floats in every format") {
+  ivl::cuda::Context ctx(0, 2);
+  constexpr int rows = 3, out = 72, in = 256;
+  DeviceArray<float> x(random_rows<float>(rows * in, 1));
+  for (const Format format : formats) {
+    CAPTURE(name_of(format));
+    const FileMatrix file(format, out, in, 2);
+    const AsFloats floats(file.source);
+    const PlacedMatrix w = place_matrix(ctx, {&file.source, 1}, Fusion::stacked);
+    const PlacedMatrix w_floats = place_matrix(ctx, {&floats.source, 1}, Fusion::stacked);
+    for_each_order([&] {
+      DeviceArray<float> y(rows * out), wanted(rows * out);
+      const Rows<const float> x_rows(x.data(), rows, in);
+      linear(ctx, x_rows, w, Epilogue{}, Rows<float>(y.data(), rows, out));
+      linear(ctx, x_rows, w_floats, Epilogue{}, Rows<float>(wanted.data(), rows, out));
+      CHECK(same_bits(y.download(), wanted.download()));
+    });
+  }
+}
+
+TEST_CASE("on CUDA rows of tables in every format are looked up exactly") {
+  ivl::cuda::Context ctx(0, 2);
+  constexpr int table_rows = 16, width = 256;
+  DeviceArray<std::int32_t> sources(std::vector<std::int32_t>{3, -2, 15, 0});
+  const std::vector<float> image_values = random_rows<float>(2 * width, 1);
+  DeviceArray<float> images(image_values);
+  for (const Format format : formats) {
+    CAPTURE(name_of(format));
+    const FileMatrix file(format, table_rows, width, 2);
+    const PlacedTable table = place_table(ctx, file.source);
+    DeviceArray<float> y(4 * width);
+    embed(ctx, sources.data(), table, Rows<const float>(images.data(), 2, width), Rows<float>(y.data(), 4, width));
+    const std::vector<float> found = y.download();
+    const auto is_row = [&](int row, std::int64_t of_table) {
+      std::vector<float> wanted(width);
+      dequantise_row(file.source, of_table, wanted.data());
+      CHECK(std::memcmp(&found[std::size_t(row * width)], wanted.data(), width * sizeof(float)) == 0);
+    };
+    is_row(0, 3);
+    is_row(2, 15);
+    is_row(3, 0);
+    CHECK(std::memcmp(&found[width], &image_values[width], width * sizeof(float)) == 0);
+  }
+}
+
+TEST_CASE_TEMPLATE("on CUDA experts in every format have the bits of experts in floats", Scalar, float, bf16) {
+  ivl::cuda::Context ctx(0, 2);
+  constexpr int rows = 3, hidden = 128, mlp_hidden = 128, experts = 4, active = 2;
+  DeviceArray<std::int32_t> chosen(std::vector<std::int32_t>{1, 3, 0, 1, 2, 0});
+  DeviceArray<float> weights(std::vector<float>{0.5f, 0.25f, 1, 0.125f, 0.75f, 0.375f});
+  const std::vector<Scalar> x_values = random_rows<Scalar>(rows * hidden, 1),
+                            before = random_rows<Scalar>(rows * hidden, 2);
+  const auto run = [&](const std::vector<SourceMatrix>& gate_up, const std::vector<SourceMatrix>& down) {
+    const PlacedExperts placed_gate_up = place_experts(ctx, experts, Fusion::interleaved, gate_up),
+                        placed_down = place_experts(ctx, experts, Fusion::stacked, down);
+    const ExpertMlp mlp{&placed_gate_up, &placed_down, nullptr, nullptr, ExpertActivation::swi_glu};
+    DeviceArray<Scalar> x(x_values), y(before), inner(rows * active * mlp_hidden);
+    expert_mlp(ctx, mlp, Rows<const Scalar>(x.data(), rows, hidden), Routes{active, chosen.data(), weights.data()},
+               Rows<Scalar>(inner.data(), rows * active, mlp_hidden), Rows<Scalar>(y.data(), rows, hidden));
+    return y.download();
+  };
+  // What tensor cores multiply has other bits: bf16 and MXFP4 with bf16 rows are moe_test's.
+  for (const Format format : {Format::f16, Format::q8_0, Format::awq}) {
+    CAPTURE(name_of(format));
+    std::vector<FileMatrix> files;
+    std::vector<AsFloats> floats;
+    for (unsigned e = 0; e < experts; ++e) {
+      for (unsigned part = 0; part < 3; ++part) files.emplace_back(format, 128, 128, 3 * e + part);
+    }
+    for (const FileMatrix& file : files) floats.emplace_back(file.source);
+    const auto parts_of = [&](const auto& all, bool of_down) {
+      std::vector<SourceMatrix> parts;
+      for (std::size_t i = 0; i < all.size(); ++i) {
+        if ((i % 3 == 2) == of_down) parts.push_back(all[i].source);
+      }
+      return parts;
+    };
+    const std::vector<Scalar> found = run(parts_of(files, false), parts_of(files, true));
+    CHECK(same_bits(found, run(parts_of(floats, false), parts_of(floats, true))));
+    CHECK(same_bits(found, run(parts_of(files, false), parts_of(floats, true))));  // two formats in one layer
+  }
+}
