@@ -134,13 +134,17 @@ class LayerOfFile {
   }
   /// Rows as the file's scalars, whatever its strides.
   static void append(std::vector<std::byte>& to, const SourceMatrix& matrix, Dtype dtype) {
-    REQUIRE(dtype == Dtype::bf16);
     std::vector<float> row(std::size_t(matrix.in));
     for (std::int64_t i = 0; i < matrix.out; ++i) {
       dequantise_row(matrix, i, row.data());
-      std::vector<bf16> values;
-      for (const float value : row) values.push_back(round_to<bf16>(value));
-      append(to, std::as_bytes(std::span(values)));
+      if (dtype == Dtype::f32) {
+        append(to, std::as_bytes(std::span(row)));
+        continue;
+      }
+      REQUIRE(dtype == Dtype::bf16);
+      std::vector<bf16> rounded;
+      for (const float value : row) rounded.push_back(round_to<bf16>(value));
+      append(to, std::as_bytes(std::span(rounded)));
     }
   }
   std::map<std::string, std::vector<std::byte>> kept_;

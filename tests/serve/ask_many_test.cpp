@@ -79,7 +79,8 @@ TEST_CASE("A request that is refused takes back those that were to run with it")
   ManyPrompts many;
   RunnerAndEngine<qwen3_tiny, cpu::Context, bf16> on(many.ctx, many.checkpoint.vlm, {.kv_tokens = 512});
   many.prompts.back().ids.push_back(-7);
-  CHECK(contains(what_of<RequestError>([&] { ask_many::answers(on.engine, many.prompts); }), "token -7"));
+  CHECK(contains(what_of<RequestError>([&] { ask_many::answers(on.engine, many.prompts, {.max_new_tokens = 4}); }),
+                 "token -7"));
   CHECK(!on.engine.step());
 }
 

@@ -982,9 +982,10 @@ TEST_CASE("Own choices, masks and the logits of a prompt: what the model makes i
   REQUIRE(prompt_logits.size() == 70);
   CHECK(same_bits({prompt_logits.back()}, {greedy.logits[0]}));
   CHECK(largest(prompt_logits.back()) == greedy.ids[0]);
+  question.options.on_prompt_logits = {};
   question.options.choose = [](std::span<const float>) { return 5000; };
   CHECK(what_of<RequestError>([&] { run(on.engine, {.prompt = question.prompt, .generation = question.options}); }) ==
-        "choose: expected a token id below 311, found 5000");
+        "choose: expected a token id below " + std::to_string(checkpoint.vlm.facts.vocab_rows) + ", found 5000");
 }
 
 TEST_CASE("A plain request stops where the checkpoint says") {
