@@ -164,6 +164,123 @@ TEST_CASE("on CUDA linear on float rows has the bits of a matrix of floats in ev
   }
 }
 
+TEST_CASE("on CUDA linear in Q8_0 and AWQ on bf16 rows agrees with double precision, ragged edges and terms included") {
+  ivl::cuda::Context ctx(0, 2);
+  struct Case {
+    int rows, out, in;
+    EpilogueKind kind;
+  };
+  for (const Format format : {Format::q8_0, Format::awq}) {
+    for (const auto [rows, out, in, kind] :
+         {Case{1, 40, 640, EpilogueKind::store}, Case{17, 136, 128, EpilogueKind::add},
+          Case{130, 264, 384, EpilogueKind::store}}) {
+      CAPTURE(name_of(format));
+      CAPTURE(rows);
+      const FileMatrix file = file_of(format, out, in, unsigned(rows));
+      const SourceMatrix source = file.source();
+      const PlacedMatrix w = place_matrix(ctx, {&source, 1}, Fusion::stacked);
+      const std::vector<bf16> x_values = random_rows<bf16>(std::size_t(rows * in), 1);
+      const std::vector<float> bias_values = random_rows<float>(std::size_t(out), 2),
+                               before = random_rows<float>(std::size_t(rows * out), 3);
+      DeviceArray<bf16> x(x_values);
+      DeviceArray<float> bias(bias_values);
+      for_each_order([&] {
+        DeviceArray<float> y(before);
+        linear(ctx, Rows<const bf16>(x.data(), rows, in), w, Epilogue{kind, bias.data()},
+               Rows<float>(y.data(), rows, out));
+        const std::vector<float> found = y.download();
+        int wrong = 0;
+        for (int r = 0; r < rows; ++r) {
+          for (int o = 0; o < out; ++o) {
+            double sum = 0, size = 0;
+            for (int k = 0; k < in; ++k) {
+              const double term = double(to_float(x_values[std::size_t(r * in + k)])) * file.at(o, k);
+              sum += term;
+              size += std::abs(term);
+            }
+            const std::size_t at = std::size_t(r * out + o);
+            const double others =
+                double(bias_values[std::size_t(o)]) + (kind == EpilogueKind::add ? double(before[at]) : 0);
+            // Two mma a block, of 17 terms that tensor cores may truncate by 2^-22 of their sizes
+            // (prim/matrix_test.cu); a fused multiply-add a block; bias and what y was.
+            const double error =
+                size * (2 * 17 * 0x1p-22 + in / 32 * 0x1p-24) +
+                3 * 0x1p-24 * (size + std::abs(others) + std::abs(double(bias_values[std::size_t(o)])));
+            wrong += !(std::abs(double(found[at]) - (sum + others)) <= error);
+          }
+        }
+        CHECK(wrong == 0);
+      });
+    }
+  }
+}
+
+TEST_CASE("on CUDA linear in Q8_0 and AWQ loses no bit of a weight, and a row has the same bits among 1 to 40 rows") {
+  ivl::cuda::Context ctx(0, 2);
+  constexpr int most = 40, out = 48, in = 256;
+  for (const Format format : {Format::q8_0, Format::awq}) {
+    CAPTURE(name_of(format));
+    const FileMatrix file = file_of(format, out, in, 1);
+    const SourceMatrix source = file.source();
+    const PlacedMatrix w = place_matrix(ctx, {&source, 1}, Fusion::stacked);
+    const auto product = [&](DeviceArray<bf16>& x, int rows) {
+      DeviceArray<float> y(std::size_t(rows * out));
+      linear(ctx, Rows<const bf16>(x.data(), rows, in), w, Epilogue{}, Rows<float>(y.data(), rows, out));
+      return y.download();
+    };
+    // Row r has a one at column 6 r, and no other: the product is the weight.
+    std::vector<bf16> ones(most * in, round_to<bf16>(0));
+    for (int r = 0; r < most; ++r) ones[std::size_t(r * in + 6 * r)] = round_to<bf16>(1);
+    DeviceArray<bf16> one_each(ones), x(random_rows<bf16>(most * in, 2));
+    const std::vector<float> weights = product(one_each, most);
+    int wrong = 0;
+    for (int r = 0; r < most; ++r) {
+      for (int o = 0; o < out; ++o) wrong += !(weights[std::size_t(r * out + o)] == float(file.at(o, 6 * r)));
+    }
+    CHECK(wrong == 0);
+    const std::vector<float> all = product(x, most);
+    for (int rows = 1; rows < most; ++rows) {
+      CAPTURE(rows);
+      const std::vector<float> some = product(x, rows);
+      REQUIRE(std::memcmp(some.data(), all.data(), some.size() * sizeof(float)) == 0);
+    }
+    // Whatever the tiles are.
+    DeviceArray<float> few(most * out), wide(most * out);
+    const Rows<const bf16> x_rows(x.data(), most, in);
+    ivl::cuda::scaled_gemm<ivl::cuda::few_gemm>(ctx, x_rows, w, Epilogue{}, Rows<float>(few.data(), most, out));
+    ivl::cuda::scaled_gemm<ivl::cuda::scaled_gemm_policy>(ctx, x_rows, w, Epilogue{},
+                                                          Rows<float>(wide.data(), most, out));
+    CHECK(same_bits(few.download(), all));
+    CHECK(same_bits(wide.download(), all));
+  }
+}
+
+TEST_CASE("on CUDA gate and up in Q8_0 and AWQ join in one product") {
+  ivl::cuda::Context ctx(0, 2);
+  constexpr int rows = 5, out = 48, in = 128;
+  for (const Format format : {Format::q8_0, Format::awq}) {
+    const std::vector<FileMatrix> parts{file_of(format, out / 2, in, 1), file_of(format, out / 2, in, 2)};
+    const PlacedMatrix both = place_matrix(ctx, sources_of(parts), Fusion::interleaved);
+    DeviceArray<bf16> x(random_rows<bf16>(rows * in, 3));
+    DeviceArray<float> y(rows * out / 2);
+    const Rows<const bf16> x_rows(x.data(), rows, in);
+    linear(ctx, x_rows, both, Epilogue{EpilogueKind::swi_glu}, Rows<float>(y.data(), rows, out / 2));
+    std::vector<std::vector<float>> alone;
+    for (const SourceMatrix& part : sources_of(parts)) {
+      DeviceArray<float> some(rows * out / 2);
+      linear(ctx, x_rows, place_matrix(ctx, {&part, 1}, Fusion::stacked), Epilogue{},
+             Rows<float>(some.data(), rows, out / 2));
+      alone.push_back(some.download());
+    }
+    const std::vector<float> found = y.download();
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      const double gate = double(alone[0][i]), wanted = gate / (1 + std::exp(-gate)) * double(alone[1][i]);
+      // expf within 2 ulp, which its argument does not add to; the reciprocal within 1; a sum and two products.
+      REQUIRE(std::abs(double(found[i]) - wanted) <= std::abs(wanted) * (2 * 2 + 2 + 3) * 0x1p-24 + 1e-30);
+    }
+  }
+}
+
 TEST_CASE("on CUDA rows of tables in every format are looked up exactly") {
   ivl::cuda::Context ctx(0, 2);
   constexpr int table_rows = 16, width = 256;
