@@ -57,6 +57,18 @@ TEST_CASE("under Order::fastest few rows that gemv can load go to it") {
   CHECK(chosen(eight, Order::fastest) != chosen(eight));
 }
 
+TEST_CASE("weights with scales have tensor cores of their own, whatever the order, where rows of x are whole copies") {
+  for (const Format format : {Format::q8_0, Format::awq}) {
+    for (const Order order : {Order::invariant, Order::fastest}) {
+      CHECK(chosen({1, 4096, 4096, ScalarKind::bf16, format}, order).gemm == few_gemm);
+      CHECK(chosen({2048, 4096, 4096, ScalarKind::bf16, format}, order).gemm == scaled_gemm_policy);
+      CHECK(chosen({2048, 4096, 4096, ScalarKind::bf16, format}, order).kernel == LinearKernel::scaled_gemm);
+      CHECK(chosen({1, 4096, 4096, ScalarKind::bf16, format, 8}, order).kernel == LinearKernel::plain);
+    }
+  }
+  CHECK(chosen({1, 4096, 4096, ScalarKind::bf16, Format::mxfp4}, Order::fastest).kernel == LinearKernel::plain);
+}
+
 TEST_CASE("few rows are normed in gemv, where it runs, W is bf16 and they fit") {
   const auto normed = [](LinearProblem problem, Order order) { return norms_in_gemv(problem, chosen(problem, order)); };
   CHECK(normed({4, 3072, 2048}, Order::fastest));

@@ -4,6 +4,7 @@
 //   x      W           rows      kernel
 //   bf16   bf16, half  up to 16  gemv, under Order::fastest
 //   bf16   bf16, half  any       gemm
+//   bf16   q8_0, awq   any       scaled_gemm
 //   any    any         any       plain: right, and not fast
 //
 // gemv and gemm add in different orders: gemv shares a row's depth over eight warps and two chains each, gemm walks it
@@ -14,6 +15,7 @@
 #pragma once
 #include <algorithm>
 #include <cstdint>
+#include <initializer_list>
 
 #include "ivl/core/constant.hpp"
 #include "ivl/core/scalar.hpp"
@@ -78,15 +80,19 @@ inline constexpr GemmPolicy few_gemm{
 inline constexpr GemmPolicy half_gemm{
     .rows = 128, .columns = 128, .warp_rows = 64, .warp_columns = 32, .stages = 3, .blocks_per_sm = 1};
 
+/// Weights with scales: sums of a block beside those of all, so half the tile's columns a warp.
+inline constexpr GemmPolicy scaled_gemm_policy{
+    .rows = 128, .columns = 128, .warp_rows = 64, .warp_columns = 32, .stages = 3, .blocks_per_sm = 1};
+
 // ---- the choice -------------------------------------------------------------------------------------
-enum class LinearKernel : std::uint8_t { plain, gemv, gemm };
+enum class LinearKernel : std::uint8_t { plain, gemv, gemm, scaled_gemm };
 
 /// One product, as far as the choice depends on it.
 struct LinearProblem {
   std::int64_t rows, out, in;
   ScalarKind scalar = ScalarKind::bf16;  ///< of x
   Format format = Format::bf16;          ///< of W
-  /// The widest copies that all rows of x and W are whole numbers of: 16 or 8 bytes.
+  /// The widest copies that all rows of x, and of W if it is scalars, are whole numbers of: 16 or 8 bytes.
   int copy_bytes = 16;
 };
 
@@ -122,22 +128,31 @@ constexpr double tile_cycles(const GemmPolicy& p, std::int64_t in) {
 
 }  // namespace detail::gemm
 
-/// The policy whose busiest SM is done first, on paper. Never changes a result.
-constexpr GemmPolicy choose_gemm(std::int64_t rows, std::int64_t out, std::int64_t in, int sms) {
+/// Of some policies the one whose busiest SM is done first, on paper. Never changes a result.
+constexpr GemmPolicy choose_gemm(std::initializer_list<GemmPolicy> policies, std::int64_t rows, std::int64_t out,
+                                 std::int64_t in, int sms) {
   const auto cycles = [=](const GemmPolicy& p) {
     const std::int64_t tiles = ceil_div(rows, p.rows) * ceil_div(out, p.columns);
     return double(ceil_div(tiles, sms)) * detail::gemm::tile_cycles(p, in);
   };
-  GemmPolicy best = tall_gemm;
-  for (const GemmPolicy& p : {square_gemm, narrow_gemm, few_gemm}) {
+  GemmPolicy best = *policies.begin();
+  for (const GemmPolicy& p : policies) {
     if (cycles(p) < cycles(best)) best = p;
   }
   return best;
+}
+constexpr GemmPolicy choose_gemm(std::int64_t rows, std::int64_t out, std::int64_t in, int sms) {
+  return choose_gemm({tall_gemm, square_gemm, narrow_gemm, few_gemm}, rows, out, in, sms);
 }
 
 /// The kernels are those of sm_80, which run on every architecture that Context opens.
 constexpr LinearChoice choose_linear(int /*compute_capability*/, const LinearProblem& p, int sms, Order order) {
   LinearChoice choice{LinearKernel::plain, gemv_narrow, square_gemm};
+  if (p.scalar == ScalarKind::bf16 && (p.format == Format::q8_0 || p.format == Format::awq) && p.copy_bytes == 16) {
+    choice.kernel = LinearKernel::scaled_gemm;
+    choice.gemm = choose_gemm({scaled_gemm_policy, few_gemm}, p.rows, p.out, p.in, sms);
+    return choice;
+  }
   if (p.scalar != ScalarKind::bf16 || !(p.format == Format::bf16 || p.format == Format::f16)) return choice;
   if (p.rows <= max_gemv_rows && p.copy_bytes == 16 && p.in % 16 == 0 && order == Order::fastest) {
     choice.kernel = LinearKernel::gemv;

@@ -21,6 +21,7 @@
 #include "ivl/cuda/linear/epilogue.cuh"
 #include "ivl/cuda/linear/sm80_gemm.cuh"
 #include "ivl/cuda/linear/sm80_gemv.cuh"
+#include "ivl/cuda/linear/sm80_scaled_gemm.cuh"
 #include "ivl/cuda/prim/convert.cuh"
 #include "ivl/cuda/rows/norm.cuh"
 #include "ivl/cuda/runtime/context.cuh"
@@ -119,9 +120,11 @@ void check_shapes(Rows<const Scalar> x, const PlacedMatrix& w, const Epilogue& e
     fail<RequestError>("linear on CUDA: swi_glu goes with interleaved rows of gate and up, and with nothing else");
 }
 
-/// What the choice depends on, of a product that the kernels on bf16 rows take.
+/// What the choice depends on, of a product with bf16 rows.
 inline LinearProblem problem_of(Rows<const bf16> x, const PlacedMatrix& w) {
-  return {x.count, w.out, w.in, ScalarKind::bf16, w.format(), gemm::whole_copies<8>(x, w) ? 16 : 8};
+  const bool scalars = w.format() == Format::bf16 || w.format() == Format::f16;
+  const bool wide = scalars ? gemm::whole_copies<8>(x, w) : in_packs<8>(x);
+  return {x.count, w.out, w.in, ScalarKind::bf16, w.format(), wide ? 16 : 8};
 }
 
 inline LinearChoice choose(const Context& ctx, const LinearProblem& problem) {
@@ -131,16 +134,21 @@ inline LinearChoice choose(const Context& ctx, const LinearProblem& problem) {
 /// As `linear` below, of a matrix that is one strip.
 template <class Scalar, class Result>
 void run(Context& ctx, Rows<const Scalar> x, const PlacedMatrix& w, const Epilogue& epilogue, Rows<Result> y) {
-  const bool halves = w.format() == Format::bf16 || w.format() == Format::f16;
   if constexpr (std::is_same_v<Scalar, bf16>) {
-    if (halves) {
-      if (!gemm_takes(x, w)) {
-        fail<RequestError>("linear on CUDA: expected bf16 rows of whole groups of 4 scalars, 8-byte aligned, found ",
-                           w.in, " scalars, ", x.stride, " from row to row, at ", x.data);
-      }
-      const LinearChoice choice = choose(ctx, problem_of(x, w));
-      if (choice.kernel == LinearKernel::gemv) return cuda::gemv(ctx, choice.gemv, x, w, epilogue, y);
-      return cuda::gemm(ctx, choice.gemm, x, w, epilogue, y);
+    if ((w.format() == Format::bf16 || w.format() == Format::f16) && !gemm_takes(x, w)) {
+      fail<RequestError>("linear on CUDA: expected bf16 rows of whole groups of 4 scalars, 8-byte aligned, found ",
+                         w.in, " scalars, ", x.stride, " from row to row, at ", x.data);
+    }
+    const LinearChoice choice = choose(ctx, problem_of(x, w));
+    switch (choice.kernel) {
+      case LinearKernel::gemv:
+        return cuda::gemv(ctx, choice.gemv, x, w, epilogue, y);
+      case LinearKernel::gemm:
+        return cuda::gemm(ctx, choice.gemm, x, w, epilogue, y);
+      case LinearKernel::scaled_gemm:
+        return cuda::scaled_gemm(ctx, choice.gemm, x, w, epilogue, y);
+      case LinearKernel::plain:
+        break;
     }
   }
   plain_linear::run(ctx, x, w, epilogue, y);

@@ -122,18 +122,39 @@ struct Operands {
   epilogue::Target<Result> target;
 };
 
+/// Weights that are whole numbers, which a bf16 holds, with a scale for each `scale_block` columns of x and W.
+template <class F>
+struct Scaled {};
+inline constexpr int scale_block = 32;
+
+template <class Weight>
+struct StagedWeight {
+  using Type = Weight;
+  static constexpr bool scaled = false;
+};
+template <class F>
+struct StagedWeight<Scaled<F>> {
+  using Type = bf16;
+  static constexpr bool scaled = true;
+};
+
 template <class Weight, class Policy>
 struct Tile {
-  using Stored = Weight;
+  using Stored = typename StagedWeight<Weight>::Type;
+  static constexpr bool scaled = StagedWeight<Weight>::scaled;
   static constexpr GemmPolicy p = Policy::value;
   static constexpr int threads = p.threads();
   // 8 more than whole turns of the banks: the rows of a fragment lie in different ones.
   static constexpr int sums_pitch = p.columns + 8;
 
-  struct Stage {
+  struct Numbers {
     bf16 x[p.rows * stage_depth];
-    Weight w[p.columns * stage_depth];
+    Stored w[p.columns * stage_depth];
   };
+  struct ScaledNumbers : Numbers {
+    float scales[stage_depth / scale_block * p.columns];  // [block][column]
+  };
+  using Stage = std::conditional_t<scaled, ScaledNumbers, Numbers>;
   /// The sums take the place of the stages when nobody reads these any more.
   union Shared {
     Stage stages[p.stages];
@@ -165,7 +186,11 @@ class StageRing {
         if (i < XLoader::copies) {
           x_.copy(stage.x, i);
         } else {
-          w_.copy(stage.w, i - XLoader::copies);
+          if constexpr (Tile::scaled) {
+            w_.copy(stage.w, stage.scales, i - XLoader::copies);
+          } else {
+            w_.copy(stage.w, i - XLoader::copies);
+          }
         }
       }
     }
@@ -184,7 +209,8 @@ class StageRing {
   int left_, slot_ = 0;
 };
 
-/// A warp's part of the tile: its sums, and two buffers for the fragments of a step of 16.
+/// A warp's part of the tile: its sums, and two buffers for the fragments of a step of 16. Scaled weights: each block
+/// of columns is summed on its own, and joins the sums with its scale.
 template <class Tile>
 class WarpTile {
  public:
@@ -213,21 +239,38 @@ class WarpTile {
       w_[buffer][i + 1][0] = pair[2];
       w_[buffer][i + 1][1] = pair[3];
     }
+    if constexpr (Tile::scaled) {
+      if (step % steps_a_block != 0) return;
+      const int block = step / steps_a_block;
+#pragma unroll
+      for (int j = 0; j < column_fragments; ++j)
+        scales_[block % 2][j] =
+            *reinterpret_cast<const float2*>(stage.scales + block * p.columns + column_ + 8 * j + lane % 4 * 2);
+    }
   }
 
-  __device__ void multiply(int buffer) {
+  /// Step `step` of a stage, whose fragments are in buffer step % 2.
+  __device__ void multiply(int step) {
+    const int buffer = step % 2;
+    if constexpr (Tile::scaled) {
+      if (step % steps_a_block == 0) {
 #pragma unroll
-    for (int j = 0; j < column_fragments; ++j) {
-      const std::uint32_t(&fragment)[2] = w_[buffer][j];
-      if constexpr (std::is_same_v<typename Tile::Stored, half>) {
-        std::uint32_t high[2], low[2];
-        split_halves(fragment[0], high[0], low[0]);
-        split_halves(fragment[1], high[1], low[1]);
-        multiply_column(buffer, j, high);
-        multiply_column(buffer, j, low);
-      } else {
-        multiply_column(buffer, j, fragment);
+        for (int i = 0; i < row_fragments; ++i) {
+#pragma unroll
+          for (int j = 0; j < column_fragments; ++j) {
+#pragma unroll
+            for (float& part : block_[i][j]) part = 0;
+          }
+        }
       }
+#pragma unroll
+      for (int j = 0; j < column_fragments; ++j) {
+#pragma unroll
+        for (int i = 0; i < row_fragments; ++i) prim::mma_m16n8k16<bf16>(block_[i][j], x_[buffer][i], w_[buffer][j]);
+      }
+      if (step % steps_a_block + 1 == steps_a_block) join_block(step / steps_a_block % 2);
+    } else {
+      multiply_numbers(buffer);
     }
   }
 
@@ -249,6 +292,37 @@ class WarpTile {
   }
 
  private:
+  static constexpr int steps_a_block = scale_block / 16;
+
+  __device__ void multiply_numbers(int buffer) {
+#pragma unroll
+    for (int j = 0; j < column_fragments; ++j) {
+      const std::uint32_t(&fragment)[2] = w_[buffer][j];
+      if constexpr (std::is_same_v<typename Tile::Stored, half>) {
+        std::uint32_t high[2], low[2];
+        split_halves(fragment[0], high[0], low[0]);
+        split_halves(fragment[1], high[1], low[1]);
+        multiply_column(buffer, j, high);
+        multiply_column(buffer, j, low);
+      } else {
+        multiply_column(buffer, j, fragment);
+      }
+    }
+  }
+
+  __device__ void join_block(int which) {
+#pragma unroll
+    for (int j = 0; j < column_fragments; ++j) {
+      const float2 scale = scales_[which][j];
+#pragma unroll
+      for (int i = 0; i < row_fragments; ++i) {
+#pragma unroll
+        for (int n = 0; n < 4; ++n)
+          sums_[i][j][n] = fmaf(block_[i][j][n], n % 2 == 0 ? scale.x : scale.y, sums_[i][j][n]);
+      }
+    }
+  }
+
   __device__ void multiply_column(int buffer, int j, const std::uint32_t (&w)[2]) {
 #pragma unroll
     for (int i = 0; i < row_fragments; ++i) prim::mma_m16n8k16<bf16>(sums_[i][j], x_[buffer][i], w);
@@ -258,6 +332,9 @@ class WarpTile {
   float sums_[row_fragments][column_fragments][4] = {};
   std::uint32_t x_[2][row_fragments][4];
   std::uint32_t w_[2][column_fragments][2];
+  // Of scaled weights; the compiler keeps no registers for what is not used.
+  float block_[row_fragments][column_fragments][4];
+  float2 scales_[2][column_fragments];
 };
 
 /// Multiplies the tile that the loaders bring. Its sums lie as floats [p.rows][Tile::sums_pitch] in shared.sums when
@@ -288,7 +365,7 @@ __device__ inline void multiply_tile(typename Tile::Shared& shared, XLoader& x, 
         slot = slot + 1 < p.stages ? slot + 1 : 0;
         warp.load(shared.stages[slot], 0, (step + 1) % 2);
       }
-      warp.multiply(step % 2);
+      warp.multiply(step);
     }
   }
   __syncthreads();  // nobody reads a stage any more; the sums take their place
