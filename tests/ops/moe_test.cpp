@@ -146,7 +146,7 @@ struct World {
         const double error = sum.error + (2 * active + 1) * float_unit * sizes[std::size_t(o)];
         const double allowed = 1.01 * (error + (rounding_unit<Scalar> + float_unit) * (std::abs(want) + error)) + 1e-37;
         const double off = std::abs(double(to_float(y.read()[r][o])) - want);
-        if (!(off / allowed <= worst)) worst = off / allowed;
+        worst = worse(worst, off / allowed);
       }
     }
     return worst;
