@@ -83,7 +83,8 @@ TEST_CASE_TEMPLATE("pixel values are the normalised tiles, with nothing written 
         const std::size_t number = tiles.pixels.size(), border = 64;
         std::vector<Scalar> apart(number, poison<Scalar>()), fused(number + 2 * border, poison<Scalar>());
         normalise(pool, tiles, statistics, apart.data());
-        make_pixel_values<Scalar>(pool, Picture::view(image, rules), statistics, std::span(fused).subspan(border, number));
+        make_pixel_values<Scalar>(pool, Picture::view(image, rules), statistics,
+                                  std::span(fused).subspan(border, number));
 
         const PixelTable<Scalar> table(statistics);
         const std::size_t plane = std::size_t(tile_px) * std::size_t(tile_px);

@@ -29,7 +29,8 @@ TEST_CASE_TEMPLATE("a picture's patches are those of its tiles, normalised, with
     const Tiles tiles = make_tiles(ctx.pool, Picture::view(picture, rules));
     const std::int64_t patches = std::int64_t(tiles.count) * 25;
     std::vector<Scalar> found(std::size_t(patches * stride), round_to<Scalar>(std::nanf("")));
-    unfold_picture(ctx, Picture::view(picture, rules), statistics, patch_px, Rows<Scalar>(found.data(), patches, width, stride));
+    unfold_picture(ctx, Picture::view(picture, rules), statistics, patch_px,
+                   Rows<Scalar>(found.data(), patches, width, stride));
     int wrong = 0;
     for (std::int64_t i = 0; i < patches * stride; ++i) {
       const float value = to_float(found[std::size_t(i)]);

@@ -55,7 +55,7 @@ class FileMatrix {
             codes_[at] = round_to<bf16>(drawn).bits;
             break;
           case Format::f16:
-            codes_[at] = round_to<half>(drawn).bits;
+            codes_[at] = round_to<ivl::half>(drawn).bits;
             break;
           case Format::q8_0:
             codes_[at] = random() % 256;
@@ -103,12 +103,12 @@ class FileMatrix {
         scales_(codes_.size() / std::size_t(block_of(format))),
         zeros_(scales_.size()) {}
 
-  static std::uint16_t half_bits(double x) { return round_to<half>(float(x)).bits; }
+  static std::uint16_t half_bits(double x) { return round_to<ivl::half>(float(x)).bits; }
 
   double number(std::size_t at) const {
     const std::uint32_t code = codes_[at];
     const std::size_t b = at / std::size_t(block_of(format));
-    const auto scale = [&] { return double(to_float(half{scales_[b]})); };
+    const auto scale = [&] { return double(to_float(ivl::half{scales_[b]})); };
     switch (format) {
       case Format::f32: {
         float x;
@@ -118,7 +118,7 @@ class FileMatrix {
       case Format::bf16:
         return double(to_float(bf16{std::uint16_t(code)}));
       case Format::f16:
-        return double(to_float(half{std::uint16_t(code)}));
+        return double(to_float(ivl::half{std::uint16_t(code)}));
       case Format::mxfp4: {
         constexpr double sizes[] = {0, 0.5, 1, 1.5, 2, 3, 4, 6};
         return std::ldexp(code & 8 ? -sizes[code & 7] : sizes[code & 7], scales_[b] - 127);

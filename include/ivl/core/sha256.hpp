@@ -45,8 +45,7 @@ class Sha256 {
     for (int i = 0; i < 8; ++i) length[i] = std::byte(bits >> (56 - 8 * i) & 255);
     add(std::span<const std::byte>(length));
     Digest digest;
-    for (std::size_t i = 0; i < digest.size(); ++i)
-      digest[i] = std::uint8_t(state_[i / 4] >> (24 - 8 * (i % 4)) & 255);
+    for (std::size_t i = 0; i < digest.size(); ++i) digest[i] = std::uint8_t(state_[i / 4] >> (24 - 8 * (i % 4)) & 255);
     return digest;
   }
 
@@ -77,7 +76,8 @@ class Sha256 {
     for (int i = 0; i < 64; ++i) {
       const std::uint32_t first =
           h + (std::rotr(e, 6) ^ std::rotr(e, 11) ^ std::rotr(e, 25)) + ((e & f) ^ (~e & g)) + constants_[i] + w[i];
-      const std::uint32_t second = (std::rotr(a, 2) ^ std::rotr(a, 13) ^ std::rotr(a, 22)) + ((a & b) ^ (a & c) ^ (b & c));
+      const std::uint32_t second =
+          (std::rotr(a, 2) ^ std::rotr(a, 13) ^ std::rotr(a, 22)) + ((a & b) ^ (a & c) ^ (b & c));
       h = g;
       g = f;
       f = e;

@@ -138,8 +138,8 @@ void normalise(ThreadPool& pool, const Tiles& tiles, const PixelStatistics& stat
   });
 }
 
-/// `normalise(make_tiles(picture))` without the bytes in between: `pixel_values` [picture.tiles(), 3, tile_px, tile_px].
-/// Throws RequestError, ImageError, ConfigError.
+/// `normalise(make_tiles(picture))` without the bytes in between: `pixel_values` [picture.tiles(), 3, tile_px,
+/// tile_px]. Throws RequestError, ImageError, ConfigError.
 template <class Scalar, class Quads = detail::BestQuads>
 void make_pixel_values(ThreadPool& pool, const Picture& picture, const PixelStatistics& statistics,
                        std::span<Scalar> pixel_values) {

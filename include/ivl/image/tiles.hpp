@@ -54,13 +54,12 @@ Tiles make_tiles(ThreadPool& pool, const Picture& picture) {
   tiles.grid = picture.grid();
   tiles.count = picture.tiles();
   tiles.pixels.resize(std::size_t(tiles.count) * std::size_t(tiles.tile_px) * std::size_t(tiles.tile_px) * 3);
-  detail::for_tile_rows<Quads>(
-      pool, picture, [&](int tile, int y, const std::uint8_t* planes, int stride) {
-        std::uint8_t* out = tiles.pixels.data() + (std::int64_t(tile) * tiles.tile_px + y) * tiles.tile_px * 3;
-        for (int x = 0; x < tiles.tile_px; ++x) {
-          for (int colour = 0; colour < 3; ++colour) out[3 * x + colour] = planes[colour * stride + x];
-        }
-      });
+  detail::for_tile_rows<Quads>(pool, picture, [&](int tile, int y, const std::uint8_t* planes, int stride) {
+    std::uint8_t* out = tiles.pixels.data() + (std::int64_t(tile) * tiles.tile_px + y) * tiles.tile_px * 3;
+    for (int x = 0; x < tiles.tile_px; ++x) {
+      for (int colour = 0; colour < 3; ++colour) out[3 * x + colour] = planes[colour * stride + x];
+    }
+  });
   return tiles;
 }
 

@@ -16,9 +16,8 @@ namespace ivl {
 ///       thumbnail; a tile's patches are row-major, each in (channel, row, column) order
 /// All backends give the same bits. Throws RequestError, ImageError, ConfigError.
 template <class Context, class Scalar>
-concept PictureOp =
-    requires(Context& ctx, const Picture& picture, const PixelStatistics& statistics,
-             Rows<Scalar> patches) { unfold_picture(ctx, picture, statistics, 14, patches); };
+concept PictureOp = requires(Context& ctx, const Picture& picture, const PixelStatistics& statistics,
+                             Rows<Scalar> patches) { unfold_picture(ctx, picture, statistics, 14, patches); };
 
 /// Throws RequestError too unless `patches` is as many rows as the picture has patches.
 template <int PatchPx, class Context, class Scalar>

@@ -17,8 +17,8 @@ namespace ivl {
 
 /// What an engine makes room for. Later only prompts allocate: their tokens, and memory for their first picture.
 struct EngineOptions {
-  int kv_tokens = 4096;  ///< tokens of all sequences together; memory is touched only as they come. Layers with a
-                         ///< window hold about window + max_rows tokens of each sequence instead
+  int kv_tokens = 4096;    ///< tokens of all sequences together; memory is touched only as they come. Layers with a
+                           ///< window hold about window + max_rows tokens of each sequence instead
   int max_sequences = 1;   ///< running together; more wait their turn
   int max_rows = 512;      ///< of one step: the prefill chunk
   int max_logit_rows = 0;  ///< rows of one step whose logits are made; 0: max_sequences

@@ -123,7 +123,8 @@ inline std::string render(PromptStyle style, std::optional<std::string_view> sys
 /// The prompt with pictures in the place of the marks, each between <img> and </img>, those of earlier turns included.
 /// An answer that says "<image>" stays as it is, and so do all marks where there are no pictures. Other special tokens
 /// that a user types are the special tokens that they name, as in the reference's chat(); <IMG_CONTEXT> too is an
-/// ordinary token then, since pictures are no text here. Throws RequestError unless there are as many marks as pictures.
+/// ordinary token then, since pictures are no text here. Throws RequestError unless there are as many marks as
+/// pictures.
 inline std::vector<Segment> render_segments(PromptStyle style, std::optional<std::string_view> system,
                                             std::span<const Turn> history, std::string_view question, int pictures) {
   std::vector<Segment> segments(1);

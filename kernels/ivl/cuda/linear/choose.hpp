@@ -80,9 +80,9 @@ inline constexpr GemmPolicy few_gemm{
 inline constexpr GemmPolicy half_gemm{
     .rows = 128, .columns = 128, .warp_rows = 64, .warp_columns = 32, .stages = 3, .blocks_per_sm = 1};
 
-/// Weights with scales: sums of a block beside those of all, so half the tile's columns a warp.
+/// Weights with scales: sums of a block lie beside those of all, and codes wait in registers. Tiles of 128 rows spill.
 inline constexpr GemmPolicy scaled_gemm_policy{
-    .rows = 128, .columns = 128, .warp_rows = 64, .warp_columns = 32, .stages = 3, .blocks_per_sm = 1};
+    .rows = 64, .columns = 128, .warp_rows = 32, .warp_columns = 32, .stages = 4, .blocks_per_sm = 1};
 
 // ---- the choice -------------------------------------------------------------------------------------
 enum class LinearKernel : std::uint8_t { plain, gemv, gemm, scaled_gemm };

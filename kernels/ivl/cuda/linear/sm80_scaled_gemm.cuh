@@ -41,7 +41,7 @@ struct Piece<Q8_0> {
   uint4 codes = {0, 0, 0, 0};
   half scale = {0};
 
-  __device__ Piece() = default;
+  Piece() = default;
   __device__ Piece(const std::byte* data, int out, int in, std::int64_t row, int k)
       : codes(*reinterpret_cast<const uint4*>(data + row * in + k)) {
     const auto* const scales = reinterpret_cast<const half*>(data + out * std::int64_t(in));
@@ -59,7 +59,7 @@ struct Piece<Awq> {
   int zero = 0;
   half scale = {0};
 
-  __device__ Piece() = default;
+  Piece() = default;
   __device__ Piece(const std::byte* data, int out, int in, std::int64_t row, int k)
       : codes(*reinterpret_cast<const uint2*>(data + row * (in / 2) + k / 2)) {
     const int groups = in / Awq::block;

@@ -9,7 +9,7 @@
 // choose.hpp says which kernels run: sm80_few.cuh, sm80_grouped.cuh or `plain`, below. In each the order of a sum
 // depends on the matrix alone: an expert's answer to a row does not depend on the other rows.
 //
-// Bytes of route: logits, and 8 a pair. Registers at most 80 a thread, no spills.
+// Bytes of route: logits, and 8 a pair. Registers at most 128 a thread, no spills.
 #pragma once
 #include <cuda_runtime.h>
 
@@ -94,7 +94,7 @@ __device__ inline float row_product(const Scalar* x, const experts::Matrices& w,
 
 /// inner = act(gate_up x), a warp an element.
 template <class Scalar>
-__global__ void __launch_bounds__(32 * warps)
+__global__ void __launch_bounds__(32 * warps, 1)
     plain_gate_up_kernel(const Scalar* x, std::int64_t x_stride, experts::Matrices w, ExpertActivation activation,
                          const std::int32_t* experts, std::int64_t pairs, int active, Scalar* inner,
                          std::int64_t inner_stride) {
@@ -111,7 +111,7 @@ __global__ void __launch_bounds__(32 * warps)
 
 /// y += sum over the row's experts of weight (down inner + bias), a warp an element.
 template <class Scalar>
-__global__ void __launch_bounds__(32 * warps)
+__global__ void __launch_bounds__(32 * warps, 1)
     plain_down_kernel(const Scalar* inner, std::int64_t inner_stride, experts::Matrices w, const std::int32_t* experts,
                       const float* weights, std::int64_t rows, int active, Scalar* y, std::int64_t y_stride) {
   const std::int64_t element = std::int64_t(blockIdx.x) * warps + threadIdx.x / 32;
