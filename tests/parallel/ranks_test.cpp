@@ -75,6 +75,7 @@ TEST_CASE("What ranks cannot share is refused with a sentence") {
   forced.vit.ranks = 3;
   CHECK(broken_rule(forced).starts_with("VitConfig: heads must be a multiple of ranks"));
   forced.vit.ranks = 2;
+  CHECK(broken_rule(forced).starts_with("VlmConfig: the ranks of the tower must be those of the decoder, or 1"));
   forced.vit.qk_norm = true;
   CHECK(broken_rule(forced).starts_with("VitConfig: a tower with qk_norm cannot be shared"));
   CHECK(shard(forced, 2).vit.ranks == 1);
@@ -285,6 +286,13 @@ TEST_CASE("The largest logit over the parts of a vocabulary is the largest of al
   for (std::int64_t i = 32; i < 64; ++i) logits[std::size_t(i)] = nan;                      // a part without numbers
   for (std::int64_t i = 0; i < vocabulary; ++i) logits[std::size_t(vocabulary + i)] = nan;  // a row without numbers
   for (std::int64_t i = 0; i < vocabulary; ++i) logits[std::size_t(2 * vocabulary + i)] = -infinity;
+
+  for (const int row : {3, 4}) {  // NaN at the first id of a part, whose largest is the largest of all
+    const auto x = logits.begin() + row * vocabulary;
+    std::fill_n(x, vocabulary, -1.0f);
+    x[row == 3 ? 32 : 64] = nan;
+    x[row == 3 ? 40 : 65] = 5;
+  }
 
   for (const int among : {70, 66, 64, 50, 32, 5, 1}) {
     CAPTURE(among);

@@ -14,7 +14,7 @@ struct DecoderConfig {
   AttentionConfig attention;
   int mlp_hidden = 0;  ///< intermediate_size; 0: the layers are mixtures of experts
   MoeConfig moe{};     ///< of every layer, or of none
-  int ranks = 1;  ///< that share the model (parallel/shard.hpp): no field of files; all other sizes are the whole's
+  int ranks = 1;       ///< that share the model (parallel/shard.hpp); all other sizes are those of the whole
 
   constexpr bool sparse() const { return moe.experts > 0; }
   /// What one rank has.

@@ -19,7 +19,7 @@ struct VitConfig {
   NormKind norm = NormKind::layer_norm;  ///< norm_type
   bool qkv_bias = true;                  ///< qkv_bias, attention_bias
   bool qk_norm = false;                  ///< qk_normalization, use_qk_norm: RMSNorm over all of q and all of k
-  int ranks = 1;                         ///< that share the tower (parallel/shard.hpp): no field of files
+  int ranks = 1;                         ///< that share the tower (parallel/shard.hpp); no config.json has it
 
   constexpr int head_dim() const { return hidden / heads; }
   /// What one rank has: heads, their width, and hidden values of the feed-forward.

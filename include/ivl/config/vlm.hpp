@@ -32,6 +32,8 @@ constexpr void check_rules(const VlmConfig& c) {
   require("VlmConfig: the patch grid (tile_px / patch_px) must be a whole number of blocks of the projector",
           is_multiple(c.vit.side(), c.projector.scale));
   check_rules(c.decoder);
+  require("VlmConfig: the ranks of the tower must be those of the decoder, or 1 where each has all of it",
+          c.vit.ranks == 1 || c.vit.ranks == c.decoder.ranks);
   require("VlmConfig: the decoder's hidden must be a multiple of 16 on each of the ranks that share the projector",
           is_multiple(c.decoder.hidden, 16 * c.vit.ranks));
 }

@@ -57,7 +57,7 @@ Vlm<C> load_weights(Context& ctx, const std::filesystem::path& folder, const Che
   detail::check_ranks_of<C>(ctx);
   if (config.vlm != C.whole())
     fail<ConfigError>((folder / "config.json").string(),
-                      ": another structure than the type:", config_differences(config.vlm, C));
+                      ": another structure than the type:", config_differences(config.vlm, C.whole()));
   Vlm<C> vlm;
   vlm.facts = config.facts;
   const FolderWeights files(folder);

@@ -13,8 +13,8 @@
 
 namespace ivl {
 
-/// The type of each of `ranks` parts of a whole model. Where a tower cannot be shared (25 heads, or a norm over all of
-/// q), every rank has all of it. Whoever has no `ranks`-th part of the decoder does not compile, with the rule.
+/// The type of each of `ranks` parts of a whole model. Where the tower cannot be shared (25 heads, or a norm over all
+/// of q), every rank has all of it. Where the decoder cannot be, `Vlm` of this type does not compile.
 constexpr VlmConfig shard(VlmConfig whole, int ranks) {
   whole.decoder.ranks = ranks;
   whole.vit.ranks = can_share(whole.vit, whole.decoder.hidden, ranks) ? ranks : 1;
