@@ -8,5 +8,8 @@
 #include "ivl/image/video.hpp"
 #include "ivl/model/checkpoint.hpp"
 #include "ivl/model/runner.hpp"
+#include "ivl/parallel/ranked.hpp"
+#include "ivl/parallel/shard.hpp"
+#include "ivl/parallel/threads.hpp"
 #include "ivl/serve/chat.hpp"
 #include "ivl/text/channels.hpp"

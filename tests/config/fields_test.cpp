@@ -32,7 +32,7 @@ constexpr int listed() {
   each_field(config, [&](std::string_view, const auto&) { ++number; });
   return number;
 }
-static_assert(listed<VitConfig>() == members<VitConfig>() && members<VitConfig>() == 9);
+static_assert(listed<VitConfig>() == members<VitConfig>() && members<VitConfig>() == 10);
 static_assert(listed<ProjectorConfig>() == members<ProjectorConfig>());
 static_assert(listed<AttentionConfig>() == members<AttentionConfig>());
 static_assert(listed<MoeConfig>() == members<MoeConfig>());

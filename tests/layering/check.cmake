@@ -13,6 +13,7 @@ set(rules
   "cpu:        core facts formats image ops cpu"
   "cuda:       core facts formats image ops cuda"
   "counting:   core facts formats image ops counting"
+  "parallel:   core facts ops config parallel"
   "vision:     core facts formats ops config vision"
   "projector:  core facts formats ops config projector"
   "language:   core facts formats ops config language"

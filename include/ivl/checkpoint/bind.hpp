@@ -2,6 +2,7 @@
 // Loading, the list of what is missing, converting and random weights all read this binding.
 #pragma once
 #include <algorithm>
+#include <cassert>
 #include <concepts>
 #include <cstdint>
 #include <filesystem>
@@ -16,6 +17,7 @@
 #include <vector>
 
 #include "ivl/checkpoint/names.hpp"
+#include "ivl/core/constant.hpp"
 #include "ivl/core/error.hpp"
 #include "ivl/core/tensor.hpp"
 #include "ivl/facts/model_facts.hpp"
@@ -121,6 +123,7 @@ struct WeightSlot {
   std::optional<Shape> shape = {};  ///< in files, where it is not [height, in] or [height]
   Fusion fusion = Fusion::stacked;
   int experts = 0;                 ///< 0: one matrix, vector or table
+  int ranks = 1;                   ///< that share the weight, if its part in the table of names says how
   bool any_shape = false;          ///< what was found counts: the weight is renamed, not placed
   PlacedMatrix* matrix = nullptr;  // one of these four, or none
   PlacedVector* vector = nullptr;
@@ -202,7 +205,7 @@ struct BoundPiece {
 };
 
 struct BoundWeight {
-  WeightSlot slot;
+  WeightSlot slot;  ///< with the sizes of the whole weight
   WeightName name;
   std::vector<BoundPiece> pieces;  ///< of one expert together, in the order of the parts
   bool borrowed = false;           ///< the tensors are those of another weight: a tied head is the embedding once more
@@ -359,11 +362,35 @@ class PieceFinder {
   StoredAs expected_;
 };
 
+/// Sizes of a rank's part become those of the whole weight, which files have.
+inline void widen(WeightSlot& slot, ShardAxis axis, bool bias) {
+  if (slot.ranks == 1) return;
+  switch (axis) {
+    case ShardAxis::none:
+      return;
+    case ShardAxis::column:
+      assert(!slot.shape);
+      for (int& height : slot.heights) height *= height == dynamic ? 1 : slot.ranks;
+      return;
+    case ShardAxis::row:
+      if (!bias) slot.in *= slot.ranks;
+      return;
+    case ShardAxis::expert:
+      slot.experts *= slot.ranks;
+      if (bias) {
+        slot.heights[0] *= slot.ranks;
+        slot.shape = Shape{(*slot.shape)[0] * slot.ranks, (*slot.shape)[1]};
+      }
+      return;
+  }
+}
+
 inline BoundWeight bind_weight(WeightSlot slot, const ModelFacts& facts, const TensorSource& source,
                                const BindOptions& options) {
   const WeightName name = find_weight(slot.canonical, facts.family);
   if (name.part == nullptr)
     fail<ConfigError>("files of the family ", name_of(facts.family), " (ModelFacts::family) have no ", slot.canonical);
+  widen(slot, name.part->shard, name.bias);
   const PieceFinder finder(slot, name, facts, source, options.expected);
   std::vector<BoundPiece> expected;
   for (const Dialect dialect : options.dialects) {

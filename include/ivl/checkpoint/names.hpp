@@ -51,11 +51,12 @@ enum class Transform : std::uint8_t {
   rope_pairs,              ///< rows of a head in turn from its halves, as GGUF files of Llama's kind have q and k
 };
 
-/// Which dimension of a matrix [out, in] several devices share.
+/// Which dimension of a matrix [out, in] ranks share (parallel/shard.hpp).
 enum class ShardAxis : std::uint8_t {
   none,    ///< each has all of it
   column,  ///< `out`, and the bias with it: each computes some of the outputs
-  row,     ///< `in`: each computes a summand of all outputs, and one of them adds the bias
+  row,     ///< `in`: each computes a summand of all outputs; the bias, whole on each, is added to their sum
+  expert,  ///< whole experts, with their biases
 };
 
 /// Parts of a fused weight; the last may be empty.
@@ -115,7 +116,7 @@ inline constexpr PartName table[] = {
     {projector, "fc1", {"1", "linear_1"}, module, column},
     {projector, "fc2", {"3", "linear_2"}, module, row},
 
-    {language, "embedding", "model.embed_tokens", module, column},
+    {language, "embedding", "model.embed_tokens"},
     {language, "norm", "model.norm"},
     {language, "head", "lm_head", module, column},
 
@@ -136,14 +137,14 @@ inline constexpr PartName table[] = {
     {layer, "down", "mlp.down_proj", module, row},
 
     {layer, "router", "mlp.gate", module, none, one, as_is, qwen3_moe},
-    {layer, "experts.gate_up", "", module, column, experts_gate_up, as_is, qwen3_moe},
-    {layer, "experts.gate", "mlp.experts.*.gate_proj", module, column, one, as_is, qwen3_moe},
-    {layer, "experts.up", "mlp.experts.*.up_proj", module, column, one, as_is, qwen3_moe},
-    {layer, "experts.down", "mlp.experts.*.down_proj", module, row, one, as_is, qwen3_moe},
+    {layer, "experts.gate_up", "", module, expert, experts_gate_up, as_is, qwen3_moe},
+    {layer, "experts.gate", "mlp.experts.*.gate_proj", module, expert, one, as_is, qwen3_moe},
+    {layer, "experts.up", "mlp.experts.*.up_proj", module, expert, one, as_is, qwen3_moe},
+    {layer, "experts.down", "mlp.experts.*.down_proj", module, expert, one, as_is, qwen3_moe},
 
     {layer, "router", "mlp.router", module, none, one, as_is, gpt_oss},
-    {layer, "experts.gate_up", "mlp.experts.gate_up_proj", parameter, column, one, transposed_interleaved, gpt_oss},
-    {layer, "experts.down", "mlp.experts.down_proj", parameter, row, one, transposed, gpt_oss},
+    {layer, "experts.gate_up", "mlp.experts.gate_up_proj", parameter, expert, one, transposed_interleaved, gpt_oss},
+    {layer, "experts.down", "mlp.experts.down_proj", parameter, expert, one, transposed, gpt_oss},
 };
 
 }  // namespace names

@@ -12,6 +12,7 @@
 #include "ivl/formats/source_matrix.hpp"
 #include "ivl/ops/moe.hpp"
 #include "ivl/ops/place.hpp"
+#include "ivl/ops/reduce.hpp"
 
 namespace ivl {
 
@@ -57,22 +58,100 @@ inline std::vector<SourceMatrix> matrices_of(const BoundWeight& weight) {
   return matrices;
 }
 
-/// Places one weight whose tensors are all there.
+// ---- a rank's part of a weight: views of the whole, nothing is copied ----------------------------------------------
+/// `number` outputs or inputs from `first` on begin and end where the format's cells do.
+inline void check_cells(Format format, const char* what, int Cell::*size, const RankPart& part) {
+  with_format(format, [&](auto tag) {
+    for (const Cell& cell : decltype(tag)::planes) {
+      if (part.first % (cell.*size) != 0 || part.count % (cell.*size) != 0)
+        fail<FileError>("a rank's part in ", decltype(tag)::name, ": expected ", what, " in whole blocks of ",
+                        cell.*size, ", found ", part.count, " from ", part.first, " on");
+    }
+  });
+}
+
+/// A rank's rows of each part (q, k, v; gate, up) that a piece of `height` rows holds.
+inline std::vector<RankPart> rank_rows(const BoundWeight& weight, std::int64_t height, int rank) {
+  const WeightSlot& slot = weight.slot;
+  if (slot.heights[0] == dynamic) return {vocabulary_part(height, rank, slot.ranks)};
+  if (slot.heights.size() == weight.pieces.size()) return {equal_part(height, rank, slot.ranks)};
+  std::vector<RankPart> rows;
+  std::int64_t first = 0;
+  for (const int part : slot.heights) {
+    rows.push_back(equal_part(part, rank, slot.ranks));
+    rows.back().first += first;
+    first += part;
+  }
+  return rows;
+}
+
+inline ShardAxis axis_of(const BoundWeight& weight) {
+  return weight.slot.ranks == 1 ? ShardAxis::none : weight.name.part->shard;
+}
+
+/// `whole`: of matrices_of.
+inline std::vector<SourceMatrix> rank_matrices(const BoundWeight& weight, const std::vector<SourceMatrix>& whole,
+                                               int rank) {
+  std::vector<SourceMatrix> matrices;
+  switch (axis_of(weight)) {
+    case ShardAxis::none:
+      return whole;
+    case ShardAxis::column:
+      for (const SourceMatrix& matrix : whole) {
+        for (const RankPart& rows : rank_rows(weight, matrix.out, rank)) {
+          check_cells(matrix.format, "rows", &Cell::outs, rows);
+          matrices.push_back(matrix.outputs(rows.first, rows.count));
+        }
+      }
+      return matrices;
+    case ShardAxis::row:
+      for (const SourceMatrix& matrix : whole) {
+        const RankPart columns = equal_part(matrix.in, rank, weight.slot.ranks);
+        check_cells(matrix.format, "columns", &Cell::ins, columns);
+        matrices.push_back(matrix.inputs(columns.first, columns.count));
+      }
+      return matrices;
+    case ShardAxis::expert: {
+      const RankPart experts = equal_part(std::int64_t(whole.size()), rank, weight.slot.ranks);
+      return {whole.begin() + experts.first, whole.begin() + experts.first + experts.count};
+    }
+  }
+  return matrices;
+}
+
+/// `view`: a vector, or the whole biases of all experts.
+inline std::vector<TensorView> rank_views(const BoundWeight& weight, const TensorView& view, int rank) {
+  const std::int64_t width = *elements_of(view.shape);
+  std::vector<RankPart> parts{{0, width}};
+  if (axis_of(weight) == ShardAxis::column) parts = rank_rows(weight, width, rank);
+  if (axis_of(weight) == ShardAxis::expert) parts = {equal_part(width, rank, weight.slot.ranks)};
+  const std::size_t bytes = std::size_t(bits_of(view.dtype) / 8);
+  std::vector<TensorView> views;
+  for (const RankPart& part : parts)
+    views.push_back({view.dtype,
+                     {part.count},
+                     view.bytes.subspan(std::size_t(part.first) * bytes, std::size_t(part.count) * bytes)});
+  return views;
+}
+
+/// Places one weight whose tensors are all there: all of it, or what rank `rank` of those that share it has.
 template <PlaceOps Context>
-void place(Context& ctx, const BoundWeight& weight) {
+void place(Context& ctx, const BoundWeight& weight, int rank) {
   const WeightSlot& slot = weight.slot;
   if (slot.vector != nullptr) {
     std::vector<TensorView> views;
     for (const BoundPiece& piece : weight.pieces) {
-      const TensorView& view = *piece.planes[0].found;
-      views.push_back({view.dtype, {*elements_of(view.shape)}, view.bytes});
+      for (const TensorView& view : rank_views(weight, *piece.planes[0].found, rank)) views.push_back(view);
     }
     *slot.vector = place_vector(ctx, std::span<const TensorView>(views));
     return;
   }
-  const std::vector<SourceMatrix> matrices = matrices_of(weight);
-  if (slot.mixture != nullptr)
-    *slot.mixture = place_experts(ctx, slot.experts, slot.fusion, std::span<const SourceMatrix>(matrices));
+  const std::vector<SourceMatrix> matrices = rank_matrices(weight, matrices_of(weight), rank);
+  if (slot.mixture != nullptr) {
+    const RankPart experts = equal_part(slot.experts, slot.ranks > 1 ? rank : 0, slot.ranks);
+    *slot.mixture = place_experts(ctx, int(experts.count), slot.fusion, std::span<const SourceMatrix>(matrices));
+    slot.mixture->first = int(experts.first);
+  }
   if (slot.matrix != nullptr) *slot.matrix = place_matrix(ctx, std::span<const SourceMatrix>(matrices), slot.fusion);
   if (slot.table != nullptr) *slot.table = place_table(ctx, matrices.front());
 }
@@ -89,7 +168,7 @@ void place_all(Context& ctx, const Binding& binding, const std::string& where, c
       }
     }
     try {
-      place(ctx, weight);
+      place(ctx, weight, rank_of(ctx));
     } catch (const FileError& error) {
       fail<FileError>(where, ": ", weight.pieces[0].planes[0].name, ": ", error.what());
     }

@@ -14,8 +14,13 @@ struct DecoderConfig {
   AttentionConfig attention;
   int mlp_hidden = 0;  ///< intermediate_size; 0: the layers are mixtures of experts
   MoeConfig moe{};     ///< of every layer, or of none
+  int ranks = 1;       ///< that share the model (parallel/shard.hpp); all other sizes are those of the whole
 
   constexpr bool sparse() const { return moe.experts > 0; }
+  /// What one rank has.
+  constexpr int rank_heads() const { return attention.heads / ranks; }
+  constexpr int rank_kv_heads() const { return attention.kv_heads / ranks; }
+  constexpr int rank_mlp_hidden() const { return mlp_hidden / ranks; }
   /// Layers that have a window.
   constexpr int windows() const {
     int number = 0;
@@ -51,6 +56,13 @@ constexpr void check_rules(const DecoderConfig& c) {
             is_multiple(c.hidden, 32));
   }
   check_rules(c.attention);
+  require("DecoderConfig: ranks must be positive, 1 where nobody shares the model", c.ranks > 0);
+  require("DecoderConfig: heads and kv_heads must be multiples of ranks, since each has whole heads and their keys",
+          is_multiple(c.attention.heads, c.ranks) && is_multiple(c.attention.kv_heads, c.ranks));
+  require("DecoderConfig: mlp_hidden must be a multiple of 16 on each of the ranks, one tensor-core tile",
+          c.sparse() || is_multiple(c.mlp_hidden, 16 * c.ranks));
+  require("DecoderConfig: experts must be a multiple of ranks, since each has whole experts",
+          is_multiple(c.moe.experts, c.ranks));
 }
 
 template <DecoderConfig C>

@@ -56,6 +56,7 @@ constexpr void each_field(Either<VitConfig> auto& c, const auto& visit) {
   visit("norm", c.norm);
   visit("qkv_bias", c.qkv_bias);
   visit("qk_norm", c.qk_norm);
+  visit("ranks", c.ranks);
 }
 constexpr void each_field(Either<ProjectorConfig> auto& c, const auto& visit) {
   visit("scale", c.scale);
@@ -85,6 +86,7 @@ constexpr void each_field(Either<DecoderConfig> auto& c, const auto& visit) {
   visit("attention", c.attention);
   visit("mlp_hidden", c.mlp_hidden);
   visit("moe", c.moe);
+  visit("ranks", c.ranks);
 }
 constexpr void each_field(Either<VlmConfig> auto& c, const auto& visit) {
   visit("vit", c.vit);

@@ -19,8 +19,13 @@ struct VitConfig {
   NormKind norm = NormKind::layer_norm;  ///< norm_type
   bool qkv_bias = true;                  ///< qkv_bias, attention_bias
   bool qk_norm = false;                  ///< qk_normalization, use_qk_norm: RMSNorm over all of q and all of k
+  int ranks = 1;                         ///< that share the tower (parallel/shard.hpp); no config.json has it
 
   constexpr int head_dim() const { return hidden / heads; }
+  /// What one rank has: heads, their width, and hidden values of the feed-forward.
+  constexpr int rank_heads() const { return heads / ranks; }
+  constexpr int rank_width() const { return hidden / ranks; }
+  constexpr int rank_mlp_hidden() const { return mlp_hidden / ranks; }
   constexpr int side() const { return tile_px / patch_px; }
   constexpr int patches() const { return side() * side(); }
   constexpr int tokens() const { return 1 + patches(); }  ///< the class token, then the patches
@@ -44,6 +49,12 @@ constexpr void check_rules(const VitConfig& c) {
           is_multiple(c.head_dim(), 16));
   require("VitConfig: mlp_hidden must be a multiple of 16, one tensor-core tile", is_multiple(c.mlp_hidden, 16));
   require("VitConfig: tile_px must be a whole number of patches", is_multiple(c.tile_px, c.patch_px));
+  require("VitConfig: ranks must be positive, 1 where nobody shares the tower", c.ranks > 0);
+  require("VitConfig: heads must be a multiple of ranks, since each has whole heads", is_multiple(c.heads, c.ranks));
+  require("VitConfig: mlp_hidden must be a multiple of 16 on each of the ranks, one tensor-core tile",
+          is_multiple(c.mlp_hidden, 16 * c.ranks));
+  require("VitConfig: a tower with qk_norm cannot be shared by ranks, since the norm is over all heads",
+          c.ranks == 1 || !c.qk_norm);
 }
 
 /// `static_assert(checked<C>())` in a layer's body: a structure that breaks a rule does not compile.

@@ -244,9 +244,9 @@ void route(Counting<Base>& ctx, Rows<const float> logits, const Routes& routes) 
   if constexpr (Counting<Base>::computes) route(ctx.base(), logits, routes);
 }
 
-template <class Base, class Scalar>
+template <class Base, class Scalar, class Result>
 void expert_mlp(Counting<Base>& ctx, const ExpertMlp& mlp, Rows<const Scalar> x, const Routes& routes,
-                Rows<Scalar> inner, Rows<Scalar> y) {
+                Rows<Scalar> inner, Rows<Result> y) {
   const PlacedMatrix &up = mlp.gate_up->all, &down = mlp.down->all;
   const double each = double(up.out) * double(up.in) + double(down.out) * double(down.in);
   ctx.count("expert_mlp",

@@ -6,19 +6,22 @@
 #include "ivl/ops/linear.hpp"
 #include "ivl/ops/moe.hpp"
 #include "ivl/ops/norm.hpp"
+#include "ivl/ops/reduce.hpp"
 
 namespace ivl {
 
-template <int Hidden, MoeConfig C>
+/// `Ranks`: that share its experts.
+template <int Hidden, MoeConfig C, int Ranks = 1>
 struct SparseMlp {
   static_assert(checked<C>());
+  static constexpr int experts = C.experts / Ranks;  ///< here
 
   Weight<C.experts, Hidden> router;
   Vector<C.experts> router_bias;
-  ExpertWeight<C.experts, 2 * C.mlp_hidden, Hidden> gate_up;
-  Vector<C.experts * 2 * C.mlp_hidden> gate_up_bias;
-  ExpertWeight<C.experts, Hidden, C.mlp_hidden> down;
-  Vector<C.experts * Hidden> down_bias;
+  ExpertWeight<experts, 2 * C.mlp_hidden, Hidden> gate_up;
+  Vector<experts * 2 * C.mlp_hidden> gate_up_bias;
+  ExpertWeight<experts, Hidden, C.mlp_hidden> down;
+  Vector<experts * Hidden> down_bias;
 
   template <class Scalar>
   struct Scratch {
@@ -45,9 +48,9 @@ struct SparseMlp {
     rms_norm(ctx, x, norm_gain, eps, h);
     linear(ctx, h, router, Store{router_bias}, logits);
     route(ctx, Rows<const float>(logits), scratch.routes);
-    const ExpertMlp experts{&gate_up.placed, &down.placed, gate_up_bias.data(), down_bias.data(), C.activation};
-    expert_mlp(ctx, experts, Rows<const Scalar>(h), scratch.routes,
-               Rows<Scalar>(scratch.inner.slice(0, x.count * C.active)), Rows<Scalar>(x));
+    const ExpertMlp mlp{&gate_up.placed, &down.placed, gate_up_bias.data(), down_bias.data(), C.activation};
+    expert_mlp_reduced<Ranks>(ctx, mlp, Rows<const Scalar>(h), scratch.routes,
+                              Rows<Scalar>(scratch.inner.slice(0, x.count * C.active)), Rows<Scalar>(x));
   }
 
   /// Calls visit(canonical name, weight, ...) for every weight.
@@ -57,9 +60,9 @@ struct SparseMlp {
     visit("router.weight", self.router);
     if constexpr (C.bias) visit("router.bias", self.router_bias);
     visit("experts.gate_up.weight", self.gate_up, FileParts{m, m}, Fusion::interleaved);
-    if constexpr (C.bias) visit("experts.gate_up.bias", self.gate_up_bias, Shape{C.experts, 2 * m});
+    if constexpr (C.bias) visit("experts.gate_up.bias", self.gate_up_bias, Shape{experts, 2 * m});
     visit("experts.down.weight", self.down);
-    if constexpr (C.bias) visit("experts.down.bias", self.down_bias, Shape{C.experts, Hidden});
+    if constexpr (C.bias) visit("experts.down.bias", self.down_bias, Shape{experts, Hidden});
   }
 };
 

@@ -12,14 +12,16 @@
 #include "ivl/config/fields.hpp"
 #include "ivl/core/error.hpp"
 #include "ivl/model/vlm.hpp"
+#include "ivl/ops/reduce.hpp"
 
 namespace ivl {
 
-/// All weights of a model, with the places where they go once placed.
+/// All weights of a model, with the places where they go once placed; of a rank's part of one, the parts.
 template <VlmConfig C>
 std::vector<WeightSlot> weight_slots(Vlm<C>& vlm) {
   std::vector<WeightSlot> slots;
   Vlm<C>::each_weight(vlm, SlotCollector{slots});
+  for (WeightSlot& slot : slots) slot.ranks = slot.canonical.starts_with("language.") ? C.decoder.ranks : C.vit.ranks;
   return slots;
 }
 
@@ -34,14 +36,28 @@ void place_weights(Context& ctx, const Binding& binding, const std::string& wher
   detail::place_all(ctx, binding, where, progress);
 }
 
-/// The weights of a folder as type `C`. Throws ConfigError, listing every difference of config.json and of the tensors
-/// from the type, and FileError for broken files.
+namespace detail {
+template <VlmConfig C, class Context>
+void check_ranks_of([[maybe_unused]] Context& ctx) {
+  if constexpr (C.whole() != C) {
+    static_assert(HasRanks<Context>,
+                  "load: a rank's part of a model needs a context of ranks (ivl/parallel/ranked.hpp)");
+    if (ctx.ranks() != C.decoder.ranks)
+      fail<ConfigError>("the type is a part for ", C.decoder.ranks, " ranks, and the context is one of ", ctx.ranks());
+  }
+}
+}  // namespace detail
+
+/// The weights of a folder as type `C`; where that is `shard(whole, ranks)`, the part of the rank that `ctx` is. Throws
+/// ConfigError, listing every difference of config.json and of the tensors from the type, and FileError for broken
+/// files.
 template <VlmConfig C, PlaceOps Context>
 Vlm<C> load_weights(Context& ctx, const std::filesystem::path& folder, const CheckpointConfig& config,
                     const ProgressCallback& progress = {}) {
-  if (config.vlm != C)
+  detail::check_ranks_of<C>(ctx);
+  if (config.vlm != C.whole())
     fail<ConfigError>((folder / "config.json").string(),
-                      ": another structure than the type:", config_differences(config.vlm, C));
+                      ": another structure than the type:", config_differences(config.vlm, C.whole()));
   Vlm<C> vlm;
   vlm.facts = config.facts;
   const FolderWeights files(folder);
@@ -55,6 +71,7 @@ Vlm<C> load_weights(Context& ctx, const std::filesystem::path& folder, const Che
 /// the list of what is missing or misshapen.
 template <VlmConfig C, PlaceOps Context, FindsTensors Source>
 Vlm<C> load(Context& ctx, ModelFacts facts, const Source& source, const ProgressCallback& progress = {}) {
+  detail::check_ranks_of<C>(ctx);
   Vlm<C> vlm;
   vlm.facts = std::move(facts);
   const auto slots = weight_slots(vlm);

@@ -16,6 +16,7 @@
 #include "ivl/model/vision_encoder.hpp"
 #include "ivl/model/vlm.hpp"
 #include "ivl/ops/memory.hpp"
+#include "ivl/ops/reduce.hpp"
 #include "ivl/ops/replay.hpp"
 #include "ivl/ops/sample.hpp"
 
@@ -128,8 +129,9 @@ class Runner final : public AnyRunner {
  private:
   /// What a step does behind its layers.
   struct Plan {
-    bool tokens = false;  ///< some row wants one
-    bool draws = false;   ///< some token is drawn; else all are argmax over the same number of ids
+    bool tokens = false;        ///< some row wants one
+    bool draws = false;         ///< some token is drawn; else all are argmax over the same number of ids
+    bool whole_logits = false;  ///< some row needs logits of all ids, not only those of this rank
     int greedy_ids = 0;
     bool repeats = false;  ///< one token of each sequence and nothing else: a step that comes again
     int longest = 0;
@@ -154,6 +156,7 @@ class Runner final : public AnyRunner {
     }
     // Among rows that want logits, draws stay apart: they change the logits that they work in.
     plan.draws = plan.tokens && !greedy;
+    plan.whole_logits = plan.draws || !only_tokens;
     plan.repeats = !step.pictures && only_tokens && step.rows == step.sequences && step.wanted == step.sequences;
     // Rounded up, thousands of steps that repeat share one key.
     plan.longest =
@@ -187,10 +190,11 @@ class Runner final : public AnyRunner {
     if (step.wanted == 0) return;
     const auto logits = logits_.slice(0, step.wanted);
     language.head_logits(ctx_, in_context(step, step.wanted_rows), vlm_.facts.language_norm_eps, language_, logits);
+    if (plan.whole_logits) gather_vocabulary<C.decoder.ranks>(ctx_, logits);
     if (plan.tokens && plan.draws) {
       draw_tokens(step, logits);
     } else if (plan.tokens) {
-      argmax(ctx_, Rows<const float>(logits.data, logits.count, plan.greedy_ids, logits.stride), ids_);
+      argmax_reduced<C.decoder.ranks>(ctx_, Rows<const float>(logits), plan.greedy_ids, ids_);
     }
   }
 

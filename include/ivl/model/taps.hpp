@@ -20,6 +20,7 @@
 #include "ivl/ops/move.hpp"
 #include "ivl/ops/norm.hpp"
 #include "ivl/ops/picture.hpp"
+#include "ivl/ops/reduce.hpp"
 
 namespace ivl {
 
@@ -222,7 +223,9 @@ HostRows logits(Context& ctx, const Vlm<C>& vlm, std::span<const std::int32_t> i
   HostRows result{std::vector<float>(std::size_t(length * vocabulary)), length, vocabulary};
   for (std::int64_t first = 0; first < length; first += rows_at_once) {
     const std::int64_t number = std::min(rows_at_once, length - first);
-    linear(ctx, normed.slice(first, number), vlm.language.head, Rows<float>(part.data(), number, vocabulary));
+    const Rows<float> some(part.data(), number, vocabulary);
+    linear(ctx, normed.slice(first, number), vlm.language.head, own_columns<C.decoder.ranks>(ctx, some));
+    gather_vocabulary<C.decoder.ranks>(ctx, some);
     download(ctx, &result.values[std::size_t(first * vocabulary)], part.data(),
              std::size_t(number * vocabulary) * sizeof(float));
   }
