@@ -402,7 +402,8 @@ TEST_CASE("The tensors of a quantised weight are its name, suffixes and shapes o
   const WeightSlot slot{
       .canonical = "language.blocks.#.down.weight", .layer = 7, .heights = {4096}, .in = 12288, .shape = {}};
   ModelFacts facts;
-  const Binding awq = bind_weights({slot}, facts, OneWeight{.there = {down + ".scales"}});
+  const OneWeight source{.there = {down + ".scales"}};
+  const Binding awq = bind_weights({slot}, facts, source);
   const auto& planes = awq.weights.at(0).pieces.at(0).planes;
   REQUIRE(planes.size() == 3);
   CHECK((planes[0].name == down + ".qweight" && planes[0].shape == Shape{12288, 512}));

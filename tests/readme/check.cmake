@@ -1,7 +1,6 @@
 # cmake -D README=... -D WORK=... "-DCOMPILE=..." -P check.cmake: the programs of README.md compile as they stand there.
 cmake_policy(VERSION 3.25)
 file(READ ${README} text)
-string(REPLACE ";" "\\;" text "${text}")
 set(number 0)
 while(text MATCHES "```cpp\n")
   string(FIND "${text}" "```cpp\n" begin)

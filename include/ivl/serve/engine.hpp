@@ -297,10 +297,7 @@ class Engine {
     // A page that is not whole will be written to, so nobody else may see it.
     const int last = common / kv_page_tokens;
     if (common % kv_page_tokens != 0) {
-      const auto is_own = [&](KvGroup group) {
-        return room_.pages[group] == 0 || int(earlier.pages_.table(group).size()) <= last ||
-               earlier.pages_.owns(group, last);
-      };
+      const auto is_own = [&](KvGroup group) { return room_.pages[group] == 0 || earlier.pages_.owns(group, last); };
       if (!gives_all || !is_own(KvGroup::full) || !is_own(KvGroup::window)) common = last * kv_page_tokens;
     }
     const int pages = int(ceil_div(common, kv_page_tokens));

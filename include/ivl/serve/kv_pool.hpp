@@ -99,8 +99,11 @@ class KvPages {
     }
   }
 
-  /// Whether entry `index` is nobody else's.
-  bool owns(KvGroup group, int index) const { return pool_->references(group, pages_[group][std::size_t(index)]) == 1; }
+  /// Whether entry `index` is a page, and nobody else refers to it.
+  bool owns(KvGroup group, int index) const {
+    return index >= begin_[group] && index < int(pages_[group].size()) &&
+           pool_->references(group, pages_[group][std::size_t(index)]) == 1;
+  }
 
   /// Its sequence has ended: others may have the pages.
   void end() { pool_->ended_.push_back(this); }

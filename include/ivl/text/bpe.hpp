@@ -61,6 +61,7 @@ class Bpe {
   /// Appends what the merges make of `count` symbols, the ids symbol(0), symbol(1), ...
   template <class Symbol>
   void merge(std::size_t count, const Symbol& symbol, std::vector<int>& ids) const {
+    if (count == 0) return;
     count <= short_word ? merge_short(count, symbol, ids) : merge_long(count, symbol, ids);
   }
 

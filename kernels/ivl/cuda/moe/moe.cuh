@@ -160,7 +160,8 @@ inline void route(Context& ctx, Rows<const float> logits, const Routes& routes) 
          logits.data, logits.stride, int(logits.count), experts, routes.active, routes.experts, routes.weights);
 }
 
-/// All experts of the layer are here: ranks that share them need kernels that leave pairs out, which are not written yet.
+/// All experts of the layer are here: ranks that share them need kernels that leave pairs out, which are not written
+/// yet.
 template <class Scalar>
 void expert_mlp(Context& ctx, const ExpertMlp& mlp, Rows<const Scalar> x, const Routes& routes, Rows<Scalar> inner,
                 Rows<Scalar> y) {
