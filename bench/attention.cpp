@@ -67,9 +67,11 @@ Result measure(cpu::Context& ctx, bench::ReadCeiling& reads, const Case& c) {
     state = state * 1664525 + 1013904223;
     x = round_to<bf16>(float(std::int32_t(state)) * 0x1p-31f);
   }
-  const auto layer = [&](int i) { return KvView{memory.data() + i * pages * page_bytes, page_bytes, c.page_tokens}; };
   std::vector<std::int32_t> table, sequence_of(std::size_t(c.keys), 0), positions;
   for (int page = 0; page < pages; ++page) table.push_back(page);
+  const auto layer = [&](int i) {
+    return KvView{memory.data() + i * pages * page_bytes, page_bytes, c.page_tokens, table.data(), pages};
+  };
   for (int row = 0; row < c.keys; ++row) positions.push_back(row);
   const std::int32_t all_rows[] = {0, c.keys}, rows[] = {0, c.rows}, length[] = {c.keys};
   const Batch fill{.rows = c.keys,
@@ -78,8 +80,6 @@ Result measure(cpu::Context& ctx, bench::ReadCeiling& reads, const Case& c) {
                    .kv_length = length,
                    .sequence_of = sequence_of.data(),
                    .positions = positions.data(),
-                   .page_table = table.data(),
-                   .pages_per_sequence = pages,
                    .longest = c.keys};
   Batch batch = fill;
   batch.rows = c.rows;

@@ -19,6 +19,7 @@
 #include "ivl/config/published.hpp"
 #include "ivl/core/thread_pool.hpp"
 #include "ivl/model/load.hpp"
+#include "ivl/model/runner.hpp"
 #include "ivl/serve/engine.hpp"
 
 namespace ivl::bench {
@@ -63,36 +64,24 @@ Memory allocate(Filled<Context>& ctx, std::size_t bytes) {
 /// MXFP4 are that, with scales of 2^-5.
 class RandomWeights {
  public:
-  RandomWeights(ThreadPool& pool, std::vector<ivl::detail::WeightSlot> slots, const ModelFacts& facts) {
+  RandomWeights(ThreadPool& pool, std::vector<WeightSlot> slots, const ModelFacts& facts)
+      : shapes_(std::move(slots), facts, StoredAs::mxfp4) {
     std::size_t largest = 0;
-    for (ivl::detail::WeightSlot& slot : slots) {
-      if (slot.layout == ExpertLayout::fused) slot.layout = ExpertLayout::mxfp4;
-      for (const ivl::detail::ExpectedTensor& expected : ivl::detail::expected_tensors(slot, facts)) {
-        const Dtype dtype = expected.packed ? Dtype::u8 : Dtype::bf16;
-        const auto bytes = std::size_t(*bytes_of(dtype, expected.shape));
-        views_[expected.name] = {dtype, expected.shape, {static_cast<const std::byte*>(nullptr), bytes}};
-        largest = std::max(largest, bytes);
-        bytes_ += std::int64_t(bytes);
-      }
-    }
+    shapes_.each_tensor(
+        [&](const BoundTensor&, const TensorView& view) { largest = std::max(largest, view.bytes.size()); });
     block_ = Buffer(largest);
     scales_ = Buffer(largest / 16);  // a byte for each 16 of codes
     fill_random(pool, block_.data(), largest);
     std::fill_n(scales_.data(), scales_.size(), std::byte(127 - 5));
-    for (auto& [name, view] : views_)
-      view.bytes = {name.ends_with("_scales") ? scales_.data() : block_.data(), view.bytes.size()};
+    shapes_.each_tensor([&](const BoundTensor& tensor, TensorView& view) {
+      view.bytes = {tensor.name.ends_with("_scales") ? scales_.data() : block_.data(), view.bytes.size()};
+    });
   }
-  std::int64_t bytes() const { return bytes_; }
-  const TensorView* find(const std::string& name) const {
-    const auto view = views_.find(name);
-    return view == views_.end() ? nullptr : &view->second;
-  }
-  void release(const TensorView&) const {}
+  const Binding& binding() const { return shapes_.binding(); }
 
  private:
-  std::map<std::string, TensorView> views_;
+  ShapesAlone shapes_;
   Buffer block_, scales_;
-  std::int64_t bytes_ = 0;
 };
 
 /// A model of which so many layers fit into memory.
@@ -108,18 +97,22 @@ inline ModelFacts facts_of(const VlmConfig& config) {
     facts.vocab_rows = 512;
     facts.context_length = 2048;
   } else if (config.decoder.attention.sinks) {
+    facts.family = Family::gpt_oss;
     facts.vocab_rows = 201088;
     facts.context_length = 131072;
     facts.rope = {.kind = RopeKind::yarn, .base = 150000, .factor = 32, .context = 4096, .truncate = false};
   } else if (config == internvl3_9b) {
+    facts.family = Family::internlm3;
     facts.vocab_rows = 128512;
     facts.context_length = 32768;
     facts.rope = {.kind = RopeKind::dynamic_ntk, .base = 5e7, .factor = 6, .context = 32768};
   } else if (config.decoder.attention.head_norm) {
+    facts.family = config.decoder.sparse() ? Family::qwen3_moe : Family::qwen3;
     facts.vocab_rows = 151936;
     facts.context_length = 40960;
     facts.rope = {.kind = RopeKind::plain, .base = 1e6, .factor = 1, .context = 40960};
   } else {
+    facts.family = Family::qwen2;
     facts.vocab_rows = 151674;
     facts.context_length = 65536;
     facts.rope = {.kind = RopeKind::dynamic_ntk, .base = 1e6, .factor = 2, .context = 32768};
@@ -251,7 +244,8 @@ class ModelBench {
         ctx_(Machine::open(options, std::size_t(model_bytes()))),
         vlm_(random_model(*ctx_)),
         tokenizer_(random_tokenizer(facts().vocab_rows)),
-        engine_(*ctx_, vlm_, {.kv_tokens = kv_tokens, .max_sequences = many_sequences, .max_rows = rows}) {
+        runner_(*ctx_, vlm_),
+        engine_(runner_, {.kv_tokens = kv_tokens, .max_sequences = many_sequences, .max_rows = rows}) {
     first_token_ms();  // everything has its memory now, and the ceilings' memory does not count yet
     ctx_->filling = false;
     memory_ = {Machine::peak_mib(*ctx_), double(model_bytes()) / (1 << 20), 0};
@@ -292,8 +286,8 @@ class ModelBench {
   static Vlm<C> random_model(typename Machine::Context& ctx) {
     Vlm<C> vlm;
     vlm.facts = facts_of(C);
-    const RandomWeights weights(host_pool(ctx), ivl::detail::weight_slots(vlm), vlm.facts);
-    place_weights(ctx, weights, weights.bytes(), vlm);
+    const RandomWeights weights(host_pool(ctx), weight_slots(vlm), vlm.facts);
+    place_weights(ctx, weights.binding(), "random weights");
     return vlm;
   }
 
@@ -302,19 +296,22 @@ class ModelBench {
 
   /// A sequence whose first `cached` tokens count as run already: their keys and values are what the memory holds.
   /// Another `number`, other tokens, which go to other experts.
-  std::unique_ptr<Sequence> start(int length, int cached, int new_tokens, ImageRows images = {}, int number = 0) {
-    Prompt prompt{{}, std::move(images)};
-    for (int i = 0; i < length; ++i)
-      prompt.sources.push_back(i < prompt.images.rows ? -1 - i : (i + 37 * number) % facts().vocab_rows);
-    auto sequence = engine_.start(tokenizer_, std::move(prompt), {.max_new_tokens = new_tokens});
-    sequence->cached = cached;
-    return sequence;
+  std::shared_ptr<Sequence> start(int length, int cached, int new_tokens, int number = 0) {
+    return engine_.start({.prompt = text(length, number),
+                          .generation = {.max_new_tokens = new_tokens, .ignore_stop_ids = true},
+                          .tokenizer = &tokenizer_,
+                          .assumed_tokens = cached});
+  }
+  Prompt text(int length, int number) const {
+    Prompt prompt;
+    for (int i = 0; i < length; ++i) prompt.ids.push_back((i + 37 * number) % facts().vocab_rows);
+    return prompt;
   }
 
   /// Tokens a second of all sequences together.
   Figure decode(int sequences, int context) {
-    std::vector<std::unique_ptr<Sequence>> running;
-    for (int i = 0; i < sequences; ++i) running.push_back(start(context, context - 1, most_steps, {}, i));
+    std::vector<std::shared_ptr<Sequence>> running;
+    for (int i = 0; i < sequences; ++i) running.push_back(start(context, context - 1, most_steps, i));
     const double vocab_rows = facts().vocab_rows;
     double length = 0;  // in the middle of the sample
     const auto bytes = [&] { return step_bytes(C.decoder, vocab_rows, sequences, sequences * length); };
@@ -349,10 +346,12 @@ class ModelBench {
   }
 
   Figure vision() {
+    const Picture picture = new_picture();
+    const std::int32_t first_row = 0;
     Figure figure = measure(
         [&] {
           return 1e3 * seconds_of([&] {
-                   engine_.encode({&picture_, 1}, rules_);
+                   runner_.encode(picture, {&first_row, 1});
                    Machine::wait(*ctx_);
                  });
         },
@@ -362,13 +361,25 @@ class ModelBench {
     return figure;
   }
 
+  /// Of one tile, and unlike those before: an engine sees no picture twice.
+  Picture new_picture() {
+    Image image{C.vit.tile_px, C.vit.tile_px, std::vector<std::uint8_t>(3u * C.vit.tile_px * C.vit.tile_px, 100)};
+    ++pictures_;
+    image.rgb[0] = std::uint8_t(pictures_);
+    image.rgb[1] = std::uint8_t(pictures_ >> 8);
+    return Picture(std::move(image), {.tile_px = C.vit.tile_px});
+  }
+
   /// From a decoded picture of one tile to the first token: preprocessing, vision, prefill.
   double first_token_ms() {
-    return 1e3 * seconds_of([&] {
-             ImageRows images = engine_.encode({&picture_, 1}, rules_);
-             const auto sequence = start(images.rows + text_tokens, 0, 1, std::move(images));
-             engine_.step();
-           });
+    Prompt prompt = text(text_tokens, 0);
+    prompt.pictures.push_back({0, new_picture()});
+    const auto sequence = engine_.start({.prompt = std::move(prompt),
+                                         .generation = {.max_new_tokens = 1, .ignore_stop_ids = true},
+                                         .tokenizer = &tokenizer_});
+    const double ms = 1e3 * seconds_of([&] { engine_.step(); });
+    if (sequence->error()) std::rethrow_exception(sequence->error());
+    return ms;
   }
   Figure first_token() {
     constexpr int prompt = C.tokens_per_tile() + text_tokens;
@@ -384,9 +395,9 @@ class ModelBench {
   std::unique_ptr<Context> ctx_;
   Vlm<C> vlm_;
   Tokenizer tokenizer_;
-  Engine<C, Context> engine_;
-  TileRules rules_{.tile_px = C.vit.tile_px};
-  Image picture_{C.vit.tile_px, C.vit.tile_px, std::vector<std::uint8_t>(3u * C.vit.tile_px * C.vit.tile_px, 100)};
+  Runner<C, Context> runner_;
+  Engine engine_;
+  int pictures_ = 0;
   std::optional<Machine> machine_;
   Figure memory_;
 };

@@ -94,9 +94,10 @@ void run(const std::optional<std::string>& path, int max_tiles, int most_threads
   }
   const Image image = path ? decode_image(file, *path) : soft_picture(2400, 1800);
   const TileRules rules{.max_tiles = max_tiles};
-  const TileGrid grid = choose_grid(image.width, image.height, rules);
+  const Picture picture = Picture::view(image, rules);
+  const TileGrid grid = picture.grid();
   const std::int64_t source_bytes = std::int64_t(image.rgb.size());
-  const std::int64_t values = std::int64_t(grid.tiles(rules)) * 3 * rules.tile_px * rules.tile_px;
+  const std::int64_t values = std::int64_t(picture.tiles()) * 3 * rules.tile_px * rules.tile_px;
   if (!json) {
     std::printf("%d x %d pixels, %d x %d tiles and %s thumbnail; code for %s\n\n", image.width, image.height,
                 grid.columns, grid.rows, grid.has_thumbnail(rules) ? "a" : "no", name_of(compiled_level).data());
@@ -111,12 +112,12 @@ void run(const std::optional<std::string>& path, int max_tiles, int most_threads
   for (const int threads : {1, most_threads}) {
     ThreadPool pool(threads);
     std::vector<bf16> pixel_values(static_cast<std::size_t>(values));
-    const Tiles tiles = make_tiles(pool, image, rules);
-    Times found = measure([&] { (void)make_tiles(pool, image, rules); });
+    const Tiles tiles = make_tiles(pool, picture);
+    Times found = measure([&] { (void)make_tiles(pool, picture); });
     report(json, "tiles", threads, found, move_bytes(pool, source_bytes, values));
     found = measure([&] { normalise(pool, tiles, {}, pixel_values.data()); });
     report(json, "normalise", threads, found, move_bytes(pool, values, 2 * values));
-    found = measure([&] { make_pixel_values<bf16>(pool, image, rules, {}, pixel_values); });
+    found = measure([&] { make_pixel_values<bf16>(pool, picture, {}, pixel_values); });
     report(json, "pixel_values", threads, found, move_bytes(pool, source_bytes, 2 * values));
     if (most_threads == 1) break;
   }

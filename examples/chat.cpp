@@ -17,8 +17,8 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
 
   return run_example([&] {
-    const auto chat = open_chat(model);
-    std::fprintf(stderr, "%s\n", chat->description().c_str());
+    const ivl::AnyModel opened = open_model(model);
+    ivl::Chat chat(opened.runner(), opened.processor(), model.chat);
     std::vector<ivl::Image> pictures;
     std::string line;
     while (std::fprintf(stderr, "> "), std::getline(std::cin, line)) {
@@ -28,7 +28,7 @@ int main(int argc, char** argv) {
         if (line.empty()) continue;
         if (const std::string_view command = "/image "; line.starts_with(command)) {
           pictures.push_back(ivl::read_image(line.substr(command.size())));
-          const ivl::TileGrid grid = chat->grid_of(pictures.back());
+          const ivl::TileGrid grid = ivl::Picture::view(pictures.back(), chat.tile_rules()).grid();
           std::fprintf(stderr, "%d x %d, %d x %d tiles\n", pictures.back().width, pictures.back().height, grid.columns,
                        grid.rows);
           continue;
@@ -36,11 +36,10 @@ int main(int argc, char** argv) {
         if (line.starts_with('/'))
           ivl::fail<ivl::RequestError>("expected /image FILE, /quit or a question, found ", line);
         AnswerPrinter printer(sampling.separate_channels);
-        chat->ask(line, pictures, sampling.options(chat->sampling()),
-                  [&](std::string_view text) { printer.print(text); });
+        chat.ask(line, pictures, sampling.options(), [&](std::string_view text) { printer.print(text); });
         printer.finish();
         pictures.clear();
-        if (stats) print_statistics(chat->statistics());
+        if (stats) print_statistics(chat.statistics());
       } catch (const ivl::Error& error) {
         std::fprintf(stderr, "error: %s\n", error.what());
       }

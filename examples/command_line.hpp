@@ -6,9 +6,10 @@
 #include <exception>
 #include <string>
 
-#include "any_chat.hpp"
 #include "ivl/core/thread_pool.hpp"
+#include "ivl/serve/chat.hpp"
 #include "ivl/text/channels.hpp"
+#include "models.hpp"
 
 /// Flags about how to generate. Unset ones follow the checkpoint's generation_config.json.
 struct SamplingFlags {
@@ -33,18 +34,15 @@ struct SamplingFlags {
                  "gpt-oss: the final text alone to stdout, the analysis before it to stderr");
   }
 
-  ivl::GenerationOptions options(const ivl::SamplingFacts& facts) const {
-    ivl::GenerationOptions generation;
-    generation.max_new_tokens = max_new_tokens;
-    generation.stop_strings = stop;
-    ivl::SamplingOptions& sampling = generation.sampling;
-    sampling.temperature = temperature.value_or(facts.sample ? facts.temperature : 0);
-    sampling.top_k = top_k.value_or(facts.top_k);
-    sampling.top_p = top_p.value_or(facts.top_p);
-    sampling.min_p = min_p;
-    sampling.repetition_penalty = repetition_penalty.value_or(facts.repetition_penalty);
-    sampling.seed = seed;
-    return generation;
+  ivl::GenerationOptions options() const {
+    return {.max_new_tokens = max_new_tokens,
+            .sampling = {.temperature = temperature,
+                         .top_k = top_k,
+                         .top_p = top_p,
+                         .min_p = min_p,
+                         .repetition_penalty = repetition_penalty,
+                         .seed = seed},
+            .stop_strings = stop};
   }
 };
 
@@ -73,9 +71,14 @@ inline void print_progress(const ivl::LoadProgress& progress) {
   if (progress.bytes_done == progress.bytes_total) std::fprintf(stderr, "\r               \r");
 }
 
-inline std::unique_ptr<AnyChat> open_chat(const ModelFlags& flags) {
-  const auto open = flags.device == "cuda" ? open_cuda_chat : open_cpu_chat;
-  return open(flags.checkpoint, flags.threads, flags.chat, print_progress);
+/// Opens it and says on stderr what runs where.
+inline ivl::AnyModel open_model(const ModelFlags& flags) {
+  const ModelChoice choice{.checkpoint = flags.checkpoint, .threads = flags.threads, .kv_tokens = flags.chat.kv_tokens};
+  std::string device;
+  const auto open = flags.device == "cuda" ? open_on_cuda : open_on_cpu;
+  ivl::AnyModel model = open(choice, print_progress, device);
+  std::fprintf(stderr, "%.6g M parameters, %s\n", double(model.parameters()) / 1e6, device.c_str());
+  return model;
 }
 
 inline void print_text(std::string_view text) {

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "ivl/checkpoint/convert.hpp"
-#include "ivl/model/processor.hpp"
+#include "ivl/model/checkpoint.hpp"
 
 int main(int argc, char** argv) {
   CLI::App app(
@@ -27,12 +27,14 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
 
   try {
-    const auto processor = ivl::Processor::from_folder(from);
-    ivl::convert_folder(from, to, format, {.image = processor.image_token(), .end = processor.end_token()},
-                        [](const ivl::LoadProgress& progress) {
-                          std::fprintf(stderr, "\r%6.2f of %.2f GB", double(progress.bytes_done) / 1e9,
-                                       double(progress.bytes_total) / 1e9);
-                        });
+    const auto processor = ivl::load_processor(from);
+    ivl::convert_folder(
+        from, to, format,
+        {.image = processor.tokenizer().id_of(ivl::image_context_token).value(), .end = processor.end_token()},
+        [](const ivl::LoadProgress& progress) {
+          std::fprintf(stderr, "\r%6.2f of %.2f GB", double(progress.bytes_done) / 1e9,
+                       double(progress.bytes_total) / 1e9);
+        });
     std::fprintf(stderr, "\n");
     std::cout << to << '\n';
   } catch (const std::exception& error) {

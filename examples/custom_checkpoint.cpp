@@ -28,8 +28,9 @@ int main(int argc, char** argv) {
   try {
     ivl::cpu::Context ctx;
     const auto checkpoint = ivl::load<my_checkpoint>(ctx, argv[1]);
-    ivl::Chat<my_checkpoint, ivl::cpu::Context> chat(ctx, checkpoint);
-    std::printf("%s\n", chat.ask("Who are you?", {}).c_str());
+    ivl::Runner runner(ctx, checkpoint.vlm);
+    ivl::Chat chat(runner, checkpoint.processor);
+    std::printf("%s\n", chat.ask("Who are you?").c_str());
   } catch (const ivl::Error& error) {
     std::fprintf(stderr, "error: %s\n", error.what());
     return 1;

@@ -19,17 +19,16 @@ int main(int argc, char** argv) {
   return run_example([&] {
     std::vector<ivl::Image> pictures;
     for (const std::string& file : images) pictures.push_back(ivl::read_image(file));
-    const auto chat = open_chat(model);
-    std::fprintf(stderr, "%s\n", chat->description().c_str());
+    const ivl::AnyModel opened = open_model(model);
+    ivl::Chat chat(opened.runner(), opened.processor(), model.chat);
     for (std::size_t i = 0; i < pictures.size(); ++i) {
-      const ivl::TileGrid grid = chat->grid_of(pictures[i]);
+      const ivl::TileGrid grid = ivl::Picture::view(pictures[i], chat.tile_rules()).grid();
       std::fprintf(stderr, "%s: %d x %d, %d x %d tiles\n", images[i].c_str(), pictures[i].width, pictures[i].height,
                    grid.columns, grid.rows);
     }
     AnswerPrinter printer(sampling.separate_channels);
-    chat->ask(question, pictures, sampling.options(chat->sampling()),
-              [&](std::string_view text) { printer.print(text); });
+    chat.ask(question, pictures, sampling.options(), [&](std::string_view text) { printer.print(text); });
     printer.finish();
-    if (stats) print_statistics(chat->statistics());
+    if (stats) print_statistics(chat.statistics());
   });
 }

@@ -6,7 +6,7 @@
 #include "ivl/files/safetensors.hpp"
 #include "ivl/image/decode.hpp"
 #include "ivl/image/tiles.hpp"
-#include "ivl/model/processor.hpp"
+#include "ivl/model/checkpoint.hpp"
 
 using ivl::Json;
 
@@ -42,27 +42,29 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
 
   try {
-    const auto processor = ivl::Processor::from_folder(checkpoint);
+    const auto processor = ivl::load_processor(checkpoint);
     if (!text_lines.empty()) return encode_lines(processor, text_lines), 0;
 
     ivl::ThreadPool pool;
-    const ivl::TileRules rules = processor.tile_rules(max_tiles);
     std::vector<ivl::Tiles> tiles;
     std::vector<int> tokens;
     Json images = Json::array();
     for (const std::string& file : files) {
-      const ivl::Image picture = ivl::read_image(file);
-      tiles.push_back(ivl::make_tiles(pool, picture, rules));
-      tokens.push_back(processor.tokens_of(picture, rules));
-      images.push_back({{"width", picture.width},
-                        {"height", picture.height},
+      const ivl::Picture picture(ivl::read_image(file), processor.tile_rules(max_tiles));
+      tiles.push_back(ivl::make_tiles(pool, picture));
+      tokens.push_back(processor.tokens_of(picture));
+      images.push_back({{"width", picture.image().width},
+                        {"height", picture.image().height},
                         {"tiles", tiles.back().count},
                         {"grid", {tiles.back().grid.columns, tiles.back().grid.rows}}});
     }
     const std::string marked = ivl::with_image_marks(processor.style(), question, int(files.size()));
-    const std::string prompt = processor.prompt(system, {}, marked, tokens);
-    std::cout << nlohmann::ordered_json{{"prompt", prompt}, {"ids", processor.ids_of(prompt)}, {"images", images}}
-              << '\n';
+    const auto segments = ivl::render_segments(processor.style(), system, {}, marked, int(files.size()));
+    const std::string prompt = ivl::text_of(segments, tokens);
+    std::vector<int> ids;
+    if (const auto bos = processor.tokenizer().bos()) ids.push_back(*bos);
+    processor.tokenizer().encode(prompt, ids);
+    std::cout << nlohmann::ordered_json{{"prompt", prompt}, {"ids", ids}, {"images", images}} << '\n';
 
     if (!tiles_out.empty()) {
       std::vector<ivl::NamedTensor> tensors;

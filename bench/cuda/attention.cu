@@ -56,7 +56,7 @@ void run_case(cuda::Context& ctx, bench::Stopwatch& stopwatch, const bench::Tabl
   cuda::check(cudaMemsetAsync(sinks.data, 0, sinks.bytes, ctx.stream));
 
   std::vector<std::int32_t> ints;
-  Batch batch{.rows = rows, .sequences = c.sequences, .pages_per_sequence = pages, .longest = c.keys};
+  Batch batch{.rows = rows, .sequences = c.sequences, .longest = c.keys};
   for (int s = 0; s <= c.sequences; ++s) ints.push_back(s * c.rows);
   for (int s = 0; s < c.sequences; ++s) ints.push_back(c.keys);
   for (int row = 0; row < rows; ++row) ints.push_back(row / c.rows);
@@ -69,7 +69,6 @@ void run_case(cuda::Context& ctx, bench::Stopwatch& stopwatch, const bench::Tabl
   batch.kv_length = batch.row_begin + c.sequences + 1;
   batch.sequence_of = batch.kv_length + c.sequences;
   batch.positions = batch.sequence_of + rows;
-  batch.page_table = batch.positions + rows;
 
   double pairs = 0;  // of a row and a key that it sees
   for (int row = 0; row < c.rows; ++row) {
@@ -79,7 +78,7 @@ void run_case(cuda::Context& ctx, bench::Stopwatch& stopwatch, const bench::Tabl
   const int kept = c.shape.window > 0 ? std::min(c.keys, c.shape.window + c.rows - 1) : c.keys;
   const bench::Work work{.bytes = 2.0 * (2.0 * c.sequences * kept * c.shape.kv_width() + 2.0 * rows * width),
                          .flops = 4 * pairs * width};
-  const KvView kv{cache.data, page_bytes, page_tokens};
+  const KvView kv{cache.data, page_bytes, page_tokens, batch.positions + rows, pages};
   table.row(std::string(c.name) + ", " + std::to_string(c.sequences) + " x " + std::to_string(c.rows) + " of " +
                 std::to_string(c.keys),
             work, stopwatch.measure([&] {

@@ -28,16 +28,15 @@ void run(cuda::Context& ctx, bench::Stopwatch& stopwatch, const bench::Ceilings&
   const Memory gains = allocate(ctx, 2 * shape.head_dim * sizeof(float));
   const std::int64_t page_bytes = kv_page_bytes(ctx, shape, ScalarKind::bf16, page_tokens);
   const Memory pages = allocate(ctx, std::size_t(page_bytes * (most_rows / page_tokens)));
-  const KvView kv{pages.data, page_bytes, page_tokens};
+  const KvView kv{pages.data, page_bytes, page_tokens, positions, most_rows / page_tokens};
   const auto* gain = reinterpret_cast<const float*>(gains.data);
 
   for (const int rows : {1, 32, 512, 2048}) {
     Batch batch;
     batch.rows = rows;
     batch.sequences = 1;
-    batch.positions = batch.page_table = positions;
+    batch.positions = positions;
     batch.sequence_of = positions + most_rows;
-    batch.pages_per_sequence = most_rows / page_tokens;
     const Rows<float> to(reinterpret_cast<float*>(angles.data), rows, shape.head_dim);
     const Rows<bf16> x(reinterpret_cast<bf16*>(qkv.data), rows, shape.qkv_width());
     const std::string size = std::to_string(rows) + " rows";

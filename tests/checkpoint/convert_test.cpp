@@ -85,6 +85,22 @@ TEST_CASE("Converting there and back gives the same weights and the same configs
   }
 }
 
+TEST_CASE("A converted gpt-oss checkpoint says its own prompt template") {
+  const test::TemporaryFolder work;
+  convert_folder(tiny_folder("gpt_oss_tiny", "hf"), work.path() / "there", FolderFormat::github, qwen3_tokens);
+  CHECK(read_json(work.path() / "there/config.json")["template"] == "internvl3_5_gpt_oss");
+}
+
+TEST_CASE("Pixel statistics that a folder leaves to the defaults are written as people write them") {
+  const test::TemporaryFolder work;
+  fs::copy(tiny_folder("qwen3_tiny", "hf"), work.path() / "hf", fs::copy_options::recursive);
+  fs::remove(work.path() / "hf/preprocessor_config.json");
+  convert_folder(work.path() / "hf", work.path() / "github", FolderFormat::github, qwen3_tokens);
+  const Json written = read_json(work.path() / "github/preprocessor_config.json");
+  CHECK(written["image_mean"] == Json{0.485, 0.456, 0.406});
+  CHECK(written["image_std"] == Json{0.229, 0.224, 0.225});
+}
+
 TEST_CASE("The HF format learns where an answer ends, and forgets it on the way back") {
   const test::TemporaryFolder work;
   fs::copy(tiny_folder("qwen3_tiny", "github"), work.path() / "github", fs::copy_options::recursive);
@@ -124,9 +140,13 @@ TEST_CASE("What cannot be converted is refused by name, and nothing is left behi
                     k = "vision_tower.encoder.layer.0.attention.k_proj.bias",
                     v = "vision_tower.encoder.layer.0.attention.v_proj.bias";
   CHECK(with_tensors("unknown", {{"a.b", four}}).find("the tensor a.b: no weight") != std::string::npos);
+  CHECK(with_tensors("placed", {{"a.b", four}}).starts_with((copies.path() / "placed").string() + ": "));
   CHECK(with_tensors("alone", {{q, four}, {v, four}}).find(k + ": expected beside " + q) != std::string::npos);
   CHECK(with_tensors("headless", {{k, four}, {v, four}}).find(q + ": expected beside") != std::string::npos);
-  CHECK(with_tensors("other_size", {{q, four}, {k, eight}, {v, four}}).find("expected F32 [4] like") !=
-        std::string::npos);
+  const std::string other_size = with_tensors("other_size", {{q, four}, {k, eight}, {v, four}});
+  CHECK(other_size.starts_with((copies.path() / "other_size").string() + ": tensor " + k + ": expected F32 [4] like"));
+  const TensorView half{Dtype::bf16, {4}, std::span(bytes).first(8)};
+  CHECK(with_tensors("other_type", {{q, four}, {k, half}, {v, four}})
+            .find("tensor " + k + ": expected F32 [4] like " + q + ", found BF16 [4]") != std::string::npos);
   CHECK(!fs::exists(there));
 }

@@ -5,6 +5,7 @@
 #include <functional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "../support/checkpoint_copy.hpp"
@@ -72,7 +73,14 @@ TEST_CASE("What the keys of a config mean, where they are there and where not") 
   github.erase("ps_version");
   CHECK(parse(github).vlm.projector.order == ShuffleOrder::v1);
   CHECK(parse(hf).vlm.projector.order == ShuffleOrder::v2);
+  REQUIRE(parse(github).facts.image.max_tiles == 12);
+  github.erase("max_dynamic_patch");
+  CHECK(parse(github).facts.image.max_tiles == 6);
+  github["max_dynamic_patch"] = 9;
+  CHECK(parse(github).facts.image.max_tiles == 9);
   github["dynamic_image_size"] = false;
+  CHECK(parse(github).facts.image.max_tiles == 1);
+  github.erase("dynamic_image_size");
   CHECK(parse(github).facts.image.max_tiles == 1);
   github.erase("use_thumbnail");
   CHECK(!parse(github).facts.image.thumbnail);
@@ -123,10 +131,20 @@ TEST_CASE("A config that the library cannot run is refused with key, expectation
   check_refusals(
       document("qwen3_tiny", "github"),
       {
-          {"/model_type", "llava", "model_type: expected internvl_chat or internvl, found llava"},
+          {"/model_type", "llava", "model_type: expected one of internvl_chat, internvl, found 'llava'"},
           {"/model_type", nullptr, "model_type: expected a value, found none"},
           {"/model_type", 3, "model_type: expected a string, found 3"},
+          {"/architectures", {"MambaForCausalLM"}, "expected InternVLChatModel, found [\"MambaForCausalLM\"]"},
+          {"/architectures", {"InternVLForConditionalGeneration"}, "architectures: expected InternVLChatModel, found"},
           {"/llm_config", nullptr, "llm_config: expected an object, found none"},
+          {"/llm_config/model_type", "mamba",
+           "llm_config: model_type: expected one of qwen2, qwen3, qwen3_moe, gpt_oss, internlm3, llama, found 'mamba'"},
+          {"/llm_config/model_type", "qwen2", "model_type: expected qwen3 beside Qwen3ForCausalLM, found 'qwen2'"},
+          {"/vision_config/model_type", "clip",
+           "vision_config: model_type: expected one of intern_vit_6b, internvl_vision, found 'clip'"},
+          {"/vision_config/architectures",
+           {"CLIPVisionModel"},
+           "architectures: expected one of InternVisionModel, InternVLVisionModel, found [\"CLIPVisionModel\"]"},
           {"/vision_config", {1, 2}, "vision_config: expected an object, found an array of 2"},
           {"/llm_config/architectures",
            {"InternLM2ForCausalLM"},
@@ -194,7 +212,9 @@ TEST_CASE("A config that the library cannot run is refused with key, expectation
   check_refusals(document("qwen2_dynamic", "hf"),
                  {
                      {"/text_config", nullptr, "text_config: expected an object, found none"},
+                     {"/architectures", {"InternVLModel"}, "architectures: expected InternVLForConditionalGeneration"},
                      {"/text_config/architectures", {"PhiForCausalLM"}, "found [\"PhiForCausalLM\"]"},
+                     {"/text_config/model_type", "mamba", "text_config: model_type: expected one of qwen2"},
                      {"/vision_config/use_mean_pooling", false, "use_mean_pooling: expected true, found false"},
                      {"/vision_config/use_mask_token", true, "use_mask_token: expected false, found true"},
                      {"/vision_config/use_absolute_position_embeddings", false,
@@ -230,14 +250,60 @@ TEST_CASE("What the keys of mixtures, of YaRN and of InternLM3 mean, where they 
   Json internlm3 = document("qwen3_tiny", "github");
   Json& its = internlm3["llm_config"];
   its["architectures"] = {"InternLM3ForCausalLM"};
+  its["model_type"] = "internlm3";
   its["rope_scaling"] = {{"rope_type", "dynamic"}, {"factor", 6.0}};
   its["qkv_bias"] = its["bias"] = false;
   VlmConfig expected = qwen3_tiny;
   expected.decoder.attention.head_norm = false;
   CHECK(parse(internlm3).vlm == expected);
   CHECK(parse(internlm3).facts.context_length == 6 * 4096);
+  CHECK(parse(internlm3).facts.family == Family::internlm3);
   its["architectures"] = {"LlamaForCausalLM"};
   CHECK(parse(internlm3).vlm == expected);
+  its["model_type"] = "llama";
+  CHECK(parse(internlm3).vlm == expected);
+  CHECK(parse(internlm3).facts.family == Family::internlm3);
+}
+
+TEST_CASE("The family comes from the file, by its class, its type or both") {
+  for (const auto& [name, family] :
+       {std::pair{"qwen2_gqa7", Family::qwen2}, std::pair{"qwen3_tiny", Family::qwen3},
+        std::pair{"qwen3_moe_tiny", Family::qwen3_moe}, std::pair{"gpt_oss_tiny", Family::gpt_oss},
+        std::pair{"internlm3_tiny", Family::internlm3}}) {
+    CAPTURE(name);
+    Json json = document(name, "hf");
+    CHECK(parse(json).facts.family == family);
+    for (const char* object : {"text_config", "vision_config"}) json[object].erase("architectures");
+    json.erase("architectures");
+    CHECK(parse(json).facts.family == family);
+    json = document(name, "hf");
+    for (const char* object : {"text_config", "vision_config"}) json[object].erase("model_type");
+    CHECK(parse(json).facts.family == family);
+  }
+  Json neither = document("qwen3_tiny", "hf");
+  for (const char* key : {"architectures", "model_type"}) neither["text_config"].erase(key);
+  CHECK(what_of<Error>([&] { parse(neither); }) ==
+        "config.json: text_config: model_type: expected a value, found none");
+}
+
+TEST_CASE("layer_types says which layers have the window; without it, GPT-OSS's even ones do") {
+  Json json = document("gpt_oss_tiny", "hf");
+  Json& types = json["text_config"]["layer_types"];
+  const std::string full = "full_attention", sliding = "sliding_attention";
+  VlmConfig expected = gpt_oss_tiny;
+  AttentionConfig& attention = expected.decoder.attention;
+  CHECK(parse(json).vlm == expected);
+  types = {full, sliding, full};
+  attention.window_layers = WindowLayers::odd;
+  CHECK(parse(json).vlm == expected);
+  types = {sliding, sliding, sliding};
+  attention.window_layers = WindowLayers::all;
+  CHECK(parse(json).vlm == expected);
+  types = {full, full, full};
+  attention.window = 0;
+  CHECK(parse(json).vlm == expected);
+  json["text_config"].erase("layer_types");
+  CHECK(parse(json).vlm == gpt_oss_tiny);
 }
 
 TEST_CASE("The numbers of the published configs of mixtures and of InternLM3 are their types") {
@@ -307,6 +373,7 @@ TEST_CASE("The numbers of the published configs of mixtures and of InternLM3 are
   CHECK(std::abs(gpt_oss.facts.rope.attention_factor - 1.3465735902799727) < 1e-15);
   const CheckpointConfig internlm3 = parsed("qwen3_tiny", vision_300m,
                                             {{"architectures", {"InternLM3ForCausalLM"}},
+                                             {"model_type", "internlm3"},
                                              {"num_hidden_layers", 48},
                                              {"hidden_size", 4096},
                                              {"num_attention_heads", 32},
@@ -349,8 +416,11 @@ TEST_CASE("A mixture, a window or a YaRN that the library cannot run is refused 
           {"/text_config/swiglu_alpha", 1.0, "swiglu_alpha: expected 1.702, found 1.0"},
           {"/text_config/layer_types", {"sliding_attention"}, "layer_types: expected one for each layer, found 1"},
           {"/text_config/layer_types",
-           {"full_attention", "sliding_attention", "full_attention"},
-           "layer_types: expected sliding_attention in layer 0, found full_attention"},
+           {"full_attention", "full_attention", "sliding_attention"},
+           "layer_types: expected sliding_attention in all layers, or in every second one, found [\"full"},
+          {"/text_config/layer_types",
+           {"sliding_attention", "chunked_attention", "sliding_attention"},
+           "layer_types: expected full_attention or sliding_attention in layer 1, found chunked_attention"},
           {"/text_config/rope_scaling", nullptr, "rope_scaling: expected an object, since transformers puts YaRN"},
           {"/text_config/rope_scaling/factor", 0.5, "factor: expected at least 1"},
           {"/text_config/rope_scaling/factor", nullptr, "factor: expected a value, found none"},
@@ -363,6 +433,7 @@ TEST_CASE("A mixture, a window or a YaRN that the library cannot run is refused 
       });
   Json internlm3 = document("qwen3_tiny", "github");
   internlm3["llm_config"]["architectures"] = {"InternLM3ForCausalLM"};
+  internlm3["llm_config"]["model_type"] = "internlm3";
   check_refusals(internlm3, {{"/llm_config/qkv_bias", true, "qkv_bias: expected false, found true"},
                              {"/llm_config/bias", true, "bias: expected false, found true"},
                              {"/llm_config/rope_scaling", {{"rope_type", "linear"}}, "found linear"}});

@@ -1,4 +1,4 @@
-// expect: VlmConfig: the patch grid .tile_px / patch_px. must be a whole number of the projector.s blocks
+// expect: VlmConfig: the patch grid .tile_px / patch_px. must be a whole number of blocks of the projector
 #include "ivl/config/vlm.hpp"
 
 #ifdef IVL_CONTROL

@@ -54,6 +54,16 @@ static_assert(internvl3_5_1b.tokens_per_tile() == 256);
 static_assert(intern_vit_300m.tokens() == 1025);
 static_assert(internvl3_38b.projector.input(internvl3_38b.vit) == 12'800);
 
+constexpr AttentionConfig windows_in(WindowLayers layers) { return {.window = 5, .window_layers = layers}; }
+static_assert(windows_in(WindowLayers::all).window_of(0) == 5 && windows_in(WindowLayers::all).window_of(1) == 5);
+static_assert(windows_in(WindowLayers::even).window_of(0) == 5 && windows_in(WindowLayers::even).window_of(1) == 0);
+static_assert(windows_in(WindowLayers::odd).window_of(0) == 0 && windows_in(WindowLayers::odd).window_of(1) == 5);
+constexpr int windows(int layers, WindowLayers with) {
+  return DecoderConfig{.layers = layers, .attention = windows_in(with)}.windows();
+}
+static_assert(windows(5, WindowLayers::even) == 3 && windows(5, WindowLayers::odd) == 2);
+static_assert(windows(5, WindowLayers::all) == 5 && qwen3_8b.windows() == 0 && gpt_oss_20b.windows() == 12);
+
 template <VlmConfig... Configs>
 constexpr bool all_checked(CheckpointList<Configs...>) {
   return (checked<Configs>() && ...);

@@ -2,6 +2,11 @@
 
 #include <doctest/doctest.h>
 
+#ifdef __linux__
+#include <sched.h>
+#endif
+
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <mutex>
@@ -79,6 +84,79 @@ TEST_CASE("an exception of a task reaches the caller, and the pool goes on") {
     }
   }
 }
+
+/// What the exception of a run says; "" where there is none.
+template <class Body>
+std::string text_of_failure(ThreadPool& pool, std::int64_t tasks, const Body& body) {
+  try {
+    pool.run(tasks, body);
+  } catch (const std::runtime_error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST_CASE("of two exceptions the first reaches the caller") {
+  ThreadPool pool(2);
+  constexpr int rounds = 7;
+  int first = 0;
+  for (int round = 0; round < rounds; ++round) {
+    std::atomic<int> begun = 0;
+    std::atomic<bool> thrown = false;
+    struct Signal {
+      std::atomic<bool>& flag;
+      ~Signal() { flag = true; }
+    };
+    const std::string text = text_of_failure(pool, 2, [&](std::int64_t task) {
+      ++begun;
+      while (begun < 2) std::this_thread::yield();  // else one thread might take both
+      if (task == 0) {
+        const Signal on_the_way{thrown};
+        throw std::runtime_error("the first");
+      }
+      while (!thrown) std::this_thread::yield();
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      throw std::runtime_error("the second");
+    });
+    CHECK((text == "the first" || text == "the second"));
+    first += text == "the first";
+  }
+  // A busy machine may stop a thread for longer than that between its throw and the pool's note of it, but not often.
+  CHECK(first > rounds / 2);
+}
+
+TEST_CASE("where all tasks fail at once, one of this run's exceptions reaches the caller whole") {
+  ThreadPool pool(4);
+  for (int round = 0; round < 500; ++round) {
+    std::atomic<int> begun = 0;
+    std::vector<std::string> texts;
+    for (int task = 0; task < 4; ++task)
+      texts.push_back("round " + std::to_string(round) + ", task " + std::to_string(task));
+    const std::string text = text_of_failure(pool, 4, [&](std::int64_t task) {
+      ++begun;
+      while (begun < 4) std::this_thread::yield();
+      throw std::runtime_error(texts[std::size_t(task)]);
+    });
+    REQUIRE(std::count(texts.begin(), texts.end(), text) == 1);
+  }
+}
+
+#ifdef __linux__
+TEST_CASE("usable CPUs are those of the process, not of the machine") {
+  int found = 0;
+  std::thread([&found] {  // the mask is a thread's own
+    cpu_set_t all, one;
+    if (sched_getaffinity(0, sizeof all, &all) != 0) return;
+    int cpu = 0;
+    while (!CPU_ISSET(cpu, &all)) ++cpu;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    if (sched_setaffinity(0, sizeof one, &one) == 0) found = usable_cpus();
+  })
+      .join();
+  CHECK(found == 1);
+}
+#endif
 
 TEST_CASE("a pool that never ran anything ends") {
   for (int i = 0; i < 20; ++i) ThreadPool pool(4);

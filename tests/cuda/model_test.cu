@@ -12,6 +12,7 @@
 
 #include "ivl/cuda/cuda.cuh"
 #include "tests/support/drawn_answers.hpp"
+#include "tests/support/engine_on.hpp"
 #include "tests/support/golden.hpp"
 #include "tests/support/tiny_models.hpp"
 #include "tests/support/unseen_scenes.hpp"
@@ -55,30 +56,26 @@ TEST_CASE("on CUDA an engine makes of pictures what the reference makes of their
 TEST_CASE("on CUDA sequences that share an engine, drawn ones among them, say what each says alone") {
   ivl::cuda::Context ctx;
   const auto checkpoint = load<qwen3_tiny>(ctx, tiny_folder("qwen3_tiny", "hf"));
-  using SharedEngine = Engine<qwen3_tiny, ivl::cuda::Context, float>;
   const std::vector<std::vector<std::int32_t>> prompts = {{1, 2, 3}, {4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14}, {15}};
-  const auto begin = [&](SharedEngine& engine, std::size_t n) {
-    const SamplingOptions sampling{.temperature = n == 2 ? 0.8f : 0.0f, .seed = 5};
+  const auto begin = [&](Engine& engine, std::size_t n) {
+    const SamplingOptions sampling{.temperature = n == 2 ? 0.8f : 0.0f, .top_k = 0, .seed = 5};
     const int longest = 4 + 2 * int(n);  // so that the batch shrinks
-    return engine.start(checkpoint.processor.tokenizer(), {prompts[n], {}},
-                        {.max_new_tokens = longest, .sampling = sampling});
+    return engine.start({.prompt = {prompts[n]},
+                         .generation = {.max_new_tokens = longest, .sampling = sampling, .ignore_stop_ids = true},
+                         .tokenizer = &checkpoint.processor.tokenizer()});
   };
-  const auto ids = [](const Sequence& sequence) {
-    return std::vector<std::int32_t>(sequence.generated().begin(), sequence.generated().end());
-  };
-  SharedEngine together(ctx, checkpoint.vlm, {.kv_tokens = 256, .max_sequences = 3, .max_rows = 8});
-  std::vector<std::unique_ptr<Sequence>> sequences;
-  for (std::size_t n = 0; n < prompts.size(); ++n) sequences.push_back(begin(together, n));
-  while (together.step()) {
-  }
+  using OnCuda = RunnerAndEngine<qwen3_tiny, ivl::cuda::Context, float>;
+  OnCuda together(ctx, checkpoint.vlm, {.kv_tokens = 256, .max_sequences = 3, .max_rows = 8});
+  std::vector<std::shared_ptr<Sequence>> sequences;
+  for (std::size_t n = 0; n < prompts.size(); ++n) sequences.push_back(begin(together.engine, n));
+  together.engine.run();
   for (std::size_t n = 0; n < prompts.size(); ++n) {
-    SharedEngine engine(ctx, checkpoint.vlm, {.kv_tokens = 64});
-    const auto alone = begin(engine, n);
-    while (engine.step()) {
-    }
+    OnCuda on(ctx, checkpoint.vlm, {.kv_tokens = 64});
+    const auto alone = begin(on.engine, n);
+    on.engine.run();
     CAPTURE(n);
-    CHECK(ids(*alone).size() > 0);
-    CHECK(ids(*sequences[n]) == ids(*alone));
+    CHECK(ids_of(*alone).size() > 0);
+    CHECK(ids_of(*sequences[n]) == ids_of(*alone));
   }
 }
 
@@ -107,9 +104,12 @@ TEST_CASE("on CUDA a decoding step is one graph, allocates nothing and waits onc
   for (const SamplingOptions& sampling :
        {SamplingOptions{}, {.temperature = 1, .top_p = 0.9f, .repetition_penalty = 1.1f}}) {
     CAPTURE(sampling.temperature);
-    Engine<qwen3_tiny, ivl::cuda::Context, float> engine(ctx, checkpoint.vlm, {.kv_tokens = 64});
+    RunnerAndEngine<qwen3_tiny, ivl::cuda::Context, float> on(ctx, checkpoint.vlm, {.kv_tokens = 64});
+    Engine& engine = on.engine;
     const auto sequence =
-        engine.start(checkpoint.processor.tokenizer(), {{1, 2, 3}, {}}, {.max_new_tokens = 12, .sampling = sampling});
+        engine.start({.prompt = {{1, 2, 3}},
+                      .generation = {.max_new_tokens = 12, .sampling = sampling, .ignore_stop_ids = true},
+                      .tokenizer = &checkpoint.processor.tokenizer()});
     // The prompt's step; then one that lets scratch grow, and one that is captured.
     for (int i = 0; i < 3; ++i) REQUIRE(engine.step());
     for (int i = 0; i < 4; ++i) {

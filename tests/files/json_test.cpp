@@ -66,6 +66,19 @@ TEST_CASE("nesting is limited, so that hostile files cannot exhaust the stack") 
   CHECK(json_error(objects) == "config.json: nested deeper than 100 levels");
 }
 
+TEST_CASE("size and number of values are limited, so that hostile files cannot take the memory") {
+  const auto zeros = [](std::size_t number) {
+    std::string text = "[";
+    for (std::size_t i = 0; i < number; ++i) text += "0,";
+    text.back() = ']';
+    return text;
+  };
+  CHECK(json_error(zeros(max_json_values - 1)) == "");  // the array is a value
+  CHECK(json_error(zeros(max_json_values)) == "config.json: more than 1048576 values");
+  CHECK(json_error(std::string(max_json_bytes + 1, ' ')) ==
+        "config.json: expected a JSON file of at most 100000000 bytes, found 100000001");
+}
+
 TEST_CASE("a file is read whole, up to a size limit") {
   const test::TemporaryFolder folder;
   const auto path = folder.write("a.json", R"({"a": 1})");

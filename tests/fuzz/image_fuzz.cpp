@@ -15,7 +15,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (image.width < 1 || image.width > limits.side_px || image.height < 1 || image.height > limits.side_px)
       std::abort();
     if (image.rgb.size() != std::size_t(image.width) * std::size_t(image.height) * 3) std::abort();
-    const ivl::Tiles tiles = ivl::make_tiles(pool, image, {.tile_px = 13, .max_tiles = 3});
+    const ivl::Tiles tiles = ivl::make_tiles(pool, ivl::Picture::view(image, {.tile_px = 13, .max_tiles = 3}));
     if (tiles.count != tiles.grid.tiles({.max_tiles = 3})) std::abort();
   } catch (const ivl::ImageError&) {
   }

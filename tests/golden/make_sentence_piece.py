@@ -12,6 +12,7 @@ tokenizer.json where it is there; only its ids are stored.
 import argparse
 import io
 import json
+import random
 import re
 import shutil
 from pathlib import Path
@@ -70,6 +71,31 @@ def encoded(strings: list[str], id_of: dict[str, int], encode, decode) -> list[d
     return entries
 
 
+def id_lists(pieces: list[int], bytes_: list[int], spaces: list[int], added: list[int], seed: int) -> list[list[int]]:
+    """Bytes that are UTF-8 in part or not at all, spaces at the start, added tokens between them; then anything."""
+    draw = random.Random(seed)
+    of = lambda text: [bytes_[byte] for byte in bytes.fromhex(text)]  # noqa: E731
+    some = [draw.choice(pieces) for _ in range(4)]
+    lists = [of(text) for text in ["F09F99", "8B50E794A681411B", "E4BD", "E4BD61", "E4BDA0E4", "F09F9982", "EDA080", "F4919293"]]
+    lists += [of("F09F") + some[:1] + of("9982"), of("C3") + added[:1] + of("A9"), of("20") + some[:1], of("202061")]
+    lists += [spaces + some[:1], spaces * 2 + some[:1], added[:1] + spaces + some, added + spaces * 2, of("41") + spaces + some]
+    while len(lists) < 150:
+        sources = draw.choices([pieces, bytes_, bytes_[0x80:], spaces, added], weights=[4, 1, 3, 2, 2], k=draw.randrange(1, 9))
+        lists.append([token for source in sources for token in draw.choices(source, k=draw.randrange(1, 4))])
+    return lists
+
+
+def decoded_runs(ids: list[int], contents: dict[int, str], decode) -> str:
+    """As InternLM3's tokenizer class decodes: each run between added tokens on its own."""
+    text, run = "", []
+    for token in ids:
+        if token in contents:
+            text, run = text + decode(run) + contents[token], []
+        else:
+            run.append(token)
+    return text + decode(run)
+
+
 def added_ids(folder: Path) -> dict[str, int]:
     config = json.loads((folder / "tokenizer_config.json").read_text())
     return {entry["content"]: int(token) for token, entry in config["added_tokens_decoder"].items()}
@@ -78,25 +104,40 @@ def added_ids(folder: Path) -> dict[str, int]:
 def golden(name: str, strings: list[str]) -> dict:
     model = sentencepiece.SentencePieceProcessor(model_file=str(FOLDER / name / "tokenizer.model"))
     id_of = added_ids(FOLDER / name)
+    contents = {token: content for content, token in id_of.items()}
+    special = {token for content, token in id_of.items() if content not in NOT_SPECIAL}
+    bytes_ = [model.piece_to_id(f"<0x{byte:02X}>") for byte in range(256)]
+    pieces = [token for token in range(model.get_piece_size()) if token not in contents and not model.is_byte(token)]
+    spaces = [token for token in pieces if not model.id_to_piece(token).strip("\u2581")]
+    lists = id_lists(pieces, bytes_, spaces, list(contents), seed=1)
     return {
         "tokenizer": name,
         "versions": {"sentencepiece": sentencepiece.__version__},
         "size": max(id_of.values()) + 1,
         "bos": model.bos_id(),
         "encode": encoded(strings, id_of, model.encode, model.decode),
-    }
+        "decode": [
+            {"ids": ids, "text": decoded_runs(ids, contents, model.decode),
+             "skip_special_tokens": decoded_runs([token for token in ids if token not in special], contents, model.decode)}
+            for ids in lists
+        ],
+    }  # fmt: skip
 
 
 def golden_of_json(folder: Path, strings: list[str]) -> dict:
     tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
     encode = lambda text: tokenizer.encode(text, add_special_tokens=False).ids  # noqa: E731
     decode = lambda ids: tokenizer.decode(ids, skip_special_tokens=False)  # noqa: E731
+    bytes_ = [tokenizer.token_to_id(f"<0x{byte:02X}>") for byte in range(256)]
+    pieces = [token for token in range(max(bytes_) + 1, 10000) if "UNUSED" not in tokenizer.id_to_token(token)]
+    lists = id_lists(pieces, bytes_, [tokenizer.token_to_id("\u2581")], [1, 2], seed=2)
     return {
         "tokenizer": folder.name,
         "versions": {"tokenizers": tokenizers.__version__},
         "size": tokenizer.get_vocab_size(),
         "bos": tokenizer.encode("").ids[0],
         "encode": encoded(strings, added_ids(folder), encode, decode),
+        "decode": [{"ids": ids, "text": decode(ids)} for ids in lists],
     }
 
 

@@ -118,6 +118,43 @@ TEST_CASE("absurd sizes are refused before anything is decoded") {
         "j: expected a file of at most 10 bytes, found " + std::to_string(jpeg.size()));
 }
 
+TEST_CASE("a picture may be as large as its limits say, and no larger, in width, height and pixels") {
+  const auto error = [](std::uint32_t width, std::uint32_t height) {
+    std::string rows;
+    for (std::uint32_t y = 0; y < height; ++y) rows += '\0' + std::string(3 * width, 'x');
+    const std::string file = png(width, height, 8, 2, rows);
+    return error_of<ImageError>([&] { (void)decode_image(bytes_of(file), "x.img", {.side_px = 8, .pixels = 16}); });
+  };
+  const std::string expected = "x.img: expected at most 8 pixels a side and 16 in all, found ";
+  CHECK(error(4, 4) == "");
+  CHECK(error(8, 2) == "");
+  CHECK(error(2, 8) == "");
+  CHECK(error(9, 1) == expected + "9 x 1");
+  CHECK(error(1, 9) == expected + "1 x 9");
+  CHECK(error(17, 1) == expected + "17 x 1");
+  CHECK(error(3, 6) == expected + "3 x 6");
+}
+
+TEST_CASE("a file that is larger than the limit is refused before it is read") {
+  const test::TemporaryFolder folder;
+  const auto file = folder.write("x.png", png(1, 1, 8, 2, std::string(4, '\0')));
+  const auto bytes = std::int64_t(std::filesystem::file_size(file));
+  CHECK(read_image(file, {.file_bytes = bytes}).width == 1);
+  CHECK(error_of<ImageError>([&] { (void)read_image(file, {.file_bytes = bytes - 1}); }) ==
+        file.string() + ": expected a file of at most " + std::to_string(bytes - 1) + " bytes, found " +
+            std::to_string(bytes));
+  // 8 TiB, of which the disk holds none: no memory could.
+  std::error_code no_holes;
+  const std::uintmax_t large = std::uintmax_t(1) << 43;
+  std::filesystem::resize_file(file, large, no_holes);
+  if (no_holes) {
+    MESSAGE("skipped: no file of 8 TiB here");
+    return;
+  }
+  CHECK(error_of<ImageError>([&] { (void)read_image(file); }) ==
+        file.string() + ": expected a file of at most 536870912 bytes, found " + std::to_string(large));
+}
+
 TEST_CASE("a small file that inflates to gigabytes is refused with little memory") {
   // 1 x 1, and 60 stored megabytes behind it: more than stb_image is given.
   std::string rows("\x78\x01", 2);
@@ -149,6 +186,26 @@ TEST_CASE("what is not decoded is said plainly") {
         "x.img: expected a JPEG of 8 bits a sample, found 12");
   CHECK(error_of_decoding(std::string(jpeg).replace(frame + 1, 1, "\xc9")) ==
         "x.img: expected a baseline or progressive JPEG, found kind 9");
+}
+
+TEST_CASE("bytes that fill the space before a JPEG marker are no part of the picture") {
+  const std::string jpeg = golden_file("jpeg_161x96.jpg");
+  const Image plain = decode_image(bytes_of(jpeg), "plain");
+  for (const char* marker : {"\xff\xdb", "\xff\xc0", "\xff\xc4", "\xff\xda"}) {
+    const std::size_t at = jpeg.find(marker);
+    REQUIRE(at != jpeg.npos);
+    const std::string filled = std::string(jpeg).insert(at, "\xff\xff\xff");
+    CHECK(decode_image(bytes_of(filled), "filled").rgb == plain.rgb);
+  }
+}
+
+TEST_CASE("a JPEG with two frame headers is refused") {
+  const std::string jpeg = golden_file("jpeg_1x1.jpg");
+  const std::size_t frame = jpeg.find("\xff\xc0");
+  REQUIRE(frame != jpeg.npos);
+  const std::size_t bytes = 2 + std::uint8_t(jpeg[frame + 2]) * 256u + std::uint8_t(jpeg[frame + 3]);
+  CHECK(error_of_decoding(std::string(jpeg).insert(frame, jpeg.substr(frame, bytes))) ==
+        "x.img: expected one frame header in a JPEG, found two");
 }
 
 TEST_CASE("a Huffman table longer than any is refused") {

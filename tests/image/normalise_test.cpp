@@ -79,12 +79,12 @@ TEST_CASE_TEMPLATE("pixel values are the normalised tiles, with nothing written 
         CAPTURE(width);
         const Image image = test::formula_image(width, height);
         const TileRules rules{.tile_px = tile_px};
-        const Tiles tiles = make_tiles(pool, image, rules);
+        const Tiles tiles = make_tiles(pool, Picture::view(image, rules));
         const std::size_t number = tiles.pixels.size(), border = 64;
         std::vector<Scalar> apart(number, poison<Scalar>()), fused(number + 2 * border, poison<Scalar>());
         normalise(pool, tiles, statistics, apart.data());
-        CHECK(make_pixel_values<Scalar>(pool, image, rules, statistics, std::span(fused).subspan(border, number)) ==
-              tiles.grid);
+        make_pixel_values<Scalar>(pool, Picture::view(image, rules), statistics,
+                                  std::span(fused).subspan(border, number));
 
         const PixelTable<Scalar> table(statistics);
         const std::size_t plane = std::size_t(tile_px) * std::size_t(tile_px);
@@ -110,7 +110,7 @@ TEST_CASE("impossible statistics and a wrong amount of room are refused") {
   CHECK_THROWS_AS(PixelTable<float>({{0, 0, 0}, {1, 1, std::nanf("")}}), ConfigError);
   ThreadPool pool(1);
   std::vector<float> room(3 * 8 * 8);
-  CHECK_THROWS_WITH_AS(make_pixel_values<float>(pool, test::formula_image(20, 10), {.tile_px = 8}, {}, room),
+  CHECK_THROWS_WITH_AS(make_pixel_values<float>(pool, Picture(test::formula_image(20, 10), {.tile_px = 8}), {}, room),
                        "pixel values: expected room for 576 (3 tiles), found 192", RequestError);
 }
 

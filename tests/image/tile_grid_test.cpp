@@ -11,7 +11,8 @@ using namespace ivl;
 static_assert(choose_grid(448, 448) == TileGrid{1, 1});
 static_assert(choose_grid(448, 448).tiles(TileRules{}) == 1);
 static_assert(choose_grid(633, 633) == TileGrid{1, 1});
-static_assert(choose_grid(634, 634) == TileGrid{2, 2});  // 634^2 = 401956 > 0.5 * 448^2 * 4 = 401408
+static_assert(choose_grid(634, 634) == TileGrid{2, 2});   // 634^2 = 401956 > 0.5 * 448^2 * 4 = 401408
+static_assert(choose_grid(1008, 896) == TileGrid{2, 2});  // exactly half of 3:3's area is not more than half
 static_assert(choose_grid(640, 480) == TileGrid{4, 3});
 static_assert(choose_grid(640, 480).tiles(TileRules{}) == 13);
 static_assert(choose_grid(350, 100) == TileGrid{3, 1});   // as near as 4:1 and 6:2 are

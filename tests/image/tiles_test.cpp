@@ -15,7 +15,7 @@ void check_tilings(ThreadPool& pool, const Image& image, const Json& tilings, co
   for (const Json& golden : tilings) {
     CAPTURE(golden.dump());
     const Tiles tiles =
-        make_tiles<Quads>(pool, image, {.tile_px = golden["tile_px"], .max_tiles = golden["max_tiles"]});
+        make_tiles<Quads>(pool, Picture::view(image, {.tile_px = golden["tile_px"], .max_tiles = golden["max_tiles"]}));
     REQUIRE(tiles.grid == TileGrid{golden["grid"][0], golden["grid"][1]});
     REQUIRE(tiles.count == golden["tiles"]);
     const std::size_t tile_bytes = std::size_t(tiles.tile_px) * std::size_t(tiles.tile_px) * 3;
@@ -63,10 +63,10 @@ TEST_CASE_TEMPLATE_APPLY(drawn_tiles, test::AllQuads);
 TEST_CASE("tiles do not depend on the number of threads") {
   const Image image = test::formula_image(1111, 777);
   ThreadPool one(1);
-  const Tiles wanted = make_tiles(one, image, {.tile_px = 57});
+  const Tiles wanted = make_tiles(one, Picture::view(image, {.tile_px = 57}));
   for (int threads : {2, 3, 5}) {
     ThreadPool pool(threads);
-    CHECK(make_tiles(pool, image, {.tile_px = 57}).pixels == wanted.pixels);
+    CHECK(make_tiles(pool, Picture::view(image, {.tile_px = 57})).pixels == wanted.pixels);
   }
 }
 
@@ -79,7 +79,7 @@ TEST_CASE("tiles go row by row, and the thumbnail comes last or not at all") {
     }
   }
   const TileRules rules{.tile_px = 1, .max_tiles = 8};
-  const Tiles tiles = make_tiles(pool, image, rules);
+  const Tiles tiles = make_tiles(pool, Picture::view(image, rules));
   REQUIRE(tiles.grid == TileGrid{4, 2});
   REQUIRE(tiles.count == 9);
   for (int tile = 0; tile < 8; ++tile) {
@@ -89,8 +89,8 @@ TEST_CASE("tiles go row by row, and the thumbnail comes last or not at all") {
   }
   CHECK(int(tiles.row(8, 0)[0]) == 60);
   CHECK(int(tiles.row(8, 0)[1]) == 50);
-  CHECK(make_tiles(pool, image, {.tile_px = 1, .max_tiles = 8, .thumbnail = false}).count == 8);
-  CHECK(make_tiles(pool, image, {.tile_px = 1, .max_tiles = 1}).count == 1);
+  CHECK(make_tiles(pool, Picture::view(image, {.tile_px = 1, .max_tiles = 8, .thumbnail = false})).count == 8);
+  CHECK(make_tiles(pool, Picture::view(image, {.tile_px = 1, .max_tiles = 1})).count == 1);
 }
 
 }  // namespace

@@ -19,6 +19,7 @@ TEST_CASE("times are rounded half to even, and cut to the video") {
   // 0.5 and 2.5 frames round to 0 and 2, 1.5 to 2.
   CHECK(frame_indices(10, 1, 2, TimeRange{0.5, 2.5}) == Indices{0, 1});
   CHECK(frame_indices(10, 1, 1, TimeRange{1.5, 2.5}) == Indices{2});
+  CHECK(frame_indices(6, 1, 2) == Indices{1, 3});  // the second stretch begins at 2.5 frames, and so at 2
   CHECK(frame_indices(300, 30, 4, TimeRange{-5, 1e9}) == frame_indices(300, 30, 4));
   CHECK(frame_indices(300, 30, 4, TimeRange{0, std::numeric_limits<double>::infinity()}) == frame_indices(300, 30, 4));
 }

@@ -16,14 +16,15 @@
 #include <string>
 #include <vector>
 
-#include "../support/run_model.hpp"
 #include "ivl/config/checkpoints.hpp"
 #include "ivl/cpu/cpu.hpp"
+#include "ivl/language/decoder_block.hpp"
+#include "ivl/model/whole_sequences.hpp"
+#include "ivl/vision/vit_block.hpp"
 
 namespace {
 
 using namespace ivl;
-using namespace ivl_test;
 
 cpu::Context& context() {
   static cpu::Context ctx(2);
@@ -566,7 +567,8 @@ std::vector<Scalar> run_layer(const DecoderBlock<C>& block, const Input& input, 
   constexpr int page_tokens = kv_page_unit;
   const auto page_bytes = kv_page_bytes(ctx, DecoderBlock<C>::attention_shape, kind_of<Scalar>, page_tokens);
   const Poisoned pages(std::size_t(2 * page_bytes));
-  const KvView kv{pages.memory.data, page_bytes, page_tokens};
+  const std::int32_t page_table[] = {1, 0};  // not in order
+  const KvView kv{pages.memory.data, page_bytes, page_tokens, page_table, 1};
   using Scratch = typename DecoderBlock<C>::template Scratch<Scalar>;
   Poisoned memory;
   const Scratch scratch = carve<Scratch>(memory, decoder_rows);
@@ -578,7 +580,6 @@ std::vector<Scalar> run_layer(const DecoderBlock<C>& block, const Input& input, 
   for (const Place& place : decoder_places) positions.push_back(place.position);
   rope_angles(ctx, rope, positions.data(), positions.data(), Rows<float>(angles));
 
-  const std::int32_t page_table[] = {1, 0};  // not in order
   const std::int32_t first_begin[] = {0, 3}, first_length[] = {3}, first_of[] = {0, 0, 0};
   const Batch first{.rows = 3,
                     .sequences = 1,
@@ -586,8 +587,6 @@ std::vector<Scalar> run_layer(const DecoderBlock<C>& block, const Input& input, 
                     .kv_length = first_length,
                     .sequence_of = first_of,
                     .positions = positions.data(),
-                    .page_table = page_table,
-                    .pages_per_sequence = 1,
                     .longest = 3};
   block.forward(ctx, first, kv, window, angles.slice(0, 3), eps, scratch, x.slice(0, 3));
   const std::int32_t second_begin[] = {0, 2, 4}, second_length[] = {5, 2}, second_of[] = {0, 0, 1, 1};
@@ -597,8 +596,6 @@ std::vector<Scalar> run_layer(const DecoderBlock<C>& block, const Input& input, 
                      .kv_length = second_length,
                      .sequence_of = second_of,
                      .positions = positions.data() + 3,
-                     .page_table = page_table,
-                     .pages_per_sequence = 1,
                      .longest = 5};
   block.forward(ctx, second, kv, window, angles.slice(3, 4), eps, scratch, x.slice(3, 4));
   return x_data;
@@ -767,15 +764,14 @@ struct RandomBlock {
 template <class Scalar, VitConfig C>
 std::vector<Scalar> run_block(const VitBlock<C>& block, const Input& input) {
   cpu::Context& ctx = context();
-  const WholeSequences whole(ctx, 1, C.tokens());
-  constexpr int page_tokens = kv_page_unit;
-  const auto page_bytes = kv_page_bytes(ctx, VitBlock<C>::attention_shape, kind_of<Scalar>, page_tokens);
-  const Poisoned pages{std::size_t(page_bytes)};
+  const auto whole =
+      WholeSequences::full(ctx, VitBlock<C>::attention_shape, kind_of<Scalar>, 1, C.tokens(), C.tokens());
+  const Poisoned pages{std::size_t(whole.kv().page_bytes)};
   using Scratch = typename VitBlock<C>::template Scratch<Scalar>;
   Poisoned memory;
   const Scratch scratch = carve<Scratch>(memory, C.tokens());
   std::vector<Scalar> x_data = input.as<Scalar>();
-  block.forward(ctx, whole.batch, {pages.memory.data, page_bytes, page_tokens}, eps, scratch,
+  block.forward(ctx, whole.steps().front().batch, whole.kv(pages.memory.data), eps, scratch,
                 Rows<Scalar, C.hidden>(x_data.data(), C.tokens()));
   return x_data;
 }

@@ -8,16 +8,20 @@ set(rules
   "files:      core files"
   "formats:    core formats"
   "image:      core facts image"
-  "text:       core text"
+  "text:       core files text"
   "ops:        core facts formats image ops"
   "cpu:        core facts formats image ops cpu"
   "cuda:       core facts formats image ops cuda"
+  "counting:   core facts formats image ops counting"
+  "parallel:   core facts ops config parallel"
   "vision:     core facts formats ops config vision"
   "projector:  core facts formats ops config projector"
   "language:   core facts formats ops config language"
   "checkpoint: core facts files formats config ops checkpoint"
-  "model:      core facts files formats config image text ops vision projector language checkpoint model"
+  "model:      core facts files formats config image text ops counting vision projector language checkpoint model"
+  "testing:    core facts files formats config image ops checkpoint testing"
   "serve:      core facts image text ops model serve")
+set(served prompt.hpp processor.hpp step.hpp)  # of model, all that serve may include: it knows no config and no backend
 set(layers vision projector language)  # the backend arrives as a template parameter, so no #if in these
 
 cmake_policy(VERSION 3.25)
@@ -58,6 +62,7 @@ foreach(tree include kernels)
         endif()
       elseif(line MATCHES "[\"<]ivl/(([a-z0-9_]+)/)?([^\">]+)[\">]")
         set(target "${CMAKE_MATCH_2}")
+        set(name "${CMAKE_MATCH_3}")
         if(NOT EXISTS ${ROOT}/include/ivl/${CMAKE_MATCH_1}${CMAKE_MATCH_3}
            AND NOT EXISTS ${ROOT}/kernels/ivl/${CMAKE_MATCH_1}${CMAKE_MATCH_3})
           report("${line}" "there is no such header")
@@ -66,6 +71,9 @@ foreach(tree include kernels)
         elseif(NOT target IN_LIST allowed)
           list(JOIN allowed ", " names)
           report("${line}" "${folder} may include only ${names}")
+        elseif(folder STREQUAL serve AND target STREQUAL model AND NOT name IN_LIST served)
+          list(JOIN served ", " names)
+          report("${line}" "of model, serve may include only ${names}")
         endif()
       elseif(line MATCHES "\"")
         report("${line}" "our headers are included as \"ivl/folder/name.hpp\"")

@@ -6,6 +6,7 @@ function(expect name header text sentence)
   file(WRITE ${WORK}/include/ivl/core/error.hpp "#include <string>\n")
   file(WRITE ${WORK}/include/ivl/cpu/norm.hpp "#include \"ivl/core/error.hpp\"\n")
   file(WRITE ${WORK}/kernels/ivl/cuda/rows/norm.cuh "#include \"ivl/core/error.hpp\"\n")
+  file(WRITE ${WORK}/include/ivl/model/runner.hpp "#include <string>\n")
   file(WRITE ${WORK}/${header} "${text}\n")
   execute_process(COMMAND ${CMAKE_COMMAND} -D ROOT=${WORK} -P ${CMAKE_CURRENT_LIST_DIR}/check.cmake
                   RESULT_VARIABLE result ERROR_VARIABLE error)
@@ -31,4 +32,5 @@ expect("sideways between backends" kernels/ivl/cuda/x.cuh "#include \"ivl/cpu/no
 expect("CUDA from include" include/ivl/ivl.hpp "#include \"ivl/cuda/rows/norm.cuh\"" "nothing in include/ may need CUDA")
 expect("a path of its own" include/ivl/core/norm.hpp "#include \"error.hpp\"" "our headers are included as")
 expect("a missing header" include/ivl/core/norm.hpp "#include \"ivl/core/nothing.hpp\"" "there is no such header")
+expect("a checkpoint's type in the engine" include/ivl/serve/x.hpp "#include \"ivl/model/runner.hpp\"" "of model, serve may")
 expect("an unknown folder" include/ivl/misc/x.hpp "#include <string>" "the folder misc has no rule")

@@ -14,9 +14,11 @@
 #include <vector>
 
 #include "../support/checkpoint_copy.hpp"
+#include "../support/engine_on.hpp"
 #include "../support/tiny_models.hpp"
 #include "ivl/cpu/cpu.hpp"
 #include "ivl/model/checkpoint.hpp"
+#include "ivl/serve/chat.hpp"
 
 // What with_checkpoint prints of an unknown structure, as a user would paste it.
 #include "pasted_checkpoint.inc"
@@ -58,10 +60,10 @@ bool same_bytes(const Memory& a, const Memory& b) {
 
 /// Canonical names of weights whose placed bytes differ.
 std::vector<std::string> different_weights(Vlm<qwen3_tiny> a, Vlm<qwen3_tiny> b) {
-  const auto memory = [](const detail::WeightSlot& slot) -> const Memory& {
+  const auto memory = [](const WeightSlot& slot) -> const Memory& {
     return slot.matrix ? slot.matrix->memory() : slot.vector ? slot.vector->memory : slot.table->memory;
   };
-  const auto slots = detail::weight_slots(a), other = detail::weight_slots(b);
+  const auto slots = weight_slots(a), other = weight_slots(b);
   REQUIRE(slots.size() == other.size());
   std::vector<std::string> different;
   for (std::size_t i = 0; i < slots.size(); ++i) {
@@ -163,6 +165,12 @@ TEST_CASE("Fused experts of wrong shapes are listed, and so are MXFP4 blocks and
             mlp + "experts.down_proj_scales: expected [6, 64, 1], found none",
             other + ": expected none, found [6, 32, 64]",  // MXFP4 is there as well
         });
+
+  CheckpointCopy scales(tiny_folder("gpt_oss_tiny", "mxfp4"));
+  scales.tensors.erase(mlp + "experts.down_proj_blocks");
+  scales.write_tensors();
+  CHECK(differences_in(load_error<gpt_oss_tiny>(scales.path())) ==
+        std::multiset<std::string>{mlp + "experts.down_proj_blocks: expected [6, 64, 1, 16], found none"});
 }
 
 TEST_CASE("Each matrix of the experts may be bf16 or MXFP4, whatever the others are") {
@@ -323,6 +331,18 @@ TEST_CASE("A mixture that no type has is printed as text, too") {
   static_assert(pasted_mixture::my_checkpoint == gpt_oss_tiny);
 }
 
+TEST_CASE("A structure that no type can have is refused with the rule that it breaks") {
+  const CheckpointCopy copy(tiny_folder("qwen3_tiny", "github"));
+  copy.edit_json("config.json", [](Json& config) { config["llm_config"]["head_dim"] = 24; });
+  cpu::Context ctx(1);
+  const auto never = [](const auto&) { return 0; };
+  const std::string text =
+      what_of<ConfigError>([&] { with_checkpoint<CheckpointList<qwen3_tiny>>(ctx, copy.path(), never); });
+  CHECK(contains(text, "none can have it. AttentionConfig: head_dim must be a multiple of 16, one tensor-core tile. "));
+  CHECK(contains(text, ".head_dim = 24"));
+  CHECK(!contains(text, "put this into your source"));
+}
+
 TEST_CASE("Another structure than the type's is listed field by field") {
   CheckpointCopy copy(tiny_folder("qwen3_tiny", "github"));
   copy.edit_json("config.json", [](Json& config) {
@@ -359,7 +379,6 @@ TEST_CASE("Every file that is missing or broken is named") {
     return load_error(copy.path());
   };
   CHECK(contains(error_without("config.json"), "config.json"));
-  CHECK(contains(error_without("tokenizer.json"), "tokenizer.json"));
   CHECK(contains(error_without("model.safetensors"), "expected model.safetensors or model.safetensors.index.json"));
 
   const CheckpointCopy shards(tiny_folder("qwen3_small_stream", "github"));
@@ -394,19 +413,42 @@ TEST_CASE("A tokenizer without the tokens that a prompt needs is refused") {
     copy.edit_json("tokenizer_config.json", [&](Json& config) { rename(config["added_tokens_decoder"]); });
     return load_error(copy.path());
   };
-  CHECK(contains(error_without("<IMG_CONTEXT>"), "expected a tokenizer with the token <IMG_CONTEXT>, found none"));
+  CHECK(contains(error_without("<img>"), "expected a tokenizer with the token <img>, found none"));
+  CHECK(contains(error_without("</img>"), "expected a tokenizer with the token </img>, found none"));
   CHECK(contains(error_without("<|im_end|>"), "expected a tokenizer with the token <|im_end|>, found none"));
   CHECK(error_without("<box>") == "");
+}
+
+TEST_CASE("A folder without a tokenizer loads, takes and gives ids, and says what it cannot do") {
+  const CheckpointCopy copy(tiny_folder("qwen3_tiny", "hf"));
+  for (const auto& entry : fs::directory_iterator(copy.path())) {
+    if (entry.path().filename().string().starts_with("tokenizer")) fs::remove(entry.path());
+  }
+  cpu::Context ctx(1);
+  const auto with = load<qwen3_tiny>(ctx, tiny_folder("qwen3_tiny", "hf")),
+             without = load<qwen3_tiny>(ctx, copy.path());
+  CHECK(!without.processor.has_tokenizer());
+  const auto ids = [&](const Checkpoint<qwen3_tiny>& checkpoint) {
+    RunnerAndEngine<qwen3_tiny, cpu::Context, float> on(ctx, checkpoint.vlm, {.kv_tokens = 64});
+    return ids_of(*run(on.engine, {.prompt = {{1, 2, 3}}, .generation = {.max_new_tokens = 5}}));
+  };
+  CHECK(ids(with) == ids(without));
+  Runner<qwen3_tiny, cpu::Context> runner(ctx, without.vlm);
+  Chat chat(runner, without.processor, {.kv_tokens = 64});
+  CHECK(what_of<RequestError>([&] { chat.ask("Hi"); }) ==
+        copy.path().string() +
+            ": expected tokenizer.json or tokenizer.model beside the weights, found neither: such a "
+            "model takes and gives token ids alone");
 }
 
 TEST_CASE("A folder whose tokenizer is gpt-oss's is prompted and stopped in its way, in both formats") {
   for (const char* format : {"hf", "github", "mxfp4"}) {
     CAPTURE(format);
-    const Processor processor = Processor::from_folder(tiny_folder("gpt_oss_tiny", format));
+    const Processor processor = load_processor(tiny_folder("gpt_oss_tiny", format));
     CHECK(processor.style() == PromptStyle::internvl3_5_gpt_oss);
     CHECK(processor.stop_ids() == std::vector{*processor.tokenizer().id_of("<|return|>")});
   }
-  CHECK(Processor::from_folder(tiny_folder("qwen3_moe_tiny", "hf")).style() == PromptStyle::hf);
+  CHECK(load_processor(tiny_folder("qwen3_moe_tiny", "hf")).style() == PromptStyle::hf);
 }
 
 }  // namespace

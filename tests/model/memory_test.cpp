@@ -14,6 +14,8 @@
 #include "../support/tiny_models.hpp"
 #include "ivl/cpu/cpu.hpp"
 #include "ivl/files/safetensors.hpp"
+#include "ivl/model/checkpoint.hpp"
+#include "ivl/model/runner.hpp"
 #include "ivl/serve/chat.hpp"
 #include "tests/support/temporary_folder.hpp"
 
@@ -75,26 +77,20 @@ WrittenSizes write_checkpoint(const fs::path& folder) {
   Vlm<mid_size> vlm;
   vlm.facts.format = FolderFormat::hf;
   vlm.facts.vocab_rows = vocab_rows;
-  std::vector<bf16> pool(std::size_t(std::max(vocab_rows, 4096)) *
-                         mid_size.decoder.hidden);  // every tensor is its beginning
-  std::uint32_t state = 1;
-  for (bf16& value : pool) {
-    state = state * 1664525u + 1013904223u;
-    value = round_to<bf16>((float(state >> 8) * 0x1p-24f - 0.5f) * 0.1f);
-  }
+  // Every tensor is the beginning of these.
+  const auto pool = random_values<bf16>(std::max(vocab_rows, 4096) * mid_size.decoder.hidden, 0, 0.05f, 1);
   std::vector<NamedTensor> shards[3];
   Json map = Json::object();
   WrittenSizes sizes;
-  for (const detail::WeightSlot& slot : detail::weight_slots(vlm)) {
-    for (const auto& tensor : detail::expected_tensors(slot, vlm.facts)) {
-      const std::size_t number = std::size_t(*elements_of(tensor.shape));
-      const std::size_t shard = map.size() % 3;
-      map[tensor.name] = "part-" + std::to_string(shard) + ".safetensors";
-      shards[shard].push_back({tensor.name, {Dtype::bf16, tensor.shape, std::as_bytes(std::span(pool).first(number))}});
-      sizes.all += std::int64_t(number) * 2;
-      sizes.largest = std::max(sizes.largest, std::int64_t(number) * 2);
-    }
-  }
+  const Binding wanted = bind_weights(weight_slots(vlm), vlm.facts, NoTensors{});
+  Binding::each_tensor(wanted, [&](const BoundTensor& tensor) {
+    const std::size_t number = std::size_t(*elements_of(tensor.shape));
+    const std::size_t shard = map.size() % 3;
+    map[tensor.name] = "part-" + std::to_string(shard) + ".safetensors";
+    shards[shard].push_back({tensor.name, {Dtype::bf16, tensor.shape, std::as_bytes(std::span(pool).first(number))}});
+    sizes.all += std::int64_t(number) * 2;
+    sizes.largest = std::max(sizes.largest, std::int64_t(number) * 2);
+  });
   for (int shard = 0; shard < 3; ++shard)
     write_safetensors(folder / ("part-" + std::to_string(shard) + ".safetensors"), shards[shard]);
   std::ofstream(folder / "model.safetensors.index.json") << Json{{"weight_map", map}};
@@ -108,7 +104,8 @@ TEST_CASE("child of the memory test" * doctest::skip()) {
   cpu::Context ctx(2);
   const auto checkpoint = load<mid_size>(ctx, folder);
   const std::int64_t loaded = peak_bytes();
-  Chat<mid_size, cpu::Context> chat(ctx, checkpoint, {.kv_tokens = kv_tokens});
+  Runner runner(ctx, checkpoint.vlm);
+  Chat chat(runner, checkpoint.processor, {.kv_tokens = kv_tokens});
   chat.ask("What is this?", {{noise_picture(300, 200, 1)}}, {.max_new_tokens = 5});
   CHECK(chat.statistics().new_tokens == 5);
   std::ofstream(fs::path(folder) / "peaks") << before << ' ' << loaded << ' ' << peak_bytes();

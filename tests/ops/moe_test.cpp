@@ -146,7 +146,7 @@ struct World {
         const double error = sum.error + (2 * active + 1) * float_unit * sizes[std::size_t(o)];
         const double allowed = 1.01 * (error + (rounding_unit<Scalar> + float_unit) * (std::abs(want) + error)) + 1e-37;
         const double off = std::abs(double(to_float(y.read()[r][o])) - want);
-        if (!(off / allowed <= worst)) worst = off / allowed;
+        keep_worst(worst, off / allowed);
       }
     }
     return worst;
@@ -239,6 +239,18 @@ TEST_CASE_TEMPLATE("a row's bits depend neither on the rows beside it nor on the
   };
   check(three, 0, rows);
   for (int number = 1; number <= 26; ++number) check(number % 2 == 0 ? one : three, 7 + 3 * number, number);
+}
+
+TEST_CASE("an expert's gate of the lowest numbers, minus infinity too, lets nothing through") {
+  using cpu::Lanes;
+  for (const float gate : {-100.0f, -1e30f, -3e38f, -std::numeric_limits<float>::infinity()}) {
+    CAPTURE(gate);
+    float y[cpu::lanes];
+    cpu::detail::activate(ExpertActivation::swi_glu, Lanes::of(gate), Lanes::of(1)).store(y);
+    CHECK(std::abs(y[0]) < 1e-36f);
+    cpu::detail::activate(ExpertActivation::clamped_swi_glu, Lanes::of(gate), Lanes::of(0)).store(y);
+    CHECK(std::abs(y[0]) < 1e-36f);
+  }
 }
 
 TEST_CASE("experts that no row chose are not read") {

@@ -26,10 +26,11 @@ TEST_CASE_TEMPLATE("a picture's patches are those of its tiles, normalised, with
   for (const auto& [picture_width, picture_height] : {std::pair{90, 61}, {1, 40}, {35, 35}}) {
     CAPTURE(picture_width);
     const Image picture = test::formula_image(picture_width, picture_height);
-    const Tiles tiles = make_tiles(ctx.pool, picture, rules);
+    const Tiles tiles = make_tiles(ctx.pool, Picture::view(picture, rules));
     const std::int64_t patches = std::int64_t(tiles.count) * 25;
     std::vector<Scalar> found(std::size_t(patches * stride), round_to<Scalar>(std::nanf("")));
-    unfold_picture(ctx, picture, rules, statistics, patch_px, Rows<Scalar>(found.data(), patches, width, stride));
+    unfold_picture(ctx, Picture::view(picture, rules), statistics, patch_px,
+                   Rows<Scalar>(found.data(), patches, width, stride));
     int wrong = 0;
     for (std::int64_t i = 0; i < patches * stride; ++i) {
       const float value = to_float(found[std::size_t(i)]);
@@ -50,7 +51,7 @@ TEST_CASE("patches for which there are too many or too few rows, and pictures th
   std::vector<float> memory(1000);
   const auto unfold = [&](const Image& picture, const TileRules& rules, std::int64_t patches,
                           const PixelStatistics& statistics = {}) {
-    unfold_picture<2>(ctx, picture, rules, statistics, Rows<float, 12>(memory.data(), patches));
+    unfold_picture<2>(ctx, Picture::view(picture, rules), statistics, Rows<float, 12>(memory.data(), patches));
   };
   const Image picture = test::formula_image(20, 10);  // two tiles and the thumbnail
   unfold(picture, {.tile_px = 8}, 48);

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <limits>
 #include <random>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -182,6 +183,16 @@ TEST_CASE("draw keeps no token more than top-p needs, and every one that min-p l
   Drawing drawing{3};
   drawing.add({2, 2, 9}, {.uniform = 0.9, .temperature = 1, .top_p = 0.5f, .ids = 2}, 0);
   drawing.add({2, 2, 9}, {.uniform = 0.9, .temperature = 1, .min_p = 1, .ids = 2}, 1);
+  drawing.check(ctx);
+}
+
+TEST_CASE("a top-k of all ids, or of more, draws in the order of ids, as none does") {
+  cpu::Context ctx(1);
+  Drawing drawing{3};
+  for (const int top_k : {0, 3, 4}) {  // shares by id: 0.09, 0.24, 0.67
+    for (const auto& [uniform, id] : {std::pair(0.05, 0), std::pair(0.2, 1), std::pair(0.9, 2)})
+      drawing.add({0, 1, 2}, {.uniform = uniform, .temperature = 1, .top_k = top_k, .ids = 3}, id);
+  }
   drawing.check(ctx);
 }
 

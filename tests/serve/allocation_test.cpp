@@ -11,10 +11,10 @@
 #include <string_view>
 #include <vector>
 
+#include "../support/engine_on.hpp"
 #include "../support/tiny_models.hpp"
 #include "ivl/cpu/cpu.hpp"
 #include "ivl/model/checkpoint.hpp"
-#include "ivl/serve/engine.hpp"
 
 namespace {
 
@@ -72,24 +72,26 @@ void check_steps(const Checkpoint<C>& checkpoint, cpu::Context& ctx, const std::
   CAPTURE(lengths.size());
   CAPTURE(lengths[0]);
   CAPTURE(max_rows);
-  Engine<C, cpu::Context, Scalar> engine(
+  RunnerAndEngine<C, cpu::Context, Scalar> on(
       ctx, checkpoint.vlm, {.kv_tokens = 4096, .max_sequences = int(lengths.size()), .max_rows = max_rows});
   std::size_t streamed = 0;
-  std::vector<std::unique_ptr<Sequence>> sequences;
+  std::vector<std::shared_ptr<Sequence>> sequences;
   for (const int length : lengths) {
-    GenerationOptions options{.max_new_tokens = 400, .stop_ids = {100000}, .stop_strings = {"a long stop string"}};
+    GenerationOptions generation{
+        .max_new_tokens = 400, .ignore_stop_ids = true, .stop_strings = {"a long stop string"}};
     // Greedy, and everything that a sampler can do.
     if (sequences.size() % 2 == 0)
-      options.sampling = {
+      generation.sampling = {
           .temperature = 0.9f, .top_k = 200, .top_p = 0.9f, .min_p = 0.01f, .repetition_penalty = 1.1f, .seed = 5};
-    std::vector<std::int32_t> prompt(std::size_t(length), 65);
-    sequences.push_back(engine.start(checkpoint.processor.tokenizer(), {std::move(prompt), {}}, std::move(options),
-                                     [&](std::string_view text) { streamed += text.size(); }));
+    sequences.push_back(on.engine.start({.prompt = {std::vector<std::int32_t>(std::size_t(length), 65)},
+                                         .generation = generation,
+                                         .tokenizer = &checkpoint.processor.tokenizer(),
+                                         .on_text = [&](std::string_view text) { streamed += text.size(); }}));
   }
-  while (sequences[0]->generated().size() < 5) engine.step();
+  while (sequences[0]->generated().size() < 5) on.engine.step();
   const std::size_t before = streamed, tokens_before = sequences.back()->generated().size();
   const long found = allocations_of([&] {
-    for (int i = 0; i < steps; ++i) engine.step();
+    for (int i = 0; i < steps; ++i) on.engine.step();
   });
   CHECK(found == 0);
   CHECK(streamed > before);

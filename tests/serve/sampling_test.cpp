@@ -17,7 +17,7 @@ namespace {
 using namespace ivl;
 
 /// Probabilities by transformers' logits processors: penalty, temperature, top-k, top-p, min-p.
-std::vector<double> exact_probabilities(const std::vector<float>& logits, const SamplingOptions& o,
+std::vector<double> exact_probabilities(const std::vector<float>& logits, const Sampling& o,
                                         const std::vector<int>& seen) {
   std::vector<double> score(logits.begin(), logits.end());
   for (const int id : seen)
@@ -43,7 +43,7 @@ std::vector<double> exact_probabilities(const std::vector<float>& logits, const 
 }
 
 /// Token number `index` of an answer whose sequence holds `seen`.
-std::int32_t drawn(const SamplingOptions& options, std::uint64_t index, std::vector<float> logits,
+std::int32_t drawn(const Sampling& options, std::uint64_t index, std::vector<float> logits,
                    const std::vector<int>& seen = {}) {
   static cpu::Context ctx(1);
   const int ids = int(logits.size());
@@ -55,8 +55,7 @@ std::int32_t drawn(const SamplingOptions& options, std::uint64_t index, std::vec
   return id;
 }
 
-void check_frequencies(const std::vector<float>& logits, const SamplingOptions& options,
-                       const std::vector<int>& seen = {}) {
+void check_frequencies(const std::vector<float>& logits, const Sampling& options, const std::vector<int>& seen = {}) {
   CAPTURE(options.temperature);
   CAPTURE(options.top_k);
   CAPTURE(options.top_p);

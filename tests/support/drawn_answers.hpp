@@ -7,8 +7,8 @@
 #include <memory>
 #include <vector>
 
+#include "engine_on.hpp"
 #include "ivl/model/checkpoint.hpp"
-#include "ivl/serve/engine.hpp"
 #include "tiny_models.hpp"
 
 namespace ivl_test {
@@ -41,18 +41,20 @@ inline std::vector<DrawnAnswer> drawn_answers() {
 template <class Context>
 void check_drawn_answers(Context& ctx, const Checkpoint<qwen3_tiny>& checkpoint) {
   const std::vector<DrawnAnswer> answers = drawn_answers();
-  Engine<qwen3_tiny, Context, float> engine(ctx, checkpoint.vlm,
-                                            {.kv_tokens = 512, .max_sequences = int(answers.size()), .max_rows = 16});
-  std::vector<std::unique_ptr<Sequence>> sequences;
-  for (const DrawnAnswer& answer : answers)
-    sequences.push_back(engine.start(checkpoint.processor.tokenizer(), {answer.prompt, {}},
-                                     {.max_new_tokens = int(answer.ids.size()), .sampling = answer.sampling}));
-  while (engine.step()) {
+  RunnerAndEngine<qwen3_tiny, Context, float> on(
+      ctx, checkpoint.vlm, {.kv_tokens = 512, .max_sequences = int(answers.size()), .max_rows = 16});
+  std::vector<std::shared_ptr<Sequence>> sequences;
+  for (const DrawnAnswer& answer : answers) {
+    GenerationOptions generation{
+        .max_new_tokens = int(answer.ids.size()), .sampling = answer.sampling, .ignore_stop_ids = true};
+    if (!generation.sampling.top_k) generation.sampling.top_k = 0;
+    sequences.push_back(on.engine.start(
+        {.prompt = {answer.prompt}, .generation = generation, .tokenizer = &checkpoint.processor.tokenizer()}));
   }
+  on.engine.run();
   for (std::size_t n = 0; n < answers.size(); ++n) {
     CAPTURE(n);
-    const auto found = sequences[n]->generated();
-    CHECK(std::vector<std::int32_t>(found.begin(), found.end()) == answers[n].ids);
+    CHECK(ids_of(*sequences[n]) == answers[n].ids);
   }
 }
 

@@ -18,10 +18,13 @@
 #include "ivl/files/safetensors.hpp"
 #include "ivl/image/normalise.hpp"
 #include "ivl/model/checkpoint.hpp"
-#include "ivl/serve/engine.hpp"
-#include "run_model.hpp"
+#include "ivl/model/taps.hpp"
+#include "ivl/model/vision_encoder.hpp"
+#include "tests/support/engine_on.hpp"
 
 namespace ivl_test {
+
+using namespace ivl;
 
 /// One golden file: what transformers made of one prompt.
 struct Golden {
@@ -101,20 +104,42 @@ inline double median(std::vector<float> values) {
   return *middle;
 }
 
-template <class Context, VlmConfig C>
-std::vector<std::int32_t> greedy(Context& ctx, const Checkpoint<C>& checkpoint, const Golden& golden,
-                                 const std::vector<std::int32_t>& sources, const std::vector<float>& image_rows,
-                                 int max_rows) {
-  Engine<C, Context, float> engine(ctx, checkpoint.vlm, {.kv_tokens = int(sources.size()) + 64, .max_rows = max_rows});
-  Prompt prompt{sources, {}};
-  prompt.images.rows = int(image_rows.size()) / C.decoder.hidden;
-  prompt.images.memory = allocate(ctx, image_rows.size() * sizeof(float));
-  upload(ctx, prompt.images.memory.data, image_rows.data(), image_rows.size() * sizeof(float));
-  const auto sequence =
-      engine.start(checkpoint.processor.tokenizer(), prompt, {.max_new_tokens = int(golden.ints("greedy_ids").size())});
-  while (engine.step()) {
+/// The prompt of a golden file: its ids, and its pixel values where <IMG_CONTEXT> tokens stand.
+template <VlmConfig C>
+Prompt prompt_of(const Checkpoint<C>& checkpoint, const Golden& golden) {
+  const int image_token = checkpoint.processor.tokenizer().id_of(image_context_token).value();
+  const auto tiles = field<std::vector<int>>(golden.facts, "tiles", golden.name);
+  std::vector<float> pixels;
+  if (golden.has("pixel_values")) pixels = golden.floats("pixel_values");
+  Prompt prompt;
+  std::size_t done = 0;  // values of pixels
+  int rows = 0;          // of the picture that began last
+  for (const std::int32_t id : golden.ints("input_ids")) {
+    if (id != image_token) {
+      prompt.ids.push_back(id);
+      rows = 0;
+      continue;
+    }
+    if (rows++ > 0) continue;
+    const auto number = std::size_t(tiles.at(prompt.pictures.size()) * 3 * C.vit.tile_px * C.vit.tile_px);
+    prompt.pictures.push_back(
+        {prompt.ids.size(),
+         Picture::from_pixel_values(
+             {pixels.begin() + std::ptrdiff_t(done), pixels.begin() + std::ptrdiff_t(done + number)}, C.vit.tile_px)});
+    done += number;
   }
-  return {sequence->generated().begin(), sequence->generated().end()};
+  REQUIRE(done == pixels.size());
+  return prompt;
+}
+
+template <class Context, VlmConfig C>
+std::vector<std::int32_t> greedy(Context& ctx, const Checkpoint<C>& checkpoint, const Golden& golden, int max_rows) {
+  const auto wanted = golden.ints("greedy_ids").size();
+  RunnerAndEngine<C, Context, float> on(ctx, checkpoint.vlm,
+                                        {.kv_tokens = int(golden.ints("input_ids").size()) + 64, .max_rows = max_rows});
+  return ids_of(*run(on.engine, {.prompt = prompt_of(checkpoint, golden),
+                                 .generation = {.max_new_tokens = int(wanted), .ignore_stop_ids = true},
+                                 .tokenizer = &checkpoint.processor.tokenizer()}));
 }
 
 /// How much of a golden file a test has time for.
@@ -135,31 +160,40 @@ void check_golden(Context& ctx, const Checkpoint<C>& checkpoint, const Golden& g
   for (const int tiles : field<std::vector<int>>(golden.facts, "tiles", golden.name))
     rows += tiles * C.tokens_per_tile();
   const auto text = field<std::string>(golden.facts, "prompt", golden.name);
-  std::vector<std::int32_t> sources = checkpoint.processor.sources(text, rows);
-  REQUIRE(sources.size() == ids.size());
-  for (std::size_t i = 0; i < ids.size(); ++i) REQUIRE((sources[i] == ids[i] || sources[i] < 0));
+  const Tokenizer& tokenizer = checkpoint.processor.tokenizer();
+  const int image_token = tokenizer.id_of(image_context_token).value();
+  std::vector<std::int32_t> sources;
+  if (const auto bos = tokenizer.bos()) sources.push_back(*bos);
+  tokenizer.encode(text, sources);
+  REQUIRE(sources == ids);
+  int row = 0;
+  for (std::int32_t& id : sources) {
+    if (rows > 0 && id == image_token) id = -1 - row++;
+  }
+  REQUIRE(row == rows);
 
   // Both sides round in float; the reference's logits are this far from its own in double, ours may be as far three
   // times over (another order of sums), and stages before the logits stay within that of their own size.
   const double logits_bound = 4 * golden.number("float32_to_float64_max");
   const double relative_bound = logits_bound / golden.number("logits_std");
-  const Look look = [&](const std::string& stage, const std::vector<float>& values) {
-    if (!golden.has(stage)) return;
-    CAPTURE(stage);
-    const auto want = golden.floats(stage);
+  const auto look = [&](const Stage& stage, auto stage_rows) {
+    if (!golden.has(name_of(stage))) return;
+    CAPTURE(name_of(stage));
+    const auto want = golden.floats(name_of(stage));
     double square = 0;
     for (const float value : want) square += double(value) * value;
     const double size = std::sqrt(square / double(want.size()));
-    const double difference = largest_difference(values, want);
+    const double difference = largest_difference(to_floats(ctx, stage_rows).values, want);
     CHECK(difference <= relative_bound * size);
   };
-  std::vector<float> image_rows;
-  if (rows > 0) image_rows = run_vision<float>(ctx, vlm, golden.floats("pixel_values"), look);
-  const auto logits = run_language<float>(ctx, vlm, sources, image_rows, look);
+  OwnedRows<float, C.decoder.hidden> pictures;
+  if (rows > 0)
+    pictures = features(ctx, vlm, patches_of<float>(ctx, vlm, golden.floats("pixel_values")), look).projected;
+  const auto logits = ivl::logits<float>(ctx, vlm, sources, pictures, look).values;
   CHECK(largest_difference(logits, golden.floats("logits")) <= logits_bound);
 
   for (const int max_rows : effort.step_rows)
-    CHECK(greedy(ctx, checkpoint, golden, sources, image_rows, max_rows) == golden.ints("greedy_ids"));
+    CHECK(greedy(ctx, checkpoint, golden, max_rows) == golden.ints("greedy_ids"));
 
   // bfloat16: over these prompts, no further from the float logits than 1.25 times the reference's own bfloat16 run.
   if (golden.has("kl_input_ids") && effort.bfloat16_prompts > 0) {
@@ -167,21 +201,22 @@ void check_golden(Context& ctx, const Checkpoint<C>& checkpoint, const Golden& g
     const auto reference = golden.floats("kl_bfloat16");
     const std::size_t length = std::size_t(golden.tensors.find("kl_input_ids")->shape[1]);
     const std::size_t number = prompts.size() / length, used = std::min(number, effort.bfloat16_prompts);
-    const int image_token = *checkpoint.processor.tokenizer().id_of(image_context_token);
     std::vector<float> ours;
     for (std::size_t n = 0; n < used; ++n) {
       std::vector<float> pixels = golden.floats("pixel_values");
       for (float& pixel : pixels) pixel *= 1 - float(n) / float(number);
       std::vector<std::int32_t> prompt(prompts.begin() + std::ptrdiff_t(n * length),
                                        prompts.begin() + std::ptrdiff_t((n + 1) * length));
-      int row = 0;
+      row = 0;
       for (std::int32_t& id : prompt) {
         if (id == image_token) id = -1 - row++;
       }
       REQUIRE(row == rows);
-      const Look nothing = [](auto&&...) {};
-      const auto exact = run_language<float>(ctx, vlm, prompt, run_vision<float>(ctx, vlm, pixels, nothing), nothing);
-      const auto rounded = run_language<bf16>(ctx, vlm, prompt, run_vision<bf16>(ctx, vlm, pixels, nothing), nothing);
+      const auto logits_in = [&]<class Scalar>(Scalar) {
+        const auto seen = features(ctx, vlm, patches_of<Scalar>(ctx, vlm, pixels));
+        return ivl::logits<Scalar>(ctx, vlm, prompt, seen.projected).values;
+      };
+      const auto exact = logits_in(float{}), rounded = logits_in(bf16{});
       for (std::size_t at = 0; at < exact.size(); at += std::size_t(vocabulary))
         ours.push_back(float(divergence(&exact[at], &rounded[at], vocabulary)));
     }
@@ -199,26 +234,19 @@ void check_golden(Context& ctx, const Checkpoint<C>& checkpoint, const Golden& g
   }
 }
 
-/// The rows that an engine makes of pictures are those of their pixel values, bit by bit.
+/// The rows that an encoder makes of pictures are those of their pixel values, bit by bit.
 template <class Context, VlmConfig C>
-void check_pictures(Context& ctx, const Vlm<C>& vlm, const std::vector<Image>& pictures, const TileRules& rules) {
+void check_pictures(Context& ctx, const Vlm<C>& vlm, const std::vector<Image>& images, const TileRules& rules) {
   ThreadPool pool(1);
-  PixelStatistics statistics;
-  std::copy_n(vlm.facts.image.mean.begin(), 3, statistics.mean);
-  std::copy_n(vlm.facts.image.deviation.begin(), 3, statistics.deviation);
-  std::vector<float> wanted;
-  for (const Image& picture : pictures) {
-    const int tiles = choose_grid(picture.width, picture.height, rules).tiles(rules);
-    std::vector<float> pixels(std::size_t(tiles) * 3 * std::size_t(rules.tile_px) * std::size_t(rules.tile_px));
-    make_pixel_values<float>(pool, picture, rules, statistics, pixels);
-    const auto rows = run_vision<float>(ctx, vlm, pixels, [](auto&&...) {});
-    wanted.insert(wanted.end(), rows.begin(), rows.end());
+  VisionEncoder<C, Context, float> encoder(ctx, vlm);
+  for (const Image& image : images) {
+    const Picture picture = Picture::view(image, rules);
+    std::vector<float> pixels(std::size_t(picture.tiles()) * 3 * std::size_t(rules.tile_px * rules.tile_px));
+    make_pixel_values<float>(pool, picture, pixel_statistics(vlm.facts.image), pixels);
+    const auto wanted = to_floats(ctx, features(ctx, vlm, patches_of<float>(ctx, vlm, pixels)).projected.view()).values;
+    CHECK(to_floats(ctx, encoder(picture).view()).values == wanted);
+    CHECK(to_floats(ctx, encoder(Picture::from_pixel_values(pixels, rules.tile_px)).view()).values == wanted);
   }
-  Engine<C, Context, float> engine(ctx, vlm, {.kv_tokens = 64});
-  const ImageRows found = engine.encode(pictures, rules);
-  REQUIRE(found.rows * C.decoder.hidden == std::int64_t(wanted.size()));
-  CHECK(downloaded<float>(ctx, reinterpret_cast<const float*>(found.memory.data), std::int64_t(wanted.size())) ==
-        wanted);
 }
 
 }  // namespace ivl_test

@@ -1,13 +1,12 @@
 // The tiny checkpoints of tests/golden/models as types, and what tests of whole models do with them.
 #pragma once
-#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "ivl/config/vlm.hpp"
-#include "ivl/image/image.hpp"
+#include "ivl/testing/random.hpp"
 
 namespace ivl_test {
 
@@ -74,7 +73,8 @@ inline constexpr VlmConfig gpt_oss_tiny{.vit = qwen3_moe_tiny.vit,
                                                                   .qkv_bias = true,
                                                                   .out_bias = true,
                                                                   .sinks = true,
-                                                                  .window = 16},
+                                                                  .window = 16,
+                                                                  .window_layers = WindowLayers::even},
                                                     .moe = {.experts = 6,
                                                             .active = 2,
                                                             .mlp_hidden = 32,
@@ -89,13 +89,6 @@ inline constexpr VlmConfig internlm3_tiny{
 /// `format`: "hf" or "github", or another name in the checkpoint's folder. of gpt_oss_tiny also "mxfp4".
 inline std::filesystem::path tiny_folder(std::string_view name, std::string_view format) {
   return std::filesystem::path(IVL_SOURCE_DIR) / "tests/golden/models" / name / format;
-}
-
-/// A picture of noise; another `seed`, another picture.
-inline Image noise_picture(int width, int height, std::uint32_t seed) {
-  Image image{width, height, std::vector<std::uint8_t>(std::size_t(width) * std::size_t(height) * 3)};
-  for (std::uint8_t& value : image.rgb) value = std::uint8_t((seed = seed * 1664525u + 1013904223u) >> 24);
-  return image;
 }
 
 /// What `action` says when it throws `Kind`, and "" when it throws nothing.

@@ -16,6 +16,8 @@
 
 #include "ivl/files/json.hpp"
 #include "ivl/image/decode.hpp"
+#include "ivl/model/checkpoint.hpp"
+#include "ivl/model/runner.hpp"
 #include "ivl/serve/chat.hpp"
 
 namespace ivl_test {
@@ -52,6 +54,7 @@ template <VlmConfig C, class Context>
 std::map<std::string, Score> ask_all(Context& ctx, const std::filesystem::path& checkpoint_folder, int stride) {
   const std::filesystem::path unseen = std::filesystem::path(IVL_SOURCE_DIR) / "examples/drawn_scenes/unseen";
   const auto checkpoint = load<C>(ctx, checkpoint_folder);
+  Runner runner(ctx, checkpoint.vlm);
   std::ifstream lines(unseen / "scenes.jsonl");
   std::map<std::string, Score> scores;
   for (std::string line; std::getline(lines, line);) {
@@ -60,7 +63,7 @@ std::map<std::string, Score> ask_all(Context& ctx, const std::filesystem::path& 
     if (std::stoi(files.at(0)) % stride != 0) continue;
     std::vector<Image> pictures;
     for (const std::string& file : files) pictures.push_back(read_image(unseen / file));
-    Chat<C, Context> chat(ctx, checkpoint, {.max_tiles = field<int>(dialogue, "max_tiles", "scenes.jsonl")});
+    Chat chat(runner, checkpoint.processor, {.max_tiles = field<int>(dialogue, "max_tiles", "scenes.jsonl")});
     std::span<const Image> fresh = pictures;
     for (const Json& turn : dialogue["turns"]) {
       const std::string answer = chat.ask(field<std::string>(turn, "question", "turn"), fresh, {.max_new_tokens = 48});

@@ -56,3 +56,10 @@ TEST_CASE("text is given as soon as it cannot be part of a marker") {
   reader.push("at", give);
   CHECK(given == "A c<at");
 }
+
+TEST_CASE("what stands behind <|end|> belongs to no channel") {
+  for (const std::size_t step : {1, 1000}) {
+    CHECK(channels_of("<|channel|>final<|message|>A<|end|>B<|return|>C", step) ==
+          std::map<std::string, std::string>{{"final", "A"}, {"", "BC"}});
+  }
+}

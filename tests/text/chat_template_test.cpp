@@ -41,6 +41,18 @@ std::vector<Turn> turns_of(const Json& history) {
 
 }  // namespace
 
+std::size_t count_marks(std::string_view text) {
+  std::size_t marks = 0;
+  for (std::size_t at = 0; (at = text.find(image_mark, at)) != text.npos; at += image_mark.size()) ++marks;
+  return marks;
+}
+
+/// A whole prompt as the reference's text has it.
+std::string render_with_images(PromptStyle style, std::optional<std::string_view> system, std::span<const Turn> history,
+                               std::string_view question, std::span<const int> tokens) {
+  return text_of(render_segments(style, system, history, question, int(tokens.size())), tokens);
+}
+
 TEST_CASE("prompts are those of InternVL's conversation.py and of transformers' chat template") {
   const Json prompts = Json::parse(detail::read_text(IVL_SOURCE_DIR "/tests/golden/prompts.json"));
   int same = 0, refused = 0;

@@ -98,6 +98,14 @@ TEST_CASE("a stop string is found across tokens, and what might begin one is hel
   CHECK(stream.finish() == "b");
 }
 
+TEST_CASE("a stop string that one generation began is not ended by the next one") {
+  StreamDecoder stream(tokenizer(), {"bcd"});
+  CHECK(stream.push(byte('b')) == "");
+  stream.reset();
+  CHECK(all_of(stream, {byte('c'), byte('d')}) == "cd");
+  CHECK_FALSE(stream.stopped_by());
+}
+
 TEST_CASE("a stop string may lie inside one token, or be completed by the replacement of an open end") {
   StreamDecoder inside(tokenizer(), {"ca"});
   CHECK(inside.push(*tokenizer().id_of("abcabc")) == "ab");

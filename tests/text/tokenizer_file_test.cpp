@@ -6,10 +6,12 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <map>
 #include <string>
 
 #include "ivl/text/tokenizer.hpp"
 #include "small_tokenizer.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 using namespace ivl;
 
@@ -36,6 +38,22 @@ void refused(const std::function<void(Json&)>& change, const std::string& words)
   CAPTURE(words);
   CAPTURE(message);
   CHECK(message.find(words) != std::string::npos);
+  CHECK(message.size() < 1000);
+}
+
+/// A folder whose files are those of `files`, `name` with `content` instead. The error must begin with `start` in that
+/// folder, say `words` and name no path twice.
+void refused_file(std::map<std::string, std::string> files, const std::string& name, const std::string& content,
+                  const std::string& start, const std::string& words) {
+  files[name] = content;
+  const test::TemporaryFolder folder;
+  for (const auto& [file, text] : files) folder.write(file, text);
+  const std::string message = error_of([&] { Tokenizer::from_folder(folder.path()); });
+  CAPTURE(name);
+  CAPTURE(message);
+  CHECK(message.starts_with(folder.path().string() + "/" + start + ": "));
+  CHECK(message.find(words) != std::string::npos);
+  CHECK(message.find(folder.path().string(), 1) == std::string::npos);
   CHECK(message.size() < 1000);
 }
 
@@ -70,6 +88,11 @@ TEST_CASE("a tokenizer.json that is not what this library runs is refused by nam
   refused([](Json& d) { d["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = R"(\w+)"; }, R"(\w)");
   refused([](Json& d) { d["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = R"([^\S])"; }, R"(\S)");
   refused([](Json& d) { d["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = "a\\"; }, "ends in");
+  refused([](Json& d) { d["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = R"([^\D])"; }, R"(\D)");
+  refused([](Json& d) { d["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = R"([\P{L}])"; }, R"(\P)");
+  refused([](Json& d) { d["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = R"(\pL+)"; }, R"(\p)");
+  refused([](Json& d) { d["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = R"(\p{L)"; }, R"(\p)");
+  refused([](Json& d) { d["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = R"(\p)"; }, R"(\p)");
   refused([](Json& d) { d["decoder"] = {{"type", "Metaspace"}}; }, "decoder");
   refused([](Json& d) { d["post_processor"] = {{"type", "TemplateProcessing"}}; }, "post_processor");
   refused([](Json& d) { d["added_tokens"][0]["lstrip"] = true; }, "lstrip");
@@ -135,6 +158,19 @@ TEST_CASE("text that is not JSON, or goes deeper than a tokenizer does, is one c
   }
 }
 
+TEST_CASE("a tokenizer.json meets the limits of every JSON file") {
+  const std::string good = small_tokenizer::description().dump();
+  const auto error = [&](const std::string& member) {
+    return error_of([&] { Tokenizer::from_json(good.substr(0, good.size() - 1) + "," + member + "}"); });
+  };
+  CHECK(error(R"("ignored": {"a": 1})") == "no error");
+  CHECK(error(R"("ignored": {"a": 1, "a": 2})") == "tokenizer.json: the key 'a' occurs twice in one object");
+  CHECK(error("\"ignored\": " + std::string(99, '[') + std::string(99, ']')) == "no error");
+  CHECK(error("\"ignored\": " + std::string(100, '[') + std::string(100, ']')) ==
+        "tokenizer.json: nested deeper than 100 levels");
+  CHECK(error_of([&] { Tokenizer::from_json(good + std::string(1, '\0')); }).find("a NUL byte") != std::string::npos);
+}
+
 TEST_CASE("special tokens may stand in the vocabulary as well, and BPE does not make them") {
   Json description = small_tokenizer::description();
   for (const Json& token : description["added_tokens"])
@@ -191,4 +227,93 @@ TEST_CASE("vocab.json and merges.txt are read with line ends of both kinds, and 
   folder.write("tokenizer_config.json", "{}");
   folder.write("vocab.json", "[]");
   CHECK(error_of([&] { Tokenizer::from_folder(folder.path); }).find("vocab") != std::string::npos);
+}
+
+TEST_CASE("of the lines of merges.txt only the first may be the version") {
+  // "#version x" as a merge, and what leads to its left half.
+  small_tokenizer::Merges merges{{"a", "b"}, {"#version", "x"}};
+  for (std::string left = "#"; left != "#version"; left = merges.back().first + merges.back().second)
+    merges.emplace_back(left, std::string(1, std::string("#version")[left.size()]));
+  std::string lines;
+  for (const auto& [left, right] : merges) lines += left + " " + right + "\n";
+  const Folder folder;
+  const Json description = small_tokenizer::description(merges);
+  folder.write("vocab.json", description["model"]["vocab"].dump());
+  folder.write("merges.txt", lines);
+  Json added = Json::object();
+  for (const Json& token : description["added_tokens"]) added[token["content"].get<std::string>()] = token["id"];
+  folder.write("added_tokens.json", added.dump());
+  const Tokenizer tokenizer = Tokenizer::from_folder(folder.path);
+  CHECK(tokenizer.encode("#versionx") == std::vector<int>{tokenizer.id_of("#versionx").value()});
+}
+
+TEST_CASE("whatever is wrong with a tokenizer's files, the error begins with the path of the file") {
+  const Json good = small_tokenizer::description();
+  const int next = int(good["model"]["vocab"].size()) + 2;
+  const auto changed = [&](const auto& change) {
+    Json json = good;
+    change(json);
+    return json.dump();
+  };
+  using Files = std::map<std::string, std::string>;
+  const Files one{{"tokenizer.json", good.dump()}};
+  const std::string j = "tokenizer.json";
+  refused_file(one, j, "", j, "empty");
+  refused_file(one, j, "{", j, "parse error");
+  refused_file(one, j, "[]", j, "expected an object");
+  refused_file(one, j, std::string(max_json_depth + 1, '['), j, "nested deeper than");
+  refused_file(one, j, changed([](Json& d) { d["model"]["type"] = "Unigram"; }), j, "Unigram");
+  refused_file(one, j, changed([](Json& d) { d["model"]["dropout"] = 0.5; }), j, "dropout");
+  refused_file(one, j, changed([](Json& d) { d["model"].erase("vocab"); }), j, "vocab");
+  refused_file(one, j, changed([](Json& d) { d["model"]["vocab"]["a"] = -1; }), j, "expected an id");
+  refused_file(one, j, changed([](Json& d) { d["model"]["vocab"]["a"] = 5; }), j, "not the only token");
+  refused_file(one, j, changed([](Json& d) { d["model"]["vocab"]["a"] = 1 << 20; }), j, "gaps");
+  refused_file(one, j, changed([](Json& d) { d["model"]["vocab"]["\u4e2d"] = d["model"]["vocab"].size() + 2; }), j,
+               "not byte-level");
+  refused_file(one, j, changed([](Json& d) { d["model"]["merges"].push_back("ab"); }), j, "expected two tokens");
+  refused_file(one, j, changed([](Json& d) { d["model"]["merges"].push_back({"a", "b", "c"}); }), j, "found 3");
+  refused_file(one, j, changed([](Json& d) { d["model"]["merges"].push_back("a x"); }), j, "\"ax\" is not a token");
+  refused_file(one, j, changed([](Json& d) { d["model"]["ignore_merges"] = 1; }), j, "ignore_merges");
+  refused_file(one, j, changed([](Json& d) { d["model"]["byte_fallback"] = true; }), j, "normalizer");
+  refused_file(one, j, changed([](Json& d) { d["normalizer"] = {{"type", "NFKC"}}; }), j, "NFKC");
+  refused_file(one, j, changed([](Json& d) { d["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = "(a"; }), j,
+               "does not compile");
+  refused_file(one, j, changed([](Json& d) { d["decoder"] = nullptr; }), j, "decoder");
+  refused_file(one, j, changed([](Json& d) { d["post_processor"] = {{"type", "Bert"}}; }), j, "Bert");
+  refused_file(one, j, changed([](Json& d) { d["added_tokens"] = 3; }), j, "added_tokens");
+  refused_file(one, j, changed([](Json& d) { d["added_tokens"][0]["lstrip"] = true; }), j, "lstrip");
+  refused_file(one, j, changed([](Json& d) { d["added_tokens"][0]["id"] = 5; }), j, "id 5");
+
+  const std::string config = "tokenizer_config.json", added = "added_tokens.json", map = "special_tokens_map.json";
+  for (const std::string& file : {config, added, map}) {
+    refused_file(one, file, "{", file, "parse error");
+    refused_file(one, file, "[1]", file, "expected an object");
+  }
+  refused_file(one, config, R"({"added_tokens_decoder": {"x": {"content": "y"}}})", config, "ids as keys");
+  refused_file(one, config, R"({"added_tokens_decoder": {"7": {}}})", config, "expected content");
+  refused_file(one, config, R"({"added_tokens_decoder": {"7": {"content": "<plain>"}}})", config, "in another file");
+  refused_file(one, added, R"({"<new>": "7"})", added, "expected an id");
+  refused_file(one, added, R"({"<plain>": 7})", added, "in another file");
+  refused_file(one, added, Json{{"<new>", next + 1}}.dump(), j + " and " + added, "gaps");
+  refused_file(one, added, R"({"<new>": 97})", j + " and " + added, "not the only token with id 97");
+
+  Json tokens = Json::object();
+  for (const Json& token : good["added_tokens"]) tokens[token["content"].get<std::string>()] = token["id"];
+  const Files two{
+      {"vocab.json", good["model"]["vocab"].dump()}, {"merges.txt", "a b\nab c\nl l\n"}, {added, tokens.dump()}};
+  refused_file(two, "vocab.json", "{", "vocab.json", "parse error");
+  refused_file(two, "vocab.json", "3", "vocab.json", "expected an object");
+  refused_file(two, "vocab.json", R"({"a": "b"})", "vocab.json", "expected an id");
+  refused_file(two, "merges.txt", "a b\nabc", "merges.txt", "\"abc\"");
+  refused_file(two, "merges.txt", "a x", "vocab.json and merges.txt and " + added, "\"ax\" is not a token");
+  refused_file(two, config, R"({"tokenizer_class": "LlamaTokenizer"})", config, "LlamaTokenizer");
+
+  const std::string model = "tokenizer.model";
+  const Files piece{
+      {model, detail::read_text(fs::path(IVL_SOURCE_DIR) / "tests/golden/tokenizer/sentence_piece" / model)}};
+  refused_file(piece, model, piece.at(model).substr(0, 1000), model, "truncated");
+  refused_file(piece, model, "\x0F", model, "wire type 7");
+  refused_file(piece, model, "\x12\x02\x18\x01", model, "expected model type 2 (BPE), found 1");
+  refused_file(piece, model, std::string("\x12\x05\x18\x02\x98\x02\x01", 7), model, "byte 0 has no token");
+  refused_file(piece, config, R"({"add_bos_token": 1})", config, "add_bos_token");
 }

@@ -43,6 +43,11 @@ void check_against(const fs::path& folder, const std::string& name) {
     if (tokenizer.encode(text) != entry["ids"].get<Ids>()) CHECK(tokenizer.encode(text) == entry["ids"].get<Ids>());
   }
   CHECK(strings >= 500);
+  for (const Json& entry : want["encode_newer_than_unicode_14"]) {
+    const std::string text = entry["text"];
+    CAPTURE(text);
+    CHECK(tokenizer.encode(text) == entry["ids"].get<Ids>());
+  }
 
   // The reference's switch leaves added tokens whole that are not special; ours does not.
   int untrusted = 0;
@@ -205,6 +210,31 @@ TEST_CASE("added tokens are cut out of prompts and stay text in the words of a s
   CHECK(tokenizer.decode(Ids{256, special, plain}, SpecialTokens::keep) == "ab<|special|><plain>");
 }
 
+TEST_CASE("an added token that is looked for after normalisation stays text in the words of a stranger too") {
+  Json description = small_tokenizer::description();
+  Json& token = description["added_tokens"].back();
+  REQUIRE(token["content"] == "<plain>");
+  token["normalized"] = true;
+  const Tokenizer tokenizer = Tokenizer::from_json(description.dump());
+  CHECK(tokenizer.encode("<plain>") == Ids{token["id"].get<int>()});
+  CHECK(tokenizer.encode("<plain>", AddedTokens::as_text) == Ids{'<', 'p', 'l', 'a', 'i', 'n', '>'});
+}
+
+TEST_CASE("where a file does not say so, ordinary added tokens are normalised and special ones are not") {
+  for (const bool special : {false, true}) {
+    CAPTURE(special);
+    Json description = small_tokenizer::description();
+    Json& token = description["added_tokens"].back();
+    token["content"] = "caf\u00e9";
+    token["special"] = special;
+    token.erase("normalized");
+    const Tokenizer tokenizer = Tokenizer::from_json(description.dump());
+    const Ids id{token["id"].get<int>()};
+    CHECK(tokenizer.encode("caf\u00e9") == id);
+    CHECK((tokenizer.encode("cafe\u0301") == id) == !special);
+  }
+}
+
 TEST_CASE("of added tokens that start alike the longest is taken, and of those that overlap the leftmost") {
   Json description = small_tokenizer::description();
   const auto add = [&](const std::string& content, bool normalized) {
@@ -251,6 +281,21 @@ TEST_CASE("ByteLevel's own expression and U+180E split as the reference splits")
   std::vector<std::string> words;
   regex.split("a\u180eb\u3000\u0085 c", [&](std::string_view word) { words.emplace_back(word); });
   CHECK(words == std::vector<std::string>{"a\u180eb", "\u3000\u0085 ", "c"});
+}
+
+TEST_CASE("letters, digits and marks of Unicode 16 split as in the reference, whatever PCRE2 knows of them") {
+  const Json want = Json::parse(detail::read_text(golden / "newer_categories.json"));
+  std::vector<SplitRegex> expressions;
+  for (const Json& pattern : want["patterns"]) expressions.emplace_back(pattern.get<std::string>());
+  REQUIRE(want["split"].size() >= 100);
+  for (const Json& entry : want["split"]) {
+    CAPTURE(entry.dump());
+    std::vector<std::string> words;
+    const std::string text = entry["text"];
+    expressions[entry["pattern"].get<std::size_t>()].split(text,
+                                                           [&](std::string_view word) { words.emplace_back(word); });
+    CHECK(words == entry["words"].get<std::vector<std::string>>());
+  }
 }
 
 TEST_CASE("what the split expression does not match is a word too") {

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "ivl/checkpoint/bind.hpp"
 #include "ivl/checkpoint/names.hpp"
 #include "ivl/checkpoint/progress.hpp"
 #include "ivl/checkpoint/read_config.hpp"
@@ -87,7 +88,7 @@ inline Json converted_config(Json config, const CheckpointConfig& known, const C
   result["tie_word_embeddings"] = known.facts.tied_head;  // the formats have different defaults
   for (const char* key : {"model_type", "architectures", "tie_word_embeddings"}) config.erase(key);
   if (github) {
-    const bool harmony = known.vlm.decoder.attention.sinks;
+    const bool harmony = known.facts.family == Family::gpt_oss;
     result["architectures"] = {"InternVLChatModel"};
     result["ps_version"] = "v2";
     result["select_layer"] = -1;
@@ -185,8 +186,73 @@ inline std::optional<NameNumbers> match_name(std::string_view pattern, std::stri
   return pattern.empty() && name.empty() ? std::optional(numbers) : std::nullopt;
 }
 
-inline std::size_t number_of_pieces(const std::array<std::string_view, 3>& pieces) {
-  return std::size_t(std::find(pieces.begin(), pieces.end(), "") - pieces.begin());
+/// What one name of a file says: a plane of a part, of a layer and perhaps of an expert.
+struct FileName {
+  const PartName* row = nullptr;
+  bool bias = false;
+  NameNumbers numbers;
+};
+
+/// Reads names of one dialect and family, the table the other way round.
+class NameReader {
+ public:
+  NameReader(Dialect dialect, Family family) {
+    for (const PartName& row : names::table) {
+      if (row.family.value_or(family) != family || row.files.in(dialect).empty()) continue;
+      const auto add = [&](const StoredForm& form, bool bias) {
+        for (int plane = 0; plane < form.planes; ++plane)
+          patterns_.push_back(
+              {name_pattern(row, dialect) + std::string(form.suffixes[std::size_t(plane)]), {&row, bias, {}}});
+      };
+      for (const StoredForm& form : stored_forms) {
+        if (form.naming == row.naming) add(form, false);
+      }
+      if (row.naming != Naming::bare) add(form_of_bias(row.naming), true);
+    }
+  }
+  std::optional<FileName> read(std::string_view name) const {
+    for (const auto& [pattern, meaning] : patterns_) {
+      if (const auto numbers = match_name(pattern, name)) return FileName{meaning.row, meaning.bias, *numbers};
+    }
+    return std::nullopt;
+  }
+
+ private:
+  std::vector<std::pair<std::string, FileName>> patterns_;
+};
+
+/// The weight that a part belongs to where files of the dialect store it in parts; else the part itself.
+inline const PartName& weight_of(const PartName& part, Dialect dialect) {
+  for (const PartName& row : names::table) {
+    if (row.where.canonical == part.where.canonical && row.family == part.family && row.files.in(dialect).empty() &&
+        std::ranges::find(row.parts, part.part) != row.parts.end())
+      return row;
+  }
+  return part;
+}
+
+/// The weights that a folder has something of, whatever its structure: they are renamed, not placed.
+inline std::vector<WeightSlot> slots_in(const FolderWeights& files, const ModelFacts& facts,
+                                        const std::string& folder) {
+  const Dialect dialect = dialect_of(facts.format);
+  const NameReader reader(dialect, facts.family);
+  std::map<std::pair<std::string, int>, WeightSlot> slots;
+  for (const std::string& name : files.names()) {
+    const auto found = reader.read(name);
+    if (!found)
+      fail<FileError>(folder, ": cannot convert the tensor ", name, ": no weight of these models has this name");
+    const PartName& row = weight_of(*found->row, dialect);
+    const std::string canonical = canonical_name({&row, found->bias});
+    WeightSlot& slot = slots[{canonical, found->numbers.layer}];
+    slot.canonical = canonical;
+    slot.layer = found->numbers.layer;
+    slot.any_shape = true;
+    slot.heights.assign(std::size_t(std::max(1, number_of_parts(row))), 0);
+    slot.experts = std::max(slot.experts, found->numbers.expert + 1);
+  }
+  std::vector<WeightSlot> list;
+  for (auto& [key, slot] : slots) list.push_back(std::move(slot));
+  return list;
 }
 
 /// One tensor to be written: `parts` one below the other.
@@ -208,60 +274,72 @@ inline ConvertedTensor some_rows(const TensorView& view, std::string name, std::
           {view.bytes.subspan(std::size_t(first) * row_bytes, std::size_t(height) * row_bytes)}};
 }
 
-/// All tensors of a folder as the other format has them. Throws FileError where one is unknown, missing or misshapen.
-inline std::vector<ConvertedTensor> converted_tensors(const Safetensors& files, FolderFormat source,
-                                                      FolderFormat target) {
-  std::map<std::string, const TensorView*> views;
-  for (const std::string& name : files.names()) views.emplace(published_name(name), files.find(name));
+/// Parts of one height, one below the other. Throws FileError where they do not go together.
+inline ConvertedTensor joined_tensor(std::span<const BoundPiece> pieces, std::string name) {
+  const BoundTensor& first = pieces[0].planes[0];
+  ConvertedTensor joined{std::move(name), first.found->dtype, first.found->shape, {}};
+  for (const BoundPiece& piece : pieces) {
+    const BoundTensor& part = piece.planes[0];
+    const TensorView& view = *part.found;
+    if (view.shape.rank() == 0 || view.shape != first.found->shape || view.dtype != first.found->dtype)
+      fail<FileError>("tensor ", part.name, ": expected ", name_of(first.found->dtype), ' ',
+                      shape_text(first.found->shape), " like ", first.name, ", found ", name_of(view.dtype), ' ',
+                      shape_text(view.shape));
+    joined.parts.push_back(view.bytes);
+  }
+  Shape whole{std::int64_t(pieces.size()) * joined.shape[0]};
+  for (int d = 1; d < joined.shape.rank(); ++d) whole.push_back(joined.shape[d]);
+  joined.shape = whole;
+  return joined;
+}
 
+/// The tensors of one weight as the other format has them.
+inline void convert_weight(const BoundWeight& weight, Dialect target, std::vector<ConvertedTensor>& to) {
+  const PartName& whole = *weight.name.part;
+  const auto renamed = [&](const PartName& row, int expert, std::string_view suffix) {
+    return with_numbers(name_pattern(row, target), weight.slot.layer, std::max(0, expert)) + std::string(suffix);
+  };
+  const bool is_whole = weight.pieces[0].row == &whole, becomes_whole = !whole.files.in(target).empty();
+  if (is_whole == becomes_whole) {
+    for (const BoundPiece& piece : weight.pieces) {
+      for (std::size_t plane = 0; plane < piece.planes.size(); ++plane) {
+        const TensorView& view = *piece.planes[plane].found;
+        to.push_back(
+            {renamed(*piece.row, piece.expert, piece.form.suffixes[plane]), view.dtype, view.shape, {view.bytes}});
+      }
+    }
+    return;
+  }
+  // The tower's q, k and v, of one height.
+  const StoredForm& form = weight.pieces[0].form;
+  if (form.as != StoredAs::scalars)
+    fail<FileError>("tensor ", weight.pieces[0].planes[0].name, ": only scalars can be joined or cut");
+  if (becomes_whole) {
+    to.push_back(joined_tensor(weight.pieces, renamed(whole, -1, form.suffixes[0])));
+    return;
+  }
+  const BoundTensor& tensor = weight.pieces[0].planes[0];
+  const int parts = number_of_parts(whole);
+  const Shape& shape = tensor.found->shape;
+  if (shape.rank() == 0 || shape[0] % parts != 0)
+    fail<FileError>("tensor ", tensor.name, ": expected ", parts, " parts of one height, found ", shape_text(shape));
+  const std::int64_t height = shape[0] / parts;
+  for (int part = 0; part < parts; ++part)
+    to.push_back(some_rows(*tensor.found, renamed(*find_part(whole, std::size_t(part)), -1, form.suffixes[0]),
+                           part * height, height));
+}
+
+/// All tensors of a folder as the other format has them. Throws FileError where one is unknown, missing or misshapen.
+inline std::vector<ConvertedTensor> converted_tensors(const FolderWeights& files, const ModelFacts& facts,
+                                                      FolderFormat target, const std::string& folder) {
+  const Binding binding = bind_weights(slots_in(files, facts, folder), facts, files);
+  if (const std::string differences = binding_differences(binding); !differences.empty())
+    fail<FileError>(folder, ": tensors cannot be converted:", differences);
   std::vector<ConvertedTensor> tensors;
-  for (const auto& [name, view] : views) {
-    const TensorName* row = nullptr;
-    std::size_t piece = 0;
-    std::optional<NameNumbers> numbers;
-    for (const TensorName& candidate : tensor_names) {
-      const auto& pieces = file_names(candidate, source);
-      for (std::size_t p = 0; p < number_of_pieces(pieces) && !numbers; ++p) {
-        numbers = match_name(pieces[p], name);
-        if (numbers) row = &candidate, piece = p;
-      }
-      if (numbers) break;
-    }
-    if (row == nullptr)
-      fail<FileError>("cannot convert the tensor ", name, ": no weight of these models has this name");
-    const auto filled = [&](std::string_view pattern) {
-      return with_expert(with_layer(pattern, numbers->layer), numbers->expert);
-    };
-    const auto &from = file_names(*row, source), &to = file_names(*row, target);
-    const std::size_t from_pieces = number_of_pieces(from), to_pieces = number_of_pieces(to);
-    if (from_pieces == to_pieces) {
-      tensors.push_back({filled(to[piece]), view->dtype, view->shape, {view->bytes}});
-    } else if (from_pieces == 1) {  // the tower's q, k and v, of one height
-      if (view->shape.rank() == 0 || view->shape[0] % std::int64_t(to_pieces) != 0)
-        fail<FileError>("tensor ", name, ": expected ", to_pieces, " parts of one height, found ",
-                        shape_text(view->shape));
-      const std::int64_t height = view->shape[0] / std::int64_t(to_pieces);
-      for (std::size_t p = 0; p < to_pieces; ++p)
-        tensors.push_back(some_rows(*view, filled(to[p]), std::int64_t(p) * height, height));
-    } else if (piece == 0) {
-      ConvertedTensor joined = some_rows(*view, filled(to[0]), 0, view->shape.rank() > 0 ? view->shape[0] : 0);
-      Shape whole{std::int64_t(from_pieces) * joined.shape[0]};
-      for (int d = 1; d < joined.shape.rank(); ++d) whole.push_back(joined.shape[d]);
-      for (std::size_t p = 1; p < from_pieces; ++p) {
-        const auto other = views.find(filled(from[p]));
-        if (other == views.end())
-          fail<FileError>("tensor ", filled(from[p]), ": expected beside ", name, ", found none");
-        if (other->second->shape != view->shape || other->second->dtype != view->dtype)
-          fail<FileError>("tensor ", other->first, ": expected ", name_of(view->dtype), ' ', shape_text(view->shape),
-                          " like ", name, ", found ", name_of(other->second->dtype), ' ',
-                          shape_text(other->second->shape));
-        joined.parts.push_back(other->second->bytes);
-      }
-      joined.shape = whole;
-      tensors.push_back(std::move(joined));
-    } else if (!views.contains(filled(from[0]))) {
-      fail<FileError>("tensor ", filled(from[0]), ": expected beside ", name, ", found none");
-    }
+  try {
+    for (const BoundWeight& weight : binding.weights) convert_weight(weight, dialect_of(target), tensors);
+  } catch (const FileError& error) {
+    fail<FileError>(folder, ": ", error.what());
   }
   return tensors;
 }
@@ -305,8 +383,8 @@ inline void convert_folder(const std::filesystem::path& from, const std::filesys
                       ": ps_version: expected v2, the only order of the HF format, found v1");
   if (fs::exists(to) && !fs::is_empty(to))
     fail<FileError>(to.string(), ": expected a new or empty folder, found files in it");
-  const Safetensors files(from);
-  const auto tensors = detail::converted_tensors(files, known.facts.format, target);
+  const FolderWeights files(from);
+  const auto tensors = detail::converted_tensors(files, known.facts, target, from.string());
   fs::create_directories(to);
 
   std::vector<std::size_t> ends;  // of the shards

@@ -8,80 +8,175 @@
 
 #include "ivl/checkpoint/bind.hpp"
 #include "ivl/checkpoint/progress.hpp"
+#include "ivl/core/error.hpp"
 #include "ivl/formats/source_matrix.hpp"
 #include "ivl/ops/moe.hpp"
 #include "ivl/ops/place.hpp"
+#include "ivl/ops/reduce.hpp"
 
 namespace ivl {
 
 namespace detail {
 
-/// What the tensors of one weight hold, matrix by matrix; all of expert 0, then of expert 1, ...
-inline std::vector<SourceMatrix> matrices_of(const WeightSlot& slot, const std::vector<TensorView>& views) {
-  std::vector<SourceMatrix> matrices;
-  if (slot.mixture == nullptr || slot.layout == ExpertLayout::separate) {
-    for (const TensorView& view : views) {  // whatever its shape in the file
-      matrices.push_back(source_matrix({view.dtype, {*elements_of(view.shape) / slot.in, slot.in}, view.bytes}));
+/// What one piece holds of one expert, whatever the tensors' shapes; `experts`: those that share the piece's tensors.
+inline SourceMatrix matrix_of(const BoundPiece& piece, std::int64_t in, int expert, int experts) {
+  const auto plane = [&](std::size_t number) {
+    const std::span<const std::byte> all = piece.planes[number].found->bytes;
+    const std::size_t bytes = all.size() / std::size_t(experts);
+    return all.subspan(std::size_t(expert) * bytes, bytes);
+  };
+  switch (piece.form.as) {
+    case StoredAs::scalars: {
+      const Dtype dtype = piece.planes[0].found->dtype;
+      if (piece.transposed()) return source_matrix({dtype, {in, piece.height}, plane(0)}, SourceOrder::transposed);
+      return source_matrix({dtype, {piece.height, in}, plane(0)});
     }
-    return matrices;
+    case StoredAs::mxfp4:
+      return source_matrix(Format::mxfp4, piece.height, in, {plane(0), plane(1)});
+    case StoredAs::awq:
+      break;
   }
-  for (const TensorView& view : views) {
-    if (slot.layout == ExpertLayout::mxfp4 && view.dtype != Dtype::u8)
-      fail<FileError>("blocks and scales of MXFP4 must be of type U8, found ", name_of(view.dtype));
-  }
-  const std::int64_t out = slot.heights[0], in = slot.in;
-  for (int expert = 0; expert < slot.experts; ++expert) {
-    const auto bytes_of = [&](const TensorView& view) {
-      const std::size_t bytes = view.bytes.size() / std::size_t(slot.experts);
-      return view.bytes.subspan(std::size_t(expert) * bytes, bytes);
-    };
-    const SourceMatrix matrix =
-        slot.layout == ExpertLayout::mxfp4
-            ? source_matrix(Format::mxfp4, out, in, {bytes_of(views[0]), bytes_of(views[1])})
-            : source_matrix({views[0].dtype, {in, out}, bytes_of(views[0])}, SourceOrder::transposed);
-    if (slot.fusion == Fusion::interleaved) {
-      matrices.push_back(matrix.every_other(0));
-      matrices.push_back(matrix.every_other(1));
-    } else {
-      matrices.push_back(matrix);
+  fail<FileError>("AWQ cannot be placed");
+}
+
+/// The matrices of a weight: the parts of expert 0, those of expert 1, ...; gate and up each on its own.
+inline std::vector<SourceMatrix> matrices_of(const BoundWeight& weight) {
+  const WeightSlot& slot = weight.slot;
+  std::vector<SourceMatrix> matrices;
+  const int sharing = slot.experts > 0 && weight.pieces[0].expert < 0 ? slot.experts : 1;
+  for (int expert = 0; expert < sharing; ++expert) {
+    for (const BoundPiece& piece : weight.pieces) {
+      const SourceMatrix matrix = matrix_of(piece, slot.in, expert, sharing);
+      if (piece.row->transform == Transform::transposed_interleaved) {
+        matrices.push_back(matrix.every_other(0));
+        matrices.push_back(matrix.every_other(1));
+      } else {
+        matrices.push_back(matrix);
+      }
     }
   }
   return matrices;
 }
 
-/// Places one weight from the views of its tensors.
+// ---- a rank's part of a weight: views of the whole, nothing is copied ----------------------------------------------
+/// `number` outputs or inputs from `first` on begin and end where the format's cells do.
+inline void check_cells(Format format, const char* what, int Cell::*size, const RankPart& part) {
+  with_format(format, [&](auto tag) {
+    for (const Cell& cell : decltype(tag)::planes) {
+      if (part.first % (cell.*size) != 0 || part.count % (cell.*size) != 0)
+        fail<FileError>("a rank's part in ", decltype(tag)::name, ": expected ", what, " in whole blocks of ",
+                        cell.*size, ", found ", part.count, " from ", part.first, " on");
+    }
+  });
+}
+
+/// A rank's rows of each part (q, k, v; gate, up) that a piece of `height` rows holds.
+inline std::vector<RankPart> rank_rows(const BoundWeight& weight, std::int64_t height, int rank) {
+  const WeightSlot& slot = weight.slot;
+  if (slot.heights[0] == dynamic) return {vocabulary_part(height, rank, slot.ranks)};
+  if (slot.heights.size() == weight.pieces.size()) return {equal_part(height, rank, slot.ranks)};
+  std::vector<RankPart> rows;
+  std::int64_t first = 0;
+  for (const int part : slot.heights) {
+    rows.push_back(equal_part(part, rank, slot.ranks));
+    rows.back().first += first;
+    first += part;
+  }
+  return rows;
+}
+
+inline ShardAxis axis_of(const BoundWeight& weight) {
+  return weight.slot.ranks == 1 ? ShardAxis::none : weight.name.part->shard;
+}
+
+/// `whole`: of matrices_of.
+inline std::vector<SourceMatrix> rank_matrices(const BoundWeight& weight, const std::vector<SourceMatrix>& whole,
+                                               int rank) {
+  std::vector<SourceMatrix> matrices;
+  switch (axis_of(weight)) {
+    case ShardAxis::none:
+      return whole;
+    case ShardAxis::column:
+      for (const SourceMatrix& matrix : whole) {
+        for (const RankPart& rows : rank_rows(weight, matrix.out, rank)) {
+          check_cells(matrix.format, "rows", &Cell::outs, rows);
+          matrices.push_back(matrix.outputs(rows.first, rows.count));
+        }
+      }
+      return matrices;
+    case ShardAxis::row:
+      for (const SourceMatrix& matrix : whole) {
+        const RankPart columns = equal_part(matrix.in, rank, weight.slot.ranks);
+        check_cells(matrix.format, "columns", &Cell::ins, columns);
+        matrices.push_back(matrix.inputs(columns.first, columns.count));
+      }
+      return matrices;
+    case ShardAxis::expert: {
+      const RankPart experts = equal_part(std::int64_t(whole.size()), rank, weight.slot.ranks);
+      return {whole.begin() + experts.first, whole.begin() + experts.first + experts.count};
+    }
+  }
+  return matrices;
+}
+
+/// `view`: a vector, or the whole biases of all experts.
+inline std::vector<TensorView> rank_views(const BoundWeight& weight, const TensorView& view, int rank) {
+  const std::int64_t width = *elements_of(view.shape);
+  std::vector<RankPart> parts{{0, width}};
+  if (axis_of(weight) == ShardAxis::column) parts = rank_rows(weight, width, rank);
+  if (axis_of(weight) == ShardAxis::expert) parts = {equal_part(width, rank, weight.slot.ranks)};
+  const std::size_t bytes = std::size_t(bits_of(view.dtype) / 8);
+  std::vector<TensorView> views;
+  for (const RankPart& part : parts)
+    views.push_back({view.dtype,
+                     {part.count},
+                     view.bytes.subspan(std::size_t(part.first) * bytes, std::size_t(part.count) * bytes)});
+  return views;
+}
+
+/// Places one weight whose tensors are all there: all of it, or what rank `rank` of those that share it has.
 template <PlaceOps Context>
-void place(Context& ctx, const WeightSlot& slot, std::vector<TensorView> views) {
+void place(Context& ctx, const BoundWeight& weight, int rank) {
+  const WeightSlot& slot = weight.slot;
   if (slot.vector != nullptr) {
-    for (TensorView& view : views) view.shape = Shape{*elements_of(view.shape)};
+    std::vector<TensorView> views;
+    for (const BoundPiece& piece : weight.pieces) {
+      for (const TensorView& view : rank_views(weight, *piece.planes[0].found, rank)) views.push_back(view);
+    }
     *slot.vector = place_vector(ctx, std::span<const TensorView>(views));
     return;
   }
-  const std::vector<SourceMatrix> matrices = matrices_of(slot, views);
-  if (slot.mixture != nullptr)
-    *slot.mixture = place_experts(ctx, slot.experts, slot.fusion, std::span<const SourceMatrix>(matrices));
+  const std::vector<SourceMatrix> matrices = rank_matrices(weight, matrices_of(weight), rank);
+  if (slot.mixture != nullptr) {
+    const RankPart experts = equal_part(slot.experts, slot.ranks > 1 ? rank : 0, slot.ranks);
+    *slot.mixture = place_experts(ctx, int(experts.count), slot.fusion, std::span<const SourceMatrix>(matrices));
+    slot.mixture->first = int(experts.first);
+  }
   if (slot.matrix != nullptr) *slot.matrix = place_matrix(ctx, std::span<const SourceMatrix>(matrices), slot.fusion);
   if (slot.table != nullptr) *slot.table = place_table(ctx, matrices.front());
 }
 
-/// Source: find(name) gives a tensor that is known to be there, release(view) lets it go.
-template <PlaceOps Context, class Source>
-void place_all(Context& ctx, const std::vector<WeightSlot>& slots, const ModelFacts& facts, const Source& source,
-               std::int64_t bytes_total, const ProgressCallback& progress) {
+/// Places all weights of a binding without differences. `where` starts every error.
+template <PlaceOps Context>
+void place_all(Context& ctx, const Binding& binding, const std::string& where, const ProgressCallback& progress) {
+  const std::int64_t bytes_total = binding.bytes();
   std::int64_t bytes_done = 0;
-  std::vector<TensorView> views;
-  for (const WeightSlot& slot : slots) {
-    views.clear();
-    for (const ExpectedTensor& expected : expected_tensors(slot, facts)) {
-      if (progress) progress({bytes_done, bytes_total, expected.name});
-      const TensorView* view = source.find(expected.name);
-      if (view == nullptr) view = source.find(std::string(find_tensor_name("language.embedding.weight")->github[0]));
-      views.push_back(*view);
+  for (const BoundWeight& weight : binding.weights) {
+    for (const BoundPiece& piece : weight.pieces) {
+      for (const BoundTensor& plane : piece.planes) {
+        if (progress) progress({bytes_done, bytes_total, plane.name});
+      }
     }
-    place(ctx, slot, views);
-    for (const TensorView& view : views) {
-      source.release(view);
-      bytes_done += std::int64_t(view.bytes.size());
+    try {
+      place(ctx, weight, rank_of(ctx));
+    } catch (const FileError& error) {
+      fail<FileError>(where, ": ", weight.pieces[0].planes[0].name, ": ", error.what());
+    }
+    for (const BoundPiece& piece : weight.pieces) {
+      for (const BoundTensor& plane : piece.planes) {
+        binding.release(*plane.found);
+        if (!weight.borrowed) bytes_done += std::int64_t(plane.found->bytes.size());
+      }
     }
   }
   if (progress) progress({bytes_total, bytes_total, {}});

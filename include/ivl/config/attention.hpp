@@ -2,9 +2,12 @@
 #pragma once
 #include <cstdint>
 
-#include "ivl/core/constant.hpp"
+#include "ivl/config/rules.hpp"
 
 namespace ivl {
+
+/// Which layers of a decoder have a window.
+enum class WindowLayers : std::uint8_t { all, even, odd };
 
 struct AttentionConfig {
   int heads = 0;           ///< num_attention_heads
@@ -14,12 +17,16 @@ struct AttentionConfig {
   bool head_norm = false;  ///< RMSNorm of each head's q and k before the rotation: Qwen3's q_norm and k_norm
   bool out_bias = false;   ///< of the output projection: GPT-OSS
   bool sinks = false;      ///< a learned score of each head that takes part in the softmax and has no value: GPT-OSS
-  int window = 0;  ///< sliding_window of layers 0, 2, 4, ...: tokens that a token sees, itself among them; 0: all
+  int window = 0;          ///< sliding_window: tokens that a token sees, itself among them; 0: all
+  WindowLayers window_layers = WindowLayers::all;  ///< layer_types: the layers with this window; the others see all
 
   constexpr int query_width() const { return heads * head_dim; }
   constexpr int kv_width() const { return kv_heads * head_dim; }
   constexpr int qkv_width() const { return query_width() + 2 * kv_width(); }
-  constexpr int window_of(int layer) const { return layer % 2 == 0 ? window : 0; }
+  constexpr int window_of(int layer) const {
+    const bool even = layer % 2 == 0;
+    return window_layers == WindowLayers::all || (window_layers == WindowLayers::even) == even ? window : 0;
+  }
   bool operator==(const AttentionConfig&) const = default;
 };
 
@@ -29,14 +36,19 @@ constexpr std::int64_t parameters(const AttentionConfig& c, std::int64_t hidden)
   return qkv + (c.sinks ? c.heads : 0) + c.query_width() * hidden + (c.out_bias ? hidden : 0);
 }
 
+constexpr void check_rules(const AttentionConfig& c) {
+  require("AttentionConfig: every size must be set and positive", c.heads > 0 && c.kv_heads > 0 && c.head_dim > 0);
+  require("AttentionConfig: heads must be a multiple of kv_heads, so that each group shares one",
+          is_multiple(c.heads, c.kv_heads));
+  require("AttentionConfig: head_dim must be a multiple of 16, one tensor-core tile", is_multiple(c.head_dim, 16));
+  require("AttentionConfig: window must be 0 (none) or a positive number of tokens", c.window >= 0);
+  require("AttentionConfig: window_layers must be left out where window is 0, since no layer has one",
+          c.window > 0 || c.window_layers == WindowLayers::all);
+}
+
 template <AttentionConfig C>
 constexpr bool checked() {
-  static_assert(C.heads > 0 && C.kv_heads > 0 && C.head_dim > 0,
-                "AttentionConfig: every size must be set and positive");
-  static_assert(MultipleOf<C.heads, C.kv_heads>,
-                "AttentionConfig: heads must be a multiple of kv_heads, so that each group shares one");
-  static_assert(MultipleOf<C.head_dim, 16>, "AttentionConfig: head_dim must be a multiple of 16, one tensor-core tile");
-  static_assert(C.window >= 0, "AttentionConfig: window must be 0 (none) or a positive number of tokens");
+  check_rules(C);
   return true;
 }
 

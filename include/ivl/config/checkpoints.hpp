@@ -83,8 +83,14 @@ inline constexpr DecoderConfig qwen3_235b_a22b{
 inline constexpr DecoderConfig gpt_oss_20b{
     .layers = 24,
     .hidden = 2880,
-    .attention =
-        {.heads = 64, .kv_heads = 8, .head_dim = 64, .qkv_bias = true, .out_bias = true, .sinks = true, .window = 128},
+    .attention = {.heads = 64,
+                  .kv_heads = 8,
+                  .head_dim = 64,
+                  .qkv_bias = true,
+                  .out_bias = true,
+                  .sinks = true,
+                  .window = 128,
+                  .window_layers = WindowLayers::even},
     .moe = {
         .experts = 32, .active = 4, .mlp_hidden = 2880, .activation = ExpertActivation::clamped_swi_glu, .bias = true}};
 
@@ -132,7 +138,8 @@ inline constexpr VlmConfig drawn_scenes_moe{.vit = drawn_scenes.vit,
                                                                       .qkv_bias = true,
                                                                       .out_bias = true,
                                                                       .sinks = true,
-                                                                      .window = 32},
+                                                                      .window = 32,
+                                                                      .window_layers = WindowLayers::even},
                                                         .moe = {.experts = 8,
                                                                 .active = 2,
                                                                 .mlp_hidden = 160,

@@ -1,8 +1,13 @@
-// The fields of a structure: lists of differences, and text for a user's own source.
+// The fields of a structure, listed once: lists of differences, text for a user's own source, and other forms of it
+// (JSON: checkpoint/config_json.hpp) are made of this list.
 #pragma once
-#include <sstream>
+#include <algorithm>
+#include <array>
+#include <concepts>
+#include <cstddef>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -10,59 +15,148 @@
 
 namespace ivl {
 
+// ---- the words of kinds, in the order of their values ------------------------------------------------------------
+template <class Kind>
+struct KindWords;
+template <>
+struct KindWords<NormKind> {
+  static constexpr std::string_view type = "NormKind";
+  static constexpr std::array<std::string_view, 2> words{"layer_norm", "rms_norm"};
+};
+template <>
+struct KindWords<ShuffleOrder> {
+  static constexpr std::string_view type = "ShuffleOrder";
+  static constexpr std::array<std::string_view, 2> words{"v1", "v2"};
+};
+template <>
+struct KindWords<WindowLayers> {
+  static constexpr std::string_view type = "WindowLayers";
+  static constexpr std::array<std::string_view, 3> words{"all", "even", "odd"};
+};
+template <>
+struct KindWords<ExpertActivation> {
+  static constexpr std::string_view type = "ExpertActivation";
+  static constexpr std::array<std::string_view, 2> words{"swi_glu", "clamped_swi_glu"};
+};
+
+// ---- the fields --------------------------------------------------------------------------------------------------
+/// `Config` or const `Config`: a list serves readers and writers.
+template <class Any, class Config>
+concept Either = std::same_as<std::remove_const_t<Any>, Config>;
+
+/// Calls visit(name, field) for every field, in the order of the structure. A field is an int, a bool, a kind, or a
+/// structure with a list of its own.
+constexpr void each_field(Either<VitConfig> auto& c, const auto& visit) {
+  visit("layers", c.layers);
+  visit("hidden", c.hidden);
+  visit("heads", c.heads);
+  visit("mlp_hidden", c.mlp_hidden);
+  visit("patch_px", c.patch_px);
+  visit("tile_px", c.tile_px);
+  visit("norm", c.norm);
+  visit("qkv_bias", c.qkv_bias);
+  visit("qk_norm", c.qk_norm);
+  visit("ranks", c.ranks);
+}
+constexpr void each_field(Either<ProjectorConfig> auto& c, const auto& visit) {
+  visit("scale", c.scale);
+  visit("order", c.order);
+}
+constexpr void each_field(Either<AttentionConfig> auto& c, const auto& visit) {
+  visit("heads", c.heads);
+  visit("kv_heads", c.kv_heads);
+  visit("head_dim", c.head_dim);
+  visit("qkv_bias", c.qkv_bias);
+  visit("head_norm", c.head_norm);
+  visit("out_bias", c.out_bias);
+  visit("sinks", c.sinks);
+  visit("window", c.window);
+  visit("window_layers", c.window_layers);
+}
+constexpr void each_field(Either<MoeConfig> auto& c, const auto& visit) {
+  visit("experts", c.experts);
+  visit("active", c.active);
+  visit("mlp_hidden", c.mlp_hidden);
+  visit("activation", c.activation);
+  visit("bias", c.bias);
+}
+constexpr void each_field(Either<DecoderConfig> auto& c, const auto& visit) {
+  visit("layers", c.layers);
+  visit("hidden", c.hidden);
+  visit("attention", c.attention);
+  visit("mlp_hidden", c.mlp_hidden);
+  visit("moe", c.moe);
+  visit("ranks", c.ranks);
+}
+constexpr void each_field(Either<VlmConfig> auto& c, const auto& visit) {
+  visit("vit", c.vit);
+  visit("projector", c.projector);
+  visit("decoder", c.decoder);
+}
+
+/// A structure, not a single value.
+template <class Value>
+concept HasFields = requires(Value& value) { each_field(value, [](std::string_view, auto&) {}); };
+
+// ---- what is made of them ----------------------------------------------------------------------------------------
 namespace detail {
-
-constexpr std::string_view text_of(ExpertActivation activation) {
-  return activation == ExpertActivation::clamped_swi_glu ? "clamped_swi_glu" : "swi_glu";
-}
-
-/// Fields of a config, for the list of differences and for text to paste.
-template <class Visit>
-void each_field(const VlmConfig& c, const Visit& visit) {
-  visit("vit.layers", c.vit.layers);
-  visit("vit.hidden", c.vit.hidden);
-  visit("vit.heads", c.vit.heads);
-  visit("vit.mlp_hidden", c.vit.mlp_hidden);
-  visit("vit.patch_px", c.vit.patch_px);
-  visit("vit.tile_px", c.vit.tile_px);
-  visit("vit.norm", std::string(c.vit.norm == NormKind::rms_norm ? "rms_norm" : "layer_norm"));
-  visit("vit.qkv_bias", c.vit.qkv_bias);
-  visit("vit.qk_norm", c.vit.qk_norm);
-  visit("projector.scale", c.projector.scale);
-  visit("projector.order", std::string(c.projector.order == ShuffleOrder::v1 ? "v1" : "v2"));
-  visit("decoder.layers", c.decoder.layers);
-  visit("decoder.hidden", c.decoder.hidden);
-  visit("decoder.attention.heads", c.decoder.attention.heads);
-  visit("decoder.attention.kv_heads", c.decoder.attention.kv_heads);
-  visit("decoder.attention.head_dim", c.decoder.attention.head_dim);
-  visit("decoder.attention.qkv_bias", c.decoder.attention.qkv_bias);
-  visit("decoder.attention.head_norm", c.decoder.attention.head_norm);
-  visit("decoder.attention.out_bias", c.decoder.attention.out_bias);
-  visit("decoder.attention.sinks", c.decoder.attention.sinks);
-  visit("decoder.attention.window", c.decoder.attention.window);
-  visit("decoder.mlp_hidden", c.decoder.mlp_hidden);
-  visit("decoder.moe.experts", c.decoder.moe.experts);
-  visit("decoder.moe.active", c.decoder.moe.active);
-  visit("decoder.moe.mlp_hidden", c.decoder.moe.mlp_hidden);
-  visit("decoder.moe.activation", std::string(text_of(c.decoder.moe.activation)));
-  visit("decoder.moe.bias", c.decoder.moe.bias);
-}
 
 inline std::string field_text(int value) { return std::to_string(value); }
 inline std::string field_text(bool value) { return value ? "true" : "false"; }
-inline std::string field_text(const std::string& value) { return value; }
+template <class Kind>
+std::string field_text(Kind kind) {
+  return std::string(KindWords<Kind>::words[std::size_t(kind)]);
+}
 
-inline std::vector<std::pair<std::string, std::string>> field_texts(const VlmConfig& config) {
-  std::vector<std::pair<std::string, std::string>> fields;
-  each_field(config, [&](const char* name, const auto& value) { fields.emplace_back(name, field_text(value)); });
-  return fields;
+/// (name, text) of all single values, such as (decoder.moe.experts, 8).
+template <HasFields Config>
+void append_fields(const Config& config, const std::string& prefix,
+                   std::vector<std::pair<std::string, std::string>>& to) {
+  each_field(config, [&](std::string_view name, const auto& field) {
+    if constexpr (HasFields<decltype(field)>)
+      append_fields(field, prefix + std::string(name) + ".", to);
+    else
+      to.emplace_back(prefix + std::string(name), field_text(field));
+  });
+}
+
+/// Room for the brackets and commas behind a value, up to column 120.
+inline constexpr std::size_t last_column = 114;
+
+/// {.a = 1, .b = {.c = 2}} without fields at their defaults: on one line where that ends before `last_column`, else
+/// with a line for each field. `indent` is that of its line, `column` where it starts.
+template <HasFields Config>
+std::string initialiser(const Config& config, std::size_t indent, std::size_t column) {
+  std::vector<std::pair<std::string, std::string>> defaults;
+  append_fields(Config{}, "", defaults);
+  const auto joined = [&](const std::string& before_first, const std::string& between, bool one_line) {
+    std::string text = "{";
+    each_field(config, [&](std::string_view name, const auto& field) {
+      using Field = std::remove_cvref_t<decltype(field)>;
+      const std::string start = (text == "{" ? before_first : between) + "." + std::string(name) + " = ";
+      if constexpr (HasFields<const Field>) {
+        text += start + initialiser(field, indent + 4, one_line ? 0 : indent + 8 + name.size());
+      } else if (std::ranges::find(defaults, std::pair(std::string(name), field_text(field))) == defaults.end()) {
+        text += start;
+        if constexpr (std::is_enum_v<Field>) text += "ivl::" + std::string(KindWords<Field>::type) + "::";
+        text += field_text(field);
+      }
+    });
+    return text + "}";
+  };
+  const std::string line = joined("", ", ", true);
+  if (column + line.size() <= last_column && line.find('\n') == line.npos) return line;
+  const std::string new_line = "\n" + std::string(indent + 4, ' ');
+  return joined(new_line, "," + new_line, false);
 }
 
 }  // namespace detail
 
 /// Every field in which two structures differ, a line each: `found` is the file's, `expected` the type's.
 inline std::string config_differences(const VlmConfig& found, const VlmConfig& expected) {
-  const auto file = detail::field_texts(found), type = detail::field_texts(expected);
+  std::vector<std::pair<std::string, std::string>> file, type;
+  detail::append_fields(found, "", file);
+  detail::append_fields(expected, "", type);
   std::string lines;
   for (std::size_t i = 0; i < file.size(); ++i) {
     if (file[i] != type[i])
@@ -72,34 +166,23 @@ inline std::string config_differences(const VlmConfig& found, const VlmConfig& e
 }
 
 /// The designated initialiser of a structure: text for a user's own source.
-inline std::string config_text(const VlmConfig& c) {
-  const auto flag = [](bool value) { return value ? "true" : "false"; };
-  std::ostringstream text;
-  text << "inline constexpr ivl::VlmConfig my_checkpoint{\n"
-       << "    .vit = {.layers = " << c.vit.layers << ", .hidden = " << c.vit.hidden << ", .heads = " << c.vit.heads
-       << ", .mlp_hidden = " << c.vit.mlp_hidden << ",\n            .patch_px = " << c.vit.patch_px
-       << ", .tile_px = " << c.vit.tile_px
-       << ", .norm = ivl::NormKind::" << (c.vit.norm == NormKind::rms_norm ? "rms_norm" : "layer_norm")
-       << ", .qkv_bias = " << flag(c.vit.qkv_bias) << ", .qk_norm = " << flag(c.vit.qk_norm) << "},\n"
-       << "    .projector = {.scale = " << c.projector.scale
-       << ", .order = ivl::ShuffleOrder::" << (c.projector.order == ShuffleOrder::v1 ? "v1" : "v2") << "},\n"
-       << "    .decoder = {.layers = " << c.decoder.layers << ", .hidden = " << c.decoder.hidden
-       << ",\n                .attention = {.heads = " << c.decoder.attention.heads
-       << ", .kv_heads = " << c.decoder.attention.kv_heads << ", .head_dim = " << c.decoder.attention.head_dim
-       << ", .qkv_bias = " << flag(c.decoder.attention.qkv_bias)
-       << ", .head_norm = " << flag(c.decoder.attention.head_norm)
-       << ",\n                              .out_bias = " << flag(c.decoder.attention.out_bias)
-       << ", .sinks = " << flag(c.decoder.attention.sinks) << ", .window = " << c.decoder.attention.window
-       << "},\n                ";
-  if (c.decoder.sparse()) {
-    const MoeConfig& moe = c.decoder.moe;
-    text << ".moe = {.experts = " << moe.experts << ", .active = " << moe.active << ", .mlp_hidden = " << moe.mlp_hidden
-         << ",\n                        .activation = ivl::ExpertActivation::" << detail::text_of(moe.activation)
-         << ", .bias = " << flag(moe.bias) << "}}};\n";
-  } else {
-    text << ".mlp_hidden = " << c.decoder.mlp_hidden << "}};\n";
+inline std::string config_text(const VlmConfig& config) {
+  std::string text = "inline constexpr ivl::VlmConfig my_checkpoint{";
+  each_field(config, [&](std::string_view name, const auto& field) {
+    const std::string start = "    ." + std::string(name) + " = ";
+    text += (text.back() == '{' ? "\n" : ",\n") + start + detail::initialiser(field, 4, start.size());
+  });
+  return text + "};\n";
+}
+
+/// The first rule that a structure breaks, as the compiler would say it; empty if it keeps all.
+inline std::string broken_rule(const VlmConfig& config) {
+  try {
+    check_rules(config);
+  } catch (const ConfigError& error) {
+    return error.what();
   }
-  return text.str();
+  return "";
 }
 
 }  // namespace ivl

@@ -2,7 +2,7 @@
 #pragma once
 #include <cstdint>
 
-#include "ivl/core/constant.hpp"
+#include "ivl/config/rules.hpp"
 #include "ivl/facts/expert_activation.hpp"
 
 namespace ivl {
@@ -25,11 +25,15 @@ constexpr std::int64_t parameters(const MoeConfig& c, std::int64_t hidden) {
   return c.experts * (hidden + (c.bias ? 1 : 0) + expert);
 }
 
+constexpr void check_rules(const MoeConfig& c) {
+  require("MoeConfig: every size must be set and positive", c.experts > 0 && c.active > 0 && c.mlp_hidden > 0);
+  require("MoeConfig: a row cannot go to more experts than there are", c.active <= c.experts);
+  require("MoeConfig: mlp_hidden must be a multiple of 32, one block of MXFP4", is_multiple(c.mlp_hidden, 32));
+}
+
 template <MoeConfig C>
 constexpr bool checked() {
-  static_assert(C.experts > 0 && C.active > 0 && C.mlp_hidden > 0, "MoeConfig: every size must be set and positive");
-  static_assert(C.active <= C.experts, "MoeConfig: a row cannot go to more experts than there are");
-  static_assert(MultipleOf<C.mlp_hidden, 32>, "MoeConfig: mlp_hidden must be a multiple of 32, one block of MXFP4");
+  check_rules(C);
   return true;
 }
 

@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "ivl/config/checkpoints.hpp"
+#include "ivl/facts/family.hpp"
 
 namespace ivl {
 
@@ -11,26 +12,28 @@ struct PublishedCheckpoint {
   std::string_view type;  ///< in checkpoints.hpp
   std::string_view name;  ///< as published, in the GitHub format
   VlmConfig config;
+  Family family;
   int vocab_rows;  ///< rows of embedding and head
 };
 
 inline constexpr PublishedCheckpoint published_checkpoints[] = {
-    {"internvl3_1b", "InternVL3-1B", internvl3_1b, 151674},
-    {"internvl3_2b", "InternVL3-2B", internvl3_2b, 151674},
-    {"internvl3_8b", "InternVL3-8B", internvl3_8b, 151674},
-    {"internvl3_9b", "InternVL3-9B", internvl3_9b, 128512},
-    {"internvl3_14b", "InternVL3-14B", internvl3_14b, 151674},
-    {"internvl3_38b", "InternVL3-38B", internvl3_38b, 151674},
-    {"internvl3_78b", "InternVL3-78B", internvl3_78b, 151674},
-    {"internvl3_5_1b", "InternVL3_5-1B", internvl3_5_1b, 151936},
-    {"internvl3_5_2b", "InternVL3_5-2B", internvl3_5_2b, 151936},
-    {"internvl3_5_4b", "InternVL3_5-4B", internvl3_5_4b, 151936},
-    {"internvl3_5_8b", "InternVL3_5-8B", internvl3_5_8b, 151936},
-    {"internvl3_5_14b", "InternVL3_5-14B", internvl3_5_14b, 151936},
-    {"internvl3_5_38b", "InternVL3_5-38B", internvl3_5_38b, 151936},
-    {"internvl3_5_gpt_oss_20b_a4b", "InternVL3_5-GPT-OSS-20B-A4B-Preview", internvl3_5_gpt_oss_20b_a4b, 201088},
-    {"internvl3_5_30b_a3b", "InternVL3_5-30B-A3B", internvl3_5_30b_a3b, 151936},
-    {"internvl3_5_241b_a28b", "InternVL3_5-241B-A28B", internvl3_5_241b_a28b, 151936},
+    {"internvl3_1b", "InternVL3-1B", internvl3_1b, Family::qwen2, 151674},
+    {"internvl3_2b", "InternVL3-2B", internvl3_2b, Family::qwen2, 151674},
+    {"internvl3_8b", "InternVL3-8B", internvl3_8b, Family::qwen2, 151674},
+    {"internvl3_9b", "InternVL3-9B", internvl3_9b, Family::internlm3, 128512},
+    {"internvl3_14b", "InternVL3-14B", internvl3_14b, Family::qwen2, 151674},
+    {"internvl3_38b", "InternVL3-38B", internvl3_38b, Family::qwen2, 151674},
+    {"internvl3_78b", "InternVL3-78B", internvl3_78b, Family::qwen2, 151674},
+    {"internvl3_5_1b", "InternVL3_5-1B", internvl3_5_1b, Family::qwen3, 151936},
+    {"internvl3_5_2b", "InternVL3_5-2B", internvl3_5_2b, Family::qwen3, 151936},
+    {"internvl3_5_4b", "InternVL3_5-4B", internvl3_5_4b, Family::qwen3, 151936},
+    {"internvl3_5_8b", "InternVL3_5-8B", internvl3_5_8b, Family::qwen3, 151936},
+    {"internvl3_5_14b", "InternVL3_5-14B", internvl3_5_14b, Family::qwen3, 151936},
+    {"internvl3_5_38b", "InternVL3_5-38B", internvl3_5_38b, Family::qwen3, 151936},
+    {"internvl3_5_gpt_oss_20b_a4b", "InternVL3_5-GPT-OSS-20B-A4B-Preview", internvl3_5_gpt_oss_20b_a4b, Family::gpt_oss,
+     201088},
+    {"internvl3_5_30b_a3b", "InternVL3_5-30B-A3B", internvl3_5_30b_a3b, Family::qwen3_moe, 151936},
+    {"internvl3_5_241b_a28b", "InternVL3_5-241B-A28B", internvl3_5_241b_a28b, Family::qwen3_moe, 151936},
 };
 
 /// Parameters of the matrices of all experts, which files may hold as MXFP4.

@@ -2,7 +2,7 @@
 #pragma once
 #include <cstdint>
 
-#include "ivl/core/constant.hpp"
+#include "ivl/config/rules.hpp"
 
 namespace ivl {
 
@@ -19,8 +19,13 @@ struct VitConfig {
   NormKind norm = NormKind::layer_norm;  ///< norm_type
   bool qkv_bias = true;                  ///< qkv_bias, attention_bias
   bool qk_norm = false;                  ///< qk_normalization, use_qk_norm: RMSNorm over all of q and all of k
+  int ranks = 1;                         ///< that share the tower (parallel/shard.hpp); no config.json has it
 
   constexpr int head_dim() const { return hidden / heads; }
+  /// What one rank has: heads, their width, and hidden values of the feed-forward.
+  constexpr int rank_heads() const { return heads / ranks; }
+  constexpr int rank_width() const { return hidden / ranks; }
+  constexpr int rank_mlp_hidden() const { return mlp_hidden / ranks; }
   constexpr int side() const { return tile_px / patch_px; }
   constexpr int patches() const { return side() * side(); }
   constexpr int tokens() const { return 1 + patches(); }  ///< the class token, then the patches
@@ -35,15 +40,27 @@ constexpr std::int64_t parameters(const VitConfig& c) {
   return d + (d * c.patch_width() + d) + c.tokens() * d + c.layers * block;
 }
 
+/// Throws ConfigError with the first rule that `c` breaks; see config/rules.hpp.
+constexpr void check_rules(const VitConfig& c) {
+  require("VitConfig: every size must be set and positive",
+          c.layers > 0 && c.hidden > 0 && c.heads > 0 && c.mlp_hidden > 0 && c.patch_px > 0 && c.tile_px > 0);
+  require("VitConfig: hidden must split evenly over heads", is_multiple(c.hidden, c.heads));
+  require("VitConfig: head_dim (hidden / heads) must be a multiple of 16, one tensor-core tile",
+          is_multiple(c.head_dim(), 16));
+  require("VitConfig: mlp_hidden must be a multiple of 16, one tensor-core tile", is_multiple(c.mlp_hidden, 16));
+  require("VitConfig: tile_px must be a whole number of patches", is_multiple(c.tile_px, c.patch_px));
+  require("VitConfig: ranks must be positive, 1 where nobody shares the tower", c.ranks > 0);
+  require("VitConfig: heads must be a multiple of ranks, since each has whole heads", is_multiple(c.heads, c.ranks));
+  require("VitConfig: mlp_hidden must be a multiple of 16 on each of the ranks, one tensor-core tile",
+          is_multiple(c.mlp_hidden, 16 * c.ranks));
+  require("VitConfig: a tower with qk_norm cannot be shared by ranks, since the norm is over all heads",
+          c.ranks == 1 || !c.qk_norm);
+}
+
+/// `static_assert(checked<C>())` in a layer's body: a structure that breaks a rule does not compile.
 template <VitConfig C>
 constexpr bool checked() {
-  static_assert(C.layers > 0 && C.hidden > 0 && C.heads > 0 && C.mlp_hidden > 0 && C.patch_px > 0 && C.tile_px > 0,
-                "VitConfig: every size must be set and positive");
-  static_assert(MultipleOf<C.hidden, C.heads>, "VitConfig: hidden must split evenly over heads");
-  static_assert(MultipleOf<C.head_dim(), 16>,
-                "VitConfig: head_dim (hidden / heads) must be a multiple of 16, one tensor-core tile");
-  static_assert(MultipleOf<C.mlp_hidden, 16>, "VitConfig: mlp_hidden must be a multiple of 16, one tensor-core tile");
-  static_assert(MultipleOf<C.tile_px, C.patch_px>, "VitConfig: tile_px must be a whole number of patches");
+  check_rules(C);
   return true;
 }
 

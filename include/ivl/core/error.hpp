@@ -39,4 +39,14 @@ template <class Kind, class... Parts>
   throw Kind(text.str());
 }
 
+/// Gives action(). A FileError that it throws gets `where`, mostly the path of the file that is read, in front.
+template <class Action>
+auto naming(const std::string& where, const Action& action) {
+  try {
+    return action();
+  } catch (const FileError& error) {
+    throw FileError(where + ": " + error.what());
+  }
+}
+
 }  // namespace ivl

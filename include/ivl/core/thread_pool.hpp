@@ -62,7 +62,10 @@ class ThreadPool {
     announce();
     take_tasks();
     for (int spin = 0; busy_.load(std::memory_order_acquire) != 0; ++spin) pause_or_yield(spin);
-    if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
+    if (error_) {
+      failed_.clear(std::memory_order_relaxed);  // every thread has stopped
+      std::rethrow_exception(std::exchange(error_, nullptr));
+    }
   }
 
  private:
@@ -95,8 +98,7 @@ class ThreadPool {
         job.call(job.body, task);
     } catch (...) {
       next_.store(job.tasks, std::memory_order_relaxed);
-      if (!failed_.test_and_set()) error_ = std::current_exception();
-      failed_.clear();
+      if (!failed_.test_and_set(std::memory_order_relaxed)) error_ = std::current_exception();
     }
   }
 
@@ -120,7 +122,7 @@ class ThreadPool {
 
   std::vector<std::thread> workers_;
   Job job_;
-  std::exception_ptr error_;
+  std::exception_ptr error_;  // of the thread that set `failed_`
   std::atomic_flag failed_;
   alignas(64) std::atomic<std::uint32_t> generation_{0};
   alignas(64) std::atomic<std::int64_t> next_{0};

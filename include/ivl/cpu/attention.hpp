@@ -101,10 +101,8 @@ void write_values(const Scalar* value, const Scalar* partner, int head_dim, int 
 }
 
 /// The page that holds a sequence's position.
-inline std::int32_t page_of(const Batch& batch, const KvView& kv, int sequence, int position) {
-  const int page = position / kv.page_tokens;
-  return kv.ring_pages > 0 ? batch.slot_of[sequence] * kv.ring_pages + page % kv.ring_pages
-                           : batch.page_table[std::int64_t(sequence) * batch.pages_per_sequence + page];
+inline std::int32_t page_of(const KvView& kv, int sequence, int position) {
+  return kv.page_table[std::int64_t(sequence) * kv.pages_per_sequence + position / kv.page_tokens];
 }
 
 /// Where row `row` of the batch stands in its sequence.
@@ -117,7 +115,7 @@ template <class Scalar>
 void cache_row(const AttentionShape& shape, const Batch& batch, const KvView& kv, int row, const Scalar* keys,
                const Scalar* values, std::int64_t next_row) {
   const int sequence = batch.sequence_of[row], position = position_of(batch, row, sequence);
-  const std::int32_t page_number = page_of(batch, kv, sequence, position);
+  const std::int32_t page_number = page_of(kv, sequence, position);
   const int token = position % kv.page_tokens, head_dim = shape.head_dim;
   const bool partner_follows = row + 1 < batch.row_begin[sequence + 1];
   const bool with_partner = panel_unit<Scalar> == 2 && token % 2 == 1 && row > batch.row_begin[sequence];
@@ -303,7 +301,7 @@ struct Tile {
     int count = 0;
     for (int done = from; done < number; ++count) {
       const int token = (begin + done) % kv.page_tokens, length = std::min(number - done, kv.page_tokens - token);
-      const HeadPage<Scalar> page = head_page<Scalar>(shape, kv, page_of(batch, kv, sequence, begin + done), kv_head);
+      const HeadPage<Scalar> page = head_page<Scalar>(shape, kv, page_of(kv, sequence, begin + done), kv_head);
       runs[count] = {done, length, page.keys + std::int64_t(token) * shape.head_dim,
                      page.values + token * panel_columns};
       done += length;
@@ -460,7 +458,6 @@ void attention(Context& ctx, const AttentionShape& shape, Mask mask, const float
   using Query = typename Tile::Query;
   const int head_dim = shape.head_dim;
   assert(head_dim % panel_columns == 0 && head_dim <= max_head_dim && kv.page_tokens % kv_page_unit == 0);
-  assert(kv.ring_pages == 0 || shape.window > 0);
 
   std::int64_t tasks = 0;
   int most_rows = 0, most_chunks = 0;
@@ -489,7 +486,7 @@ void attention(Context& ctx, const AttentionShape& shape, Mask mask, const float
   const std::int64_t floats = round_up(Running::floats(most_rows, head_dim), lanes);
   // Room for as many chunks as the pages may come to hold, from the first step on: a conversation that grows into its
   // next chunk allocates nothing.
-  const std::int64_t room = ceil_div(std::int64_t(batch.pages_per_sequence) * kv.page_tokens, chunk_keys);
+  const std::int64_t room = ceil_div(std::int64_t(kv.pages_per_sequence) * kv.page_tokens, chunk_keys);
   float* const memory = few && room > 1 ? ctx.template scratch<float>(tasks * room * floats) : nullptr;
 
   if (!few || most_chunks == 1) {

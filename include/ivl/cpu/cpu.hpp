@@ -9,6 +9,7 @@
 #include "ivl/cpu/norm.hpp"
 #include "ivl/cpu/picture.hpp"
 #include "ivl/cpu/place.hpp"
+#include "ivl/cpu/reduce.hpp"
 #include "ivl/cpu/replay.hpp"
 #include "ivl/cpu/rope.hpp"
 #include "ivl/cpu/sample.hpp"

@@ -44,11 +44,15 @@ struct Order {
   }
 };
 
-/// `next`: [experts], working memory.
-inline void order_pairs(const std::int32_t* experts, std::int64_t pairs, int expert_count, std::int64_t most_rows,
+/// Pairs of experts that `w` does not have are left out; jobs number experts by their place in it. `next`: [experts],
+/// working memory.
+inline void order_pairs(const std::int32_t* experts, std::int64_t pairs, const PlacedExperts& w, std::int64_t most_rows,
                         std::int32_t* next, Order& order) {
+  const int expert_count = w.experts;
   std::fill_n(next, expert_count, 0);
-  for (std::int64_t pair = 0; pair < pairs; ++pair) ++next[experts[pair]];
+  for (std::int64_t pair = 0; pair < pairs; ++pair) {
+    if (const int place = w.place_of(experts[pair]); place >= 0) ++next[place];
+  }
   order.job_count = 0;
   for (std::int32_t expert = 0, first = 0; expert < expert_count; ++expert) {
     const std::int32_t number = next[expert];
@@ -60,7 +64,9 @@ inline void order_pairs(const std::int32_t* experts, std::int64_t pairs, int exp
       left -= rows;
     }
   }
-  for (std::int64_t pair = 0; pair < pairs; ++pair) order.pairs[next[experts[pair]]++] = std::int32_t(pair);
+  for (std::int64_t pair = 0; pair < pairs; ++pair) {
+    if (const int place = w.place_of(experts[pair]); place >= 0) order.pairs[next[place]++] = std::int32_t(pair);
+  }
 }
 
 // ---- products ------------------------------------------------------------------------
@@ -167,9 +173,9 @@ void down(Context& ctx, const ExpertMlp& mlp, const Readable<Scalar>& inner, con
   });
 }
 
-/// y += sum over a row's pairs of weight outer.
-template <class Scalar>
-void combine(Context& ctx, const Routes& routes, Rows<const float> outer, Rows<Scalar> y) {
+/// y += sum over a row's pairs of weight outer; or y = the sum.
+template <class Result>
+void combine(Context& ctx, const ExpertMlp& mlp, const Routes& routes, Rows<const float> outer, Rows<Result> y) {
   constexpr std::int64_t piece = 512;  // columns of a task
   const std::int64_t pieces = ceil_div(y.width(), piece);
   ctx.pool.run(y.count * pieces, [&](std::int64_t task) {
@@ -178,21 +184,22 @@ void combine(Context& ctx, const Routes& routes, Rows<const float> outer, Rows<S
       const std::int64_t number = std::min<std::int64_t>(lanes, end - column);
       Lanes total = Lanes::zero();
       for (std::int64_t pair = row * routes.active; pair < (row + 1) * routes.active; ++pair) {
+        if (mlp.down->place_of(routes.experts[pair]) < 0) continue;
         total = fma(Lanes::of(routes.weights[pair]), load_first(outer[pair] + column, number), total);
       }
-      finish(Epilogue{EpilogueKind::add, nullptr, nullptr}, total, column, number, y[row]);
+      finish(Epilogue{mlp.result, nullptr, nullptr}, total, column, number, y[row]);
     }
   });
 }
 
 }  // namespace detail
 
-template <class Scalar>
+template <class Scalar, class Result>
 void expert_mlp(Context& ctx, const ExpertMlp& mlp, Rows<const Scalar> x, const Routes& routes, Rows<Scalar> inner,
-                Rows<Scalar> y) {
+                Rows<Result> y) {
   const PlacedMatrix &gate_up = mlp.gate_up->all, &down = mlp.down->all;
   assert(gate_up.fusion == Fusion::interleaved && down.fusion == Fusion::stacked);
-  assert(mlp.gate_up->experts == mlp.down->experts);
+  assert(mlp.gate_up->experts == mlp.down->experts && mlp.gate_up->first == mlp.down->first);
   assert(x.width() == gate_up.in && inner.width() == down.in && y.width() == down.out);
   assert(gate_up.out == 2 * down.in && inner.count >= x.count * routes.active && y.count == x.count);
   if (x.count == 0) return;
@@ -219,12 +226,12 @@ void expert_mlp(Context& ctx, const ExpertMlp& mlp, Rows<const Scalar> x, const 
   carve(Carver(ctx.template scratch<std::byte>(std::int64_t(carve(Carver())))));
   const Rows<float> outer(outer_memory, pairs, y.width());
 
-  detail::order_pairs(routes.experts, pairs, experts, most_rows, next, order);
+  detail::order_pairs(routes.experts, pairs, *mlp.gate_up, most_rows, next, order);
   readable_x.prepare(ctx, x_memory);
   detail::gate_up(ctx, mlp, readable_x, order, routes.active, inner);
   readable_inner.prepare(ctx, inner_memory);
   detail::down(ctx, mlp, readable_inner, order, outer);
-  detail::combine(ctx, routes, Rows<const float>(outer), y);
+  detail::combine(ctx, mlp, routes, Rows<const float>(outer), y);
 }
 
 static_assert(MoeOps<Context, float> && MoeOps<Context, bf16>);

@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "ivl/facts/family.hpp"
+#include "ivl/facts/pixel_statistics.hpp"
 #include "ivl/facts/rope.hpp"
 
 namespace ivl {
@@ -23,6 +25,11 @@ struct ImageFacts {
   std::array<float, 3> deviation{0.229f, 0.224f, 0.225f};
 };
 
+/// The statistics as ops take them.
+inline PixelStatistics pixel_statistics(const ImageFacts& facts) {
+  return {{facts.mean[0], facts.mean[1], facts.mean[2]}, {facts.deviation[0], facts.deviation[1], facts.deviation[2]}};
+}
+
 /// What generation_config.json proposes; a caller's own options win.
 struct SamplingFacts {
   bool sample = false;  ///< do_sample
@@ -34,6 +41,7 @@ struct SamplingFacts {
 
 struct ModelFacts {
   FolderFormat format = FolderFormat::hf;
+  Family family = Family::qwen3;
   std::string prompt_template;  ///< config key `template`; empty in the HF format
   int vocab_rows = 0;           ///< rows of the embedding and of the head
   int context_length = 0;       ///< max_position_embeddings, times the factor of dynamic NTK

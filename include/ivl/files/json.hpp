@@ -1,4 +1,5 @@
-// JSON files from outside: bounded in size and depth, without duplicate keys, every error with its place.
+// JSON from outside, the one reader for configs, tokenizers and safetensors headers: bounded in size, depth and number
+// of values, without duplicate keys, every error with its place.
 #pragma once
 #include <cmath>
 #include <concepts>
@@ -19,8 +20,12 @@ namespace ivl {
 
 using Json = nlohmann::json;
 
-/// Published configs and tokenizers nest at most 10 deep.
+/// Limits of every document. The size is the one that the reference reader of safetensors sets its headers; published
+/// tokenizers have at most 28 MB. Published configs and tokenizers nest at most 10 deep. A tree takes about 100 bytes
+/// for each value; readers that keep a large table themselves leave it out of the tree.
+inline constexpr std::size_t max_json_bytes = 100'000'000;
 inline constexpr int max_json_depth = 100;
+inline constexpr std::size_t max_json_values = 1 << 20;
 
 /// `text` in single quotes, at most 100 bytes of it, unprintable bytes as `\xNN`: safe to print whatever a file holds.
 inline std::string in_quotes(std::string_view text) {
@@ -43,13 +48,15 @@ namespace detail {
 /// What every JSON reader here shares: a syntax error becomes a FileError with its position.
 class JsonEvents : public nlohmann::json_sax<Json> {
  public:
+  /// `where` starts every error; it is empty where the caller puts the place there, with `naming`.
   explicit JsonEvents(std::string where) : where_(std::move(where)) {}
 
   /// Sends this handler the events of one whole document.
-  void parse(std::string_view text) {
+  void parse(std::string_view text, std::size_t max_bytes = max_json_bytes) {
+    if (text.size() > max_bytes) refuse("expected a JSON file of at most ", max_bytes, " bytes, found ", text.size());
     // The parser takes a NUL byte for the end and would accept anything behind it.
     if (const auto nul = text.find('\0'); nul != text.npos) {
-      fail<FileError>(where_, ": not valid JSON at byte ", nul + 1, ": a NUL byte");
+      refuse("not valid JSON at byte ", nul + 1, ": a NUL byte");
     }
     Json::sax_parse(text.begin(), text.end(), this);
   }
@@ -57,52 +64,66 @@ class JsonEvents : public nlohmann::json_sax<Json> {
     std::string_view what = error.what();
     what.remove_prefix(what.find("] ") + 2);            // the parser's own error number
     what = what.substr(0, what.find("; last read: "));  // as long as the file likes
-    fail<FileError>(where_, ": not valid JSON at byte ", position, ": ", what.substr(0, 200));
+    refuse("not valid JSON at byte ", position, ": ", what.substr(0, 200));
   }
   bool binary(binary_t&) override { return false; }  // text never holds it
 
  protected:
+  template <class... Parts>
+  [[noreturn]] void refuse(const Parts&... parts) const {
+    fail<FileError>(where_, where_.empty() ? "" : ": ", parts...);
+  }
+
   std::string where_;
 };
 
-/// Builds the document, checking depth and duplicate keys on the way.
-class JsonBuilder final : public JsonEvents {
+/// Builds the document, checking depth, duplicate keys and the number of values on the way. A reader that keeps some
+/// table of the document itself overrides `value` and the events that open and close one.
+class JsonBuilder : public JsonEvents {
  public:
   using JsonEvents::JsonEvents;
   Json take() { return std::move(root_); }
 
-  bool null() override { return add(nullptr), true; }
-  bool boolean(bool value) override { return add(value), true; }
-  bool number_integer(number_integer_t value) override { return add(value), true; }
-  bool number_unsigned(number_unsigned_t value) override { return add(value), true; }
-  bool number_float(number_float_t value, const string_t&) override { return add(value), true; }
-  bool string(string_t& value) override { return add(std::move(value)), true; }
-  bool start_object(std::size_t) override { return open(Json::object()), true; }
-  bool start_array(std::size_t) override { return open(Json::array()), true; }
+  bool null() final { return value(nullptr); }
+  bool boolean(bool value_of) final { return value(value_of); }
+  bool number_integer(number_integer_t number) final { return value(number); }
+  bool number_unsigned(number_unsigned_t number) final { return value(number); }
+  bool number_float(number_float_t number, const string_t&) final { return value(number); }
+  bool string(string_t& text) final { return value(std::move(text)); }
+  bool start_object(std::size_t) override { return open(Json::object()); }
+  bool start_array(std::size_t) override { return open(Json::array()); }
   bool end_object() override { return open_.pop_back(), true; }
   bool end_array() override { return open_.pop_back(), true; }
   bool key(string_t& name) override {
     const auto [member, is_new] = open_.back()->emplace(name, nullptr);
-    if (!is_new) fail<FileError>(where_, ": the key ", in_quotes(name), " occurs twice in one object");
+    if (!is_new) refuse("the key ", in_quotes(name), " occurs twice in one object");
     member_ = &*member;
     return true;
   }
 
- private:
+ protected:
+  /// null, true, a number or a string.
+  virtual bool value(Json value) { return add(std::move(value)), true; }
+
   Json* add(Json value) {
+    if (++values_ > max_json_values) refuse("more than ", max_json_values, " values");
     if (open_.empty()) return &(root_ = std::move(value));
     if (!open_.back()->is_array()) return &(*member_ = std::move(value));
     open_.back()->push_back(std::move(value));
     return &open_.back()->back();
   }
-  void open(Json value) {
-    if (open_.size() == max_json_depth) fail<FileError>(where_, ": nested deeper than ", max_json_depth, " levels");
+  bool open(Json value) {
+    if (open_.size() == max_json_depth) refuse("nested deeper than ", max_json_depth, " levels");
     open_.push_back(add(std::move(value)));
+    return true;
   }
 
-  Json root_;
   std::vector<Json*> open_;  // objects and arrays not yet ended; their ancestors do not grow meanwhile
-  Json* member_ = nullptr;   // where the value after a key goes
+
+ private:
+  Json root_;
+  Json* member_ = nullptr;  // where the value after a key goes
+  std::size_t values_ = 0;
 };
 
 inline std::string describe(const Json& value) {
@@ -136,15 +157,13 @@ inline Json parse_json(std::string_view text, std::string_view where) {
   return builder.take();
 }
 
-/// The document in a file. Throws FileError, also for a file larger than `max_bytes`: in memory a document takes up to
-/// about 30 times its text.
-inline Json read_json(const std::filesystem::path& path, std::size_t max_bytes = std::size_t(16) << 20) {
+/// The document in a file. Throws FileError, also for a file larger than `max_bytes`.
+inline Json read_json(const std::filesystem::path& path, std::size_t max_bytes = max_json_bytes) {
   const MappedFile file(path);
   const auto bytes = file.bytes();
-  if (bytes.size() > max_bytes) {
-    fail<FileError>(path.string(), ": expected a JSON file of at most ", max_bytes, " bytes, found ", bytes.size());
-  }
-  return parse_json({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path.string());
+  detail::JsonBuilder builder(path.string());
+  builder.parse({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, max_bytes);
+  return builder.take();
 }
 
 /// `value` as bool, an integer or floating type, std::string, Json (anything) or a std::vector of these. Nothing is

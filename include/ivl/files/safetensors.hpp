@@ -46,9 +46,6 @@ struct SafetensorsContent {
 
 namespace detail {
 
-/// The reference implementation's own limit.
-inline constexpr std::uint64_t max_safetensors_header_bytes = 100'000'000;
-
 /// Published names have at most about 80 bytes.
 inline constexpr std::size_t max_tensor_name_bytes = 1024;
 
@@ -241,9 +238,9 @@ inline SafetensorsContent parse_safetensors(std::span<const std::byte> file, std
     fail<FileError>(where, ": expected a safetensors file, found only ", file.size(), " bytes");
   }
   std::memcpy(&header_bytes, file.data(), prefix_bytes);
-  if (header_bytes > detail::max_safetensors_header_bytes) {
-    fail<FileError>(where, ": expected a safetensors header of at most ", detail::max_safetensors_header_bytes,
-                    " bytes, found ", header_bytes);
+  if (header_bytes > max_json_bytes) {
+    fail<FileError>(where, ": expected a safetensors header of at most ", max_json_bytes, " bytes, found ",
+                    header_bytes);
   }
   if (header_bytes > file.size() - prefix_bytes) {
     fail<FileError>(where, ": truncated: the header has ", header_bytes, " bytes, the file ", file.size());

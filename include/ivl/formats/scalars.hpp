@@ -15,7 +15,7 @@ struct ScalarFormat {
   using Scalar = Element;
   static constexpr int block = 1;
   static constexpr bool inputs_first = false;
-  static constexpr Cell planes[1] = {{"data", 1, 1, sizeof(Scalar)}};  // nvcc wants the bound in a template
+  static constexpr Cell planes[1] = {{"data", 1, 1, sizeof(Scalar)}};  // nvcc 13.0 needs the 1
 
   static void dequantise(const BlockCells& cells, float* to) {
     Scalar scalar;

@@ -48,8 +48,9 @@ struct SourceMatrix {
   SourceMatrix every_other(int first) const {
     SourceMatrix part = outputs(first, out - first);
     part.out = (part.out + 1) / 2;
-    with_format(format, [&]([[maybe_unused]] auto tag) {
-      for ([[maybe_unused]] const Cell& cell : decltype(tag)::planes) assert(cell.outs == 1);
+    with_format(format, [](auto tag) {  // no cell holds several outputs
+      using F = decltype(tag);
+      for (std::size_t p = 0; p < std::size(F::planes); ++p) assert(F::planes[p].outs == 1);
     });
     for (SourcePlane& plane : part.planes) plane.to_next_output *= 2;
     return part;

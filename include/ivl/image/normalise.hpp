@@ -138,26 +138,23 @@ void normalise(ThreadPool& pool, const Tiles& tiles, const PixelStatistics& stat
   });
 }
 
-/// `normalise(make_tiles(image))` without the bytes in between: `pixel_values` [tiles, 3, tile_px, tile_px], the number
-/// of tiles being choose_grid(image.width, image.height, rules).tiles(rules). Throws RequestError, ImageError,
-/// ConfigError.
+/// `normalise(make_tiles(picture))` without the bytes in between: `pixel_values` [picture.tiles(), 3, tile_px,
+/// tile_px]. Throws RequestError, ImageError, ConfigError.
 template <class Scalar, class Quads = detail::BestQuads>
-TileGrid make_pixel_values(ThreadPool& pool, const Image& image, const TileRules& rules,
-                           const PixelStatistics& statistics, std::span<Scalar> pixel_values) {
+void make_pixel_values(ThreadPool& pool, const Picture& picture, const PixelStatistics& statistics,
+                       std::span<Scalar> pixel_values) {
   const PixelTable<Scalar> table(statistics);
-  const TileGrid grid = choose_grid(image.width, image.height, rules);
-  const std::int64_t tile_px = rules.tile_px, wanted = grid.tiles(rules) * 3 * tile_px * tile_px;
+  const std::int64_t tile_px = picture.rules().tile_px, wanted = picture.tiles() * 3 * tile_px * tile_px;
   if (std::int64_t(pixel_values.size()) != wanted) {
-    fail<RequestError>("pixel values: expected room for ", wanted, " (", grid.tiles(rules), " tiles), found ",
+    fail<RequestError>("pixel values: expected room for ", wanted, " (", picture.tiles(), " tiles), found ",
                        pixel_values.size());
   }
-  detail::for_tile_rows<Quads>(pool, image, rules, grid, [&](int tile, int y, const std::uint8_t* planes, int stride) {
+  detail::for_tile_rows<Quads>(pool, picture, [&](int tile, int y, const std::uint8_t* planes, int stride) {
     for (int colour = 0; colour < 3; ++colour) {
       Scalar* out = pixel_values.data() + ((std::int64_t(tile) * 3 + colour) * tile_px + y) * tile_px;
       table.row(planes + std::ptrdiff_t(colour) * stride, int(tile_px), colour, out);
     }
   });
-  return grid;
 }
 
 }  // namespace IVL_CPU_LEVEL

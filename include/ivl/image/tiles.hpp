@@ -5,9 +5,8 @@
 
 #include "ivl/core/simd.hpp"
 #include "ivl/core/thread_pool.hpp"
-#include "ivl/image/image.hpp"
+#include "ivl/image/picture.hpp"
 #include "ivl/image/resize.hpp"
-#include "ivl/image/tile_grid.hpp"
 
 namespace ivl {
 
@@ -29,11 +28,12 @@ inline namespace IVL_CPU_LEVEL {
 /// Calls row(tile, y, planes, stride), colour c of pixel x being planes[c * stride + x], for every row of every tile,
 /// from any thread and in any order.
 template <class Quads, class Row>
-void for_tile_rows(ThreadPool& pool, const Image& image, const TileRules& rules, TileGrid grid, Row&& row) {
-  const int tile_px = rules.tile_px;
+void for_tile_rows(ThreadPool& pool, const Picture& picture, Row&& row) {
+  const TileGrid grid = picture.grid();
+  const int tile_px = picture.rules().tile_px;
   const PixelSize sizes[] = {{grid.columns * tile_px, grid.rows * tile_px}, {tile_px, tile_px}};
-  const std::span wanted(sizes, grid.has_thumbnail(rules) ? 2 : 1);
-  resize_rows<Quads>(pool, image, wanted, [&](int size, int y, const std::uint8_t* planes, int stride) {
+  const std::span wanted(sizes, grid.has_thumbnail(picture.rules()) ? 2 : 1);
+  resize_rows<Quads>(pool, picture.image(), wanted, [&](int size, int y, const std::uint8_t* planes, int stride) {
     if (size == 1) return row(grid.cells(), y, planes, stride);
     for (int column = 0; column < grid.columns; ++column) {
       row(y / tile_px * grid.columns + column, y % tile_px, planes + std::ptrdiff_t(column) * tile_px, stride);
@@ -46,21 +46,20 @@ void for_tile_rows(ThreadPool& pool, const Image& image, const TileRules& rules,
 
 inline namespace IVL_CPU_LEVEL {
 
-/// Resizes the picture to its grid (the aspect ratio is not kept) and cuts it. Throws RequestError, ImageError.
+/// Resizes the picture to its grid (the aspect ratio is not kept) and cuts it. Throws ImageError.
 template <class Quads = detail::BestQuads>
-Tiles make_tiles(ThreadPool& pool, const Image& image, const TileRules& rules = {}) {
+Tiles make_tiles(ThreadPool& pool, const Picture& picture) {
   Tiles tiles;
-  tiles.tile_px = rules.tile_px;
-  tiles.grid = choose_grid(image.width, image.height, rules);
-  tiles.count = tiles.grid.tiles(rules);
-  tiles.pixels.resize(std::size_t(tiles.count) * std::size_t(rules.tile_px) * std::size_t(rules.tile_px) * 3);
-  detail::for_tile_rows<Quads>(
-      pool, image, rules, tiles.grid, [&](int tile, int y, const std::uint8_t* planes, int stride) {
-        std::uint8_t* out = tiles.pixels.data() + (std::int64_t(tile) * tiles.tile_px + y) * tiles.tile_px * 3;
-        for (int x = 0; x < tiles.tile_px; ++x) {
-          for (int colour = 0; colour < 3; ++colour) out[3 * x + colour] = planes[colour * stride + x];
-        }
-      });
+  tiles.tile_px = picture.rules().tile_px;
+  tiles.grid = picture.grid();
+  tiles.count = picture.tiles();
+  tiles.pixels.resize(std::size_t(tiles.count) * std::size_t(tiles.tile_px) * std::size_t(tiles.tile_px) * 3);
+  detail::for_tile_rows<Quads>(pool, picture, [&](int tile, int y, const std::uint8_t* planes, int stride) {
+    std::uint8_t* out = tiles.pixels.data() + (std::int64_t(tile) * tiles.tile_px + y) * tiles.tile_px * 3;
+    for (int x = 0; x < tiles.tile_px; ++x) {
+      for (int colour = 0; colour < 3; ++colour) out[3 * x + colour] = planes[colour * stride + x];
+    }
+  });
   return tiles;
 }
 

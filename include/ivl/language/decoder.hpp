@@ -7,6 +7,7 @@
 #include "ivl/language/decoder_block.hpp"
 #include "ivl/ops/move.hpp"
 #include "ivl/ops/norm_linear.hpp"
+#include "ivl/ops/reduce.hpp"
 #include "ivl/ops/rope.hpp"
 
 namespace ivl {
@@ -61,7 +62,8 @@ struct Decoder {
       blocks[layer].forward(ctx, batch, kv[layer], C.attention.window_of(int(layer)), angles, eps, scratch.block, x);
   }
 
-  /// Logits of chosen rows of scratch.x: logits [count, vocabulary rows].
+  /// Logits of chosen rows of scratch.x: logits [count, vocabulary rows], of which ranks that share the model fill
+  /// their own columns each (ops/reduce.hpp: gather_vocabulary, argmax_reduced).
   template <class Context, class Scalar>
   void head_logits(Context& ctx, const std::int32_t* rows, float eps, const Scratch<Scalar>& scratch,
                    Rows<float> logits) const {
@@ -69,7 +71,7 @@ struct Decoder {
                   "Decoder: include the backend's header (such as ivl/cpu/cpu.hpp) before use");
     const auto last = scratch.last.slice(0, logits.count);
     gather_rows(ctx, rows, scratch.x, last);
-    norm_linear(ctx, last, norm_gain, eps, head, last, logits);
+    norm_linear(ctx, last, norm_gain, eps, head, last, own_columns<C.ranks>(ctx, logits));
   }
 
   /// Calls visit(canonical name, weight, ...) for every weight outside the layers, the head apart.

@@ -10,6 +10,7 @@
 #include "ivl/ops/linear.hpp"
 #include "ivl/ops/norm.hpp"
 #include "ivl/ops/norm_linear.hpp"
+#include "ivl/ops/reduce.hpp"
 
 namespace ivl {
 
@@ -21,15 +22,16 @@ template <DecoderConfig C>
 struct DecoderBlock {
   static_assert(checked<C>());
   static constexpr AttentionShape attention_shape{
-      .heads = C.attention.heads, .kv_heads = C.attention.kv_heads, .head_dim = C.attention.head_dim};
+      .heads = C.rank_heads(), .kv_heads = C.rank_kv_heads(), .head_dim = C.attention.head_dim};
   static constexpr int query_width = attention_shape.query_width(), qkv_width = attention_shape.qkv_width();
-  using Mlp = std::conditional_t<C.sparse(), SparseMlp<C.hidden, C.moe>, DenseMlp<C.hidden, C.mlp_hidden>>;
+  using Mlp = std::conditional_t<C.sparse(), SparseMlp<C.hidden, C.moe, C.ranks>,
+                                 DenseMlp<C.hidden, C.rank_mlp_hidden(), C.ranks>>;
 
   Vector<C.hidden> norm1_gain;
   Weight<qkv_width, C.hidden> qkv;
   Vector<qkv_width> qkv_bias;
   Vector<C.attention.head_dim> query_gain, key_gain;
-  Vector<C.attention.heads> sinks;
+  Vector<C.rank_heads()> sinks;
   Weight<C.hidden, query_width> out;
   Vector<C.hidden> out_bias;
   Vector<C.hidden> norm2_gain;
@@ -68,7 +70,7 @@ struct DecoderBlock {
     rotate_and_cache<attention_shape>(ctx, HeadNorm{query_gain.data(), key_gain.data(), eps}, angles, qkv_rows, batch,
                                       kv);
     attention<attention_shape>(ctx, Mask::causal, qkv_rows, batch, kv, a, sinks.data(), window);
-    linear(ctx, a, out, Add{out_bias}, x);
+    linear_reduced<C.ranks>(ctx, a, out, Add{out_bias}, x);
     mlp.forward(ctx, norm2_gain, eps, h, scratch.mlp, x);
   }
 

@@ -3,10 +3,12 @@
 #include "ivl/core/buffer.hpp"
 #include "ivl/ops/linear.hpp"
 #include "ivl/ops/norm_linear.hpp"
+#include "ivl/ops/reduce.hpp"
 
 namespace ivl {
 
-template <int Hidden, int MlpHidden>
+/// `MlpHidden`: of one of the ranks that share it.
+template <int Hidden, int MlpHidden, int Ranks = 1>
 struct DenseMlp {
   Weight<2 * MlpHidden, Hidden> gate_up;
   Weight<Hidden, MlpHidden> down;
@@ -24,7 +26,7 @@ struct DenseMlp {
                const Scratch<Scalar>& scratch, Rows<Scalar, Hidden> x) const {
     const auto inner = scratch.inner.slice(0, x.count);
     norm_linear(ctx, x, norm_gain, eps, gate_up, SwiGlu{}, h, inner);
-    linear(ctx, inner, down, Add<Hidden>{}, x);
+    linear_reduced<Ranks>(ctx, inner, down, Add<Hidden>{}, x);
   }
 
   template <class Self, class Visit>

@@ -6,19 +6,22 @@
 #include "ivl/ops/linear.hpp"
 #include "ivl/ops/moe.hpp"
 #include "ivl/ops/norm.hpp"
+#include "ivl/ops/reduce.hpp"
 
 namespace ivl {
 
-template <int Hidden, MoeConfig C>
+/// `Ranks`: that share its experts.
+template <int Hidden, MoeConfig C, int Ranks = 1>
 struct SparseMlp {
   static_assert(checked<C>());
+  static constexpr int experts = C.experts / Ranks;  ///< here
 
   Weight<C.experts, Hidden> router;
   Vector<C.experts> router_bias;
-  ExpertWeight<C.experts, 2 * C.mlp_hidden, Hidden> gate_up;
-  Vector<C.experts * 2 * C.mlp_hidden> gate_up_bias;
-  ExpertWeight<C.experts, Hidden, C.mlp_hidden> down;
-  Vector<C.experts * Hidden> down_bias;
+  ExpertWeight<experts, 2 * C.mlp_hidden, Hidden> gate_up;
+  Vector<experts * 2 * C.mlp_hidden> gate_up_bias;
+  ExpertWeight<experts, Hidden, C.mlp_hidden> down;
+  Vector<experts * Hidden> down_bias;
 
   template <class Scalar>
   struct Scratch {
@@ -45,27 +48,21 @@ struct SparseMlp {
     rms_norm(ctx, x, norm_gain, eps, h);
     linear(ctx, h, router, Store{router_bias}, logits);
     route(ctx, Rows<const float>(logits), scratch.routes);
-    const ExpertMlp experts{&gate_up.placed, &down.placed, gate_up_bias.data(), down_bias.data(), C.activation};
-    expert_mlp(ctx, experts, Rows<const Scalar>(h), scratch.routes,
-               Rows<Scalar>(scratch.inner.slice(0, x.count * C.active)), Rows<Scalar>(x));
+    const ExpertMlp mlp{&gate_up.placed, &down.placed, gate_up_bias.data(), down_bias.data(), C.activation};
+    expert_mlp_reduced<Ranks>(ctx, mlp, Rows<const Scalar>(h), scratch.routes,
+                              Rows<Scalar>(scratch.inner.slice(0, x.count * C.active)), Rows<Scalar>(x));
   }
 
-  /// Checkpoints with biases (GPT-OSS) store a layer's experts as one tensor, the others (Qwen3-MoE) one by one.
+  /// Calls visit(canonical name, weight, ...) for every weight.
   template <class Self, class Visit>
   static void each_weight(Self& self, const Visit& visit) {
     constexpr int m = C.mlp_hidden;
-    if constexpr (C.bias) {
-      visit("router.weight", self.router, FileParts{C.experts});
-      visit("router.bias", self.router_bias);
-      visit("experts.gate_up.weight", self.gate_up, Fusion::interleaved);
-      visit("experts.gate_up.bias", self.gate_up_bias, Shape{C.experts, 2 * m});
-      visit("experts.down.weight", self.down);
-      visit("experts.down.bias", self.down_bias, Shape{C.experts, Hidden});
-    } else {
-      visit("gate.weight", self.router, FileParts{C.experts});
-      visit("experts.*.gate_up.weight", self.gate_up, FileParts{m, m}, Fusion::interleaved);
-      visit("experts.*.down.weight", self.down, FileParts{Hidden});
-    }
+    visit("router.weight", self.router);
+    if constexpr (C.bias) visit("router.bias", self.router_bias);
+    visit("experts.gate_up.weight", self.gate_up, FileParts{m, m}, Fusion::interleaved);
+    if constexpr (C.bias) visit("experts.gate_up.bias", self.gate_up_bias, Shape{experts, 2 * m});
+    visit("experts.down.weight", self.down);
+    if constexpr (C.bias) visit("experts.down.bias", self.down_bias, Shape{experts, Hidden});
   }
 };
 

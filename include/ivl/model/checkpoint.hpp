@@ -1,8 +1,8 @@
 // A loaded checkpoint: weights of a type, and the processor of its folder.
 #pragma once
-#include <cstddef>
 #include <filesystem>
-#include <type_traits>
+#include <optional>
+#include <string>
 #include <utility>
 
 #include "ivl/config/checkpoints.hpp"
@@ -18,31 +18,50 @@ struct Checkpoint {
   Vlm<C> vlm;
 };
 
+/// The processor of a folder, without its weights. Throws FileError, ConfigError.
+inline Processor load_processor(const std::filesystem::path& folder, const CheckpointConfig& config) {
+  std::optional<Tokenizer> tokenizer;
+  if (Tokenizer::is_in(folder)) tokenizer = Tokenizer::from_folder(folder);
+  return Processor(config.facts, config.vlm.vit.tile_px, config.vlm.tokens_per_tile(), std::move(tokenizer),
+                   folder.string());
+}
+inline Processor load_processor(const std::filesystem::path& folder) {
+  return load_processor(folder, read_checkpoint_config(folder));
+}
+
 /// Loads a folder, in either published format, as type `C`; `ctx` is the backend that will run it. See `load_weights`.
 template <VlmConfig C, PlaceOps Context>
 Checkpoint<C> load(Context& ctx, const std::filesystem::path& folder, const ProgressCallback& progress = {}) {
-  Processor processor = Processor::from_folder(folder);
-  Vlm<C> vlm = load_weights<C>(ctx, folder, processor.config(), progress);
+  const CheckpointConfig config = read_checkpoint_config(folder);
+  Processor processor = load_processor(folder, config);
+  Vlm<C> vlm = load_weights<C>(ctx, folder, config, progress);
   return {std::move(processor), std::move(vlm)};
 }
 
 namespace detail {
 
+[[noreturn]] inline void fail_unknown_structure(const std::filesystem::path& folder, const VlmConfig& found) {
+  const std::string place = (folder / "config.json").string() + ": none of the compiled checkpoints has this structure";
+  if (const std::string rule = broken_rule(found); !rule.empty())
+    fail<ConfigError>(place, ", and none can have it. ", rule, ". The file says:\n\n", config_text(found));
+  fail<ConfigError>(place,
+                    ". To run it, put this into your source and call\nload<my_checkpoint>(...), or add it to the list "
+                    "that you give with_checkpoint:\n\n",
+                    config_text(found));
+}
+
 template <class Context, class Visitor, VlmConfig First, VlmConfig... Rest>
-auto load_matching(Context& ctx, const std::filesystem::path& folder, Processor& processor, Visitor& visitor,
+auto load_matching(Context& ctx, const std::filesystem::path& folder, const CheckpointConfig& config, Visitor& visitor,
                    const ProgressCallback& progress, CheckpointList<First, Rest...>) {
-  if (processor.config().vlm == First) {
-    Vlm<First> vlm = load_weights<First>(ctx, folder, processor.config(), progress);
+  if (config.vlm == First) {
+    Processor processor = load_processor(folder, config);
+    Vlm<First> vlm = load_weights<First>(ctx, folder, config, progress);
     return visitor(Checkpoint<First>{std::move(processor), std::move(vlm)});
   }
   if constexpr (sizeof...(Rest) > 0) {
-    return load_matching(ctx, folder, processor, visitor, progress, CheckpointList<Rest...>{});
+    return load_matching(ctx, folder, config, visitor, progress, CheckpointList<Rest...>{});
   } else {
-    fail<ConfigError>(
-        (folder / "config.json").string(),
-        ": none of the compiled checkpoints has this structure. To run it, put this into your source and call\n"
-        "load<my_checkpoint>(...), or add it to the list that you give with_checkpoint:\n\n",
-        config_text(processor.config().vlm));
+    fail_unknown_structure(folder, config.vlm);
   }
 }
 
@@ -53,8 +72,7 @@ auto load_matching(Context& ctx, const std::filesystem::path& folder, Processor&
 template <class List = AllCheckpoints, PlaceOps Context, class Visitor>
 auto with_checkpoint(Context& ctx, const std::filesystem::path& folder, Visitor&& visitor,
                      const ProgressCallback& progress = {}) {
-  Processor processor = Processor::from_folder(folder);
-  return detail::load_matching(ctx, folder, processor, visitor, progress, List{});
+  return detail::load_matching(ctx, folder, read_checkpoint_config(folder), visitor, progress, List{});
 }
 
 }  // namespace ivl

@@ -1,7 +1,8 @@
-// A checkpoint folder into a `Vlm`: every difference between the files and the type is found before anything is placed.
+// Weights into a `Vlm`: every difference between the source and the type is found before anything is placed.
 #pragma once
 #include <filesystem>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "ivl/checkpoint/bind.hpp"
@@ -11,50 +12,78 @@
 #include "ivl/config/fields.hpp"
 #include "ivl/core/error.hpp"
 #include "ivl/model/vlm.hpp"
+#include "ivl/ops/reduce.hpp"
 
 namespace ivl {
 
-namespace detail {
-
-/// All weights, experts as files of full precision store them.
+/// All weights of a model, with the places where they go once placed; of a rank's part of one, the parts.
 template <VlmConfig C>
 std::vector<WeightSlot> weight_slots(Vlm<C>& vlm) {
   std::vector<WeightSlot> slots;
   Vlm<C>::each_weight(vlm, SlotCollector{slots});
+  for (WeightSlot& slot : slots) slot.ranks = slot.canonical.starts_with("language.") ? C.decoder.ranks : C.vit.ranks;
   return slots;
 }
 
-}  // namespace detail
-
-/// Places every weight of `vlm`, whose facts are set, from `source`: anything with find(name) and release(view).
-template <VlmConfig C, PlaceOps Context, class Source>
-void place_weights(Context& ctx, const Source& source, std::int64_t bytes_total, Vlm<C>& vlm,
+/// Places the weights of a model as they were bound. Throws ConfigError, which starts with `where` and lists every
+/// tensor that is missing, misshapen or too much; nothing is placed before all are known. Peak memory: the placed
+/// weights and the tensors of the largest one, such as all experts of a layer.
+template <PlaceOps Context>
+void place_weights(Context& ctx, const Binding& binding, const std::string& where,
                    const ProgressCallback& progress = {}) {
-  auto slots = detail::weight_slots(vlm);
-  detail::find_layouts(slots, vlm.facts, source);
-  detail::place_all(ctx, slots, vlm.facts, source, bytes_total, progress);
+  if (const std::string differences = binding_differences(binding); !differences.empty())
+    fail<ConfigError>(where, ": tensors differ from the type:", differences);
+  detail::place_all(ctx, binding, where, progress);
 }
 
-/// The weights of a folder as type `C`. Throws ConfigError, listing every difference of config.json and of the tensors
-/// from the type, and FileError for broken files; nothing is placed before all are known.
-/// Peak memory: the placed weights and the tensors of the largest one, such as all experts of a layer.
+namespace detail {
+template <VlmConfig C, class Context>
+void check_ranks_of([[maybe_unused]] Context& ctx) {
+  if constexpr (C.whole() != C) {
+    static_assert(HasRanks<Context>,
+                  "load: a rank's part of a model needs a context of ranks (ivl/parallel/ranked.hpp)");
+    if (ctx.ranks() != C.decoder.ranks)
+      fail<ConfigError>("the type is a part for ", C.decoder.ranks, " ranks, and the context is one of ", ctx.ranks());
+  }
+}
+}  // namespace detail
+
+/// The weights of a folder as type `C`; where that is `shard(whole, ranks)`, the part of the rank that `ctx` is. Throws
+/// ConfigError, listing every difference of config.json and of the tensors from the type, and FileError for broken
+/// files.
 template <VlmConfig C, PlaceOps Context>
 Vlm<C> load_weights(Context& ctx, const std::filesystem::path& folder, const CheckpointConfig& config,
                     const ProgressCallback& progress = {}) {
-  if (config.vlm != C)
+  detail::check_ranks_of<C>(ctx);
+  if (config.vlm != C.whole())
     fail<ConfigError>((folder / "config.json").string(),
-                      ": another structure than the type:", config_differences(config.vlm, C));
+                      ": another structure than the type:", config_differences(config.vlm, C.whole()));
   Vlm<C> vlm;
   vlm.facts = config.facts;
   const FolderWeights files(folder);
-  auto slots = detail::weight_slots(vlm);
-  detail::find_layouts(slots, vlm.facts, files);
-  if (const std::string differences = detail::tensor_differences(slots, vlm.facts, files); !differences.empty())
-    fail<ConfigError>(folder.string(), ": tensors differ from the type:", differences);
-  std::int64_t bytes = 0;
-  for (const auto& [name, view] : files.views()) bytes += std::int64_t(view->bytes.size());
-  detail::place_all(ctx, slots, vlm.facts, files, bytes, progress);
+  place_weights(ctx, bind_weights(weight_slots(vlm), vlm.facts, files), folder.string(), progress);
   return vlm;
+}
+
+/// Weights from memory as type `C`. `source` is anything with find(name), which gives a `const TensorView*` or null;
+/// names are canonical (`language.blocks.3.down.weight`; of q, k, v and of gate, up each part or, of q, k, v, the
+/// whole) or those of a published format. `facts` says at least `vocab_rows` and the family. Throws ConfigError with
+/// the list of what is missing or misshapen.
+template <VlmConfig C, PlaceOps Context, FindsTensors Source>
+Vlm<C> load(Context& ctx, ModelFacts facts, const Source& source, const ProgressCallback& progress = {}) {
+  detail::check_ranks_of<C>(ctx);
+  Vlm<C> vlm;
+  vlm.facts = std::move(facts);
+  const auto slots = weight_slots(vlm);
+  const BindOptions options{.dialects = dialects_in(slots, vlm.facts, source)};
+  place_weights(ctx, bind_weights(slots, vlm.facts, source, options), "weights from memory", progress);
+  return vlm;
+}
+
+/// The same of a map by name, in which every tensor must be one of the model's.
+template <VlmConfig C, PlaceOps Context>
+Vlm<C> load(Context& ctx, ModelFacts facts, const TensorMap& tensors, const ProgressCallback& progress = {}) {
+  return load<C>(ctx, std::move(facts), MapSource{tensors}, progress);
 }
 
 }  // namespace ivl

@@ -15,22 +15,19 @@ struct Batch {
   const std::int32_t* kv_length = nullptr;    ///< [sequences]
   const std::int32_t* sequence_of = nullptr;  ///< [rows]
   const std::int32_t* positions = nullptr;    ///< [rows]
-  const std::int32_t* page_table = nullptr;   ///< [sequences, pages_per_sequence]: page numbers, in order of position
-  int pages_per_sequence = 0;
-  const std::int32_t* slot_of = nullptr;  ///< [sequences]: each one's place among those running; whose ring is whose
   int longest = 0;  ///< largest kv_length, known to the host: capacity for work that is sized by it
 };
 
 /// Keys and values of one layer, in pages of `page_tokens` tokens. What lies inside a page is the backend's layout.
-/// A contiguous cache is one page a sequence. A layer with a sliding window needs only the newest tokens, so its
-/// sequences have a ring of pages each: position p lies in page slot_of[s] * ring_pages + p / page_tokens % ring_pages,
-/// whatever the page table says. The ring holds the window and one step's rows, so that no row overwrites what another
-/// sees.
+/// Layers that keep the same tokens share a page table. Position p of sequence s lies in page
+/// page_table[s * pages_per_sequence + p / page_tokens]. A layer with a sliding window looks up no page in front of its
+/// window, so the table may hold anything there, and such pages can belong to others.
 struct KvView {
-  std::byte* pages = nullptr;   ///< page p starts at pages + p * page_bytes
-  std::int64_t page_bytes = 0;  ///< what kv_page_bytes(ctx, shape, scalar, page_tokens) says
-  int page_tokens = 0;          ///< a multiple of kv_page_unit
-  int ring_pages = 0;           ///< 0: pages by the page table
+  std::byte* pages = nullptr;                ///< page p starts at pages + p * page_bytes
+  std::int64_t page_bytes = 0;               ///< what kv_page_bytes(ctx, shape, scalar, page_tokens) says
+  int page_tokens = 0;                       ///< a multiple of kv_page_unit
+  const std::int32_t* page_table = nullptr;  ///< [sequences, pages_per_sequence]
+  int pages_per_sequence = 0;
 };
 
 /// Page sizes are multiples of this many tokens on every backend.

@@ -19,6 +19,7 @@
 #include "ivl/core/rows.hpp"
 #include "ivl/core/scalar.hpp"
 #include "ivl/facts/expert_activation.hpp"
+#include "ivl/ops/linear.hpp"
 #include "ivl/ops/place.hpp"
 
 namespace ivl {
@@ -27,7 +28,10 @@ namespace ivl {
 struct PlacedExperts {
   int experts = 0;
   PlacedMatrix all;  ///< fusion, out and in of each expert; memory of all
+  int first = 0;     ///< they are experts [first, first + experts) of the layer: ranks may share them
 
+  /// The place here of an expert of the layer; -1: it is another rank's.
+  int place_of(int expert) const { return expert >= first && expert < first + experts ? expert - first : -1; }
   const std::byte* expert(int number, int strip = 0) const {
     const Strip& of = all.strips[std::size_t(strip)];
     return of.memory.data + number * of.bytes;
@@ -43,9 +47,10 @@ struct ExpertWeight {
 /// Sizes and data of one layer's experts, as a backend sees them. Null biases leave their terms out.
 struct ExpertMlp {
   const PlacedExperts *gate_up = nullptr, *down = nullptr;
-  const float* gate_up_bias = nullptr;  ///< [experts, 2 mlp_hidden], interleaved like the rows
-  const float* down_bias = nullptr;     ///< [experts, hidden]
+  const float* gate_up_bias = nullptr;  ///< [experts here, 2 mlp_hidden], interleaved like the rows
+  const float* down_bias = nullptr;     ///< [experts here, hidden]
   ExpertActivation activation = ExpertActivation::swi_glu;
+  EpilogueKind result = EpilogueKind::add;  ///< or store: y is the sum alone, whatever it held
 };
 
 /// Where each row goes. In the context's memory.
@@ -61,6 +66,7 @@ struct Routes {
 ///                                               A part has the same format in all of them, else FileError
 ///   route(ctx, logits, routes)
 ///   expert_mlp(ctx, mlp, x, routes, inner, y)   inner [rows active, mlp_hidden] is working memory
+///                                               Experts that are not in mlp.gate_up add nothing
 template <class Context, class Scalar>
 concept MoeOps =
     PlaceOps<Context> && requires(Context& ctx, std::span<const SourceMatrix> parts, Rows<const float> logits,

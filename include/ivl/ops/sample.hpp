@@ -26,6 +26,9 @@ struct Draw {
   std::uint8_t* seen = nullptr;  ///< [ids] of its own: 1 where the sequence holds the id, else 0; null: no penalty
 };
 
+/// Whether the id is the one that argmax finds.
+constexpr bool is_greedy(const Draw& draw) { return draw.temperature == 0 && draw.repetition_penalty == 1; }
+
 /// What a backend offers; all pointers are to the context's memory:
 ///   argmax(ctx, logits, ids)        ids[r] = the id of the largest logit of row r, the lowest of equals
 ///                                   logits [rows, ids that may be chosen], at least one of them

@@ -6,6 +6,7 @@
 #include "ivl/ops/linear.hpp"
 #include "ivl/ops/move.hpp"
 #include "ivl/ops/norm.hpp"
+#include "ivl/ops/reduce.hpp"
 
 namespace ivl {
 
@@ -13,24 +14,25 @@ namespace ivl {
 template <VitConfig Vit, ProjectorConfig C, int Hidden>
 struct Projector {
   static constexpr int input = C.input(Vit);
+  static constexpr int width = Hidden / Vit.ranks;  ///< between the layers; here, of ranks that share it
 
   Vector<input> norm_gain, norm_bias;
-  Weight<Hidden, input> fc1;
-  Vector<Hidden> fc1_bias;
-  Weight<Hidden, Hidden> fc2;
+  Weight<width, input> fc1;
+  Vector<width> fc1_bias;
+  Weight<Hidden, width> fc2;
   Vector<Hidden> fc2_bias;
 
   template <class Scalar>
   struct Scratch {
     Rows<Scalar, input> shuffled, normed;
-    Rows<Scalar, Hidden> inner;
+    Rows<Scalar, width> inner;
 
     static Scratch carve(Carver& carver, std::int64_t tiles) {
       const std::int64_t rows = tiles * C.tokens_per_tile(Vit);
       Scratch s;
       s.shuffled = {carver.take<Scalar>(rows * input), rows};
       s.normed = {carver.take<Scalar>(rows * input), rows};
-      s.inner = {carver.take<Scalar>(rows * Hidden), rows};
+      s.inner = {carver.take<Scalar>(rows * width), rows};
       return s;
     }
   };
@@ -46,7 +48,7 @@ struct Projector {
     pixel_shuffle<Vit.side(), C.scale>(ctx, C.order, features, shuffled);
     layer_norm(ctx, shuffled, norm_gain, norm_bias, projector_norm_eps, normed);
     linear(ctx, normed, fc1, Gelu{fc1_bias}, inner);
-    linear(ctx, inner, fc2, Store{fc2_bias}, y);
+    linear_reduced<Vit.ranks>(ctx, inner, fc2, Store{fc2_bias}, y);
   }
 
   /// Calls visit(canonical name, weight, ...) for every weight.
@@ -54,7 +56,7 @@ struct Projector {
   static void each_weight(Self& self, const Visit& visit) {
     visit("norm.weight", self.norm_gain);
     visit("norm.bias", self.norm_bias);
-    visit("fc1.weight", self.fc1, FileParts{Hidden});
+    visit("fc1.weight", self.fc1, FileParts{width});
     visit("fc1.bias", self.fc1_bias);
     visit("fc2.weight", self.fc2, FileParts{Hidden});
     visit("fc2.bias", self.fc2_bias);

@@ -1,10 +1,9 @@
-// Runs sequences of one model together: prefill chunks and decode rows of all of them share a step.
+// Runs requests of one model together: prefill chunks and decode rows of all of them share a step.
 #pragma once
 #include <algorithm>
-#include <array>
-#include <bit>
 #include <cassert>
 #include <cstdint>
+#include <deque>
 #include <exception>
 #include <memory>
 #include <span>
@@ -12,507 +11,444 @@
 #include <utility>
 #include <vector>
 
-#include "ivl/core/buffer.hpp"
 #include "ivl/core/constant.hpp"
-#include "ivl/facts/pixel_statistics.hpp"
-#include "ivl/image/tile_grid.hpp"
-#include "ivl/model/vlm.hpp"
-#include "ivl/ops/memory.hpp"
-#include "ivl/ops/picture.hpp"
-#include "ivl/ops/replay.hpp"
-#include "ivl/ops/sample.hpp"
+#include "ivl/core/error.hpp"
+#include "ivl/model/step.hpp"
+#include "ivl/serve/feature_pool.hpp"
 #include "ivl/serve/kv_pool.hpp"
+#include "ivl/serve/options.hpp"
+#include "ivl/serve/scheduler.hpp"
 #include "ivl/serve/sequence.hpp"
 
 namespace ivl {
 
-/// What an engine makes room for. Nothing is allocated later but by `encode` and `start`.
-struct EngineOptions {
-  int kv_tokens = 4096;   ///< tokens of all sequences together; memory is touched only as they come. Layers with a
-                          ///< window hold window + max_rows tokens of each sequence instead
-  int max_sequences = 1;  ///< running together
-  int max_rows = 512;     ///< of one step: the prefill chunk
-};
-
-template <VlmConfig C, class Context, class Scalar = bf16>
+/// Owns the queue, the page and feature pools, and the runner's room. Serves one caller at a time. The bits of an
+/// answer depend neither on the other requests nor on what was taken over from earlier ones.
 class Engine {
-  static_assert(PictureOp<Context, Scalar> && SampleOps<Context> && ReplayOp<Context>,
-                "Engine: include the backend's header (such as ivl/cpu/cpu.hpp) before use");
-  static constexpr int hidden = C.decoder.hidden;
-  static constexpr int patch_width = C.vit.patch_width();
-  static constexpr std::int64_t patches_per_tile = C.vit.patches();
-  static constexpr int page_tokens = 64;
-  static constexpr int vision_page_tokens = int(round_up(C.vit.tokens(), kv_page_unit));
-  /// Rows of one vision step: enough for a matrix product to be efficient, few enough to keep memory small.
-  static constexpr int tiles_per_step = std::max(1, 2048 / C.vit.tokens());
-  using Tower = VisionTower<C.vit>;
-  using Language = Decoder<C.decoder>;
-  using Projection = Projector<C.vit, C.projector, C.decoder.hidden>;
-
  public:
-  /// `ctx` and `vlm` must outlive the engine. Throws RequestError for options that leave no room.
-  Engine(Context& ctx, const Vlm<C>& vlm, const EngineOptions& options = {}) : ctx_(ctx), vlm_(vlm), options_(options) {
-    if (options.max_sequences < 1 || options.max_rows < options.max_sequences || options.kv_tokens < 1)
-      fail<RequestError>("engine: expected at least one sequence, a row for each and one token, found max_sequences ",
-                         options.max_sequences, ", max_rows ", options.max_rows, ", kv_tokens ", options.kv_tokens);
-    const int pages = int(ceil_div(options.kv_tokens, page_tokens)) + options.max_sequences - 1;
-    pages_ = std::make_shared<KvPages>(pages, page_tokens);
-    kv_page_bytes_ = kv_page_bytes(ctx, DecoderBlock<C.decoder>::attention_shape, kind_of<Scalar>, page_tokens);
-    ring_ = KvRing::of(C.decoder.attention.window, options.max_rows, page_tokens, pages);
-    const auto ring_pages = [&](int layer) { return C.decoder.attention.window_of(layer) > 0 ? ring_.pages : 0; };
-    const auto layer_pages = [&](int layer) {
-      return ring_pages(layer) > 0 ? ring_pages(layer) * options.max_sequences : pages;
-    };
-    std::int64_t all_pages = 0;
-    for (int layer = 0; layer < C.decoder.layers; ++layer) all_pages += layer_pages(layer);
-    kv_memory_ = allocate(ctx, std::size_t(kv_page_bytes_ * all_pages));
-    std::byte* next = kv_memory_.data;
-    for (int layer = 0; layer < C.decoder.layers; ++layer) {
-      kv_[std::size_t(layer)] = {next, kv_page_bytes_, page_tokens, ring_pages(layer)};
-      next += kv_page_bytes_ * layer_pages(layer);
-    }
-    turn_of_slot_.resize(std::size_t(options.max_sequences));
-
-    Carver measure;
-    lay_out(measure);
-    memory_ = allocate(ctx, measure.used());
-    Carver place(memory_.data);
-    lay_out(place);
-    host_step_.resize(std::size_t(step_ints()));
-    host_draws_.resize(std::size_t(options.max_sequences));
-    host_ids_.resize(std::size_t(options.max_sequences));
-    running_.reserve(std::size_t(options.max_sequences));
-    sampled_.reserve(std::size_t(options.max_sequences));
+  /// `runner` must outlive the engine, which takes its room. Throws RequestError for options that leave no room.
+  explicit Engine(AnyRunner& runner, const EngineOptions& options = {})
+      : runner_(runner),
+        options_(checked(options)),
+        room_(room_of(runner, options_)),
+        pool_(std::make_shared<KvPool>(room_.pages)),
+        features_(room_.feature_rows, runner.sizes().tokens_per_tile),
+        step_(room_),
+        scheduler_(room_) {
+    runner_.make_room(room_);
+    results_.ids.resize(std::size_t(room_.wanted));
+    running_.reserve(std::size_t(options_.max_sequences));
   }
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
 
-  const Vlm<C>& vlm() const { return vlm_; }
-
-  /// Vision: pictures into rows for their <IMG_CONTEXT> tokens, picture by picture, tile by tile, behind those of
-  /// `before`. Throws RequestError and ImageError.
-  ImageRows encode(std::span<const Image> pictures, const TileRules& rules, const ImageRows& before = {}) {
-    if (pictures.empty()) return before;
-    ImageRows result;
-    result.rows = before.rows;
-    int most_tiles = 0;
-    for (const Image& picture : pictures) {
-      const int tiles = choose_grid(picture.width, picture.height, rules).tiles(rules);
-      result.rows += tiles * C.tokens_per_tile();
-      most_tiles = std::max(most_tiles, tiles);
-    }
-    ensure_vision();
-    ensure_patches(most_tiles);
-    result.memory = allocate(ctx_, std::size_t(result.rows) * hidden * sizeof(Scalar));
-    const Rows<Scalar, hidden> rows(reinterpret_cast<Scalar*>(result.memory.data), result.rows);
-    copy(ctx_, result.memory.data, before.memory.data, before.memory.bytes);
-    std::int64_t done = before.rows;
-    for (const Image& picture : pictures) {
-      const int tiles = choose_grid(picture.width, picture.height, rules).tiles(rules);
-      const Rows<Scalar, patch_width> patches(reinterpret_cast<Scalar*>(vision_.patches.data),
-                                              tiles * patches_per_tile);
-      unfold_picture<C.vit.patch_px>(ctx_, picture, rules, statistics(), patches);
-      for (int first = 0; first < tiles; first += tiles_per_step) {
-        const std::int64_t now = std::min(tiles_per_step, tiles - first), tokens = now * C.tokens_per_tile();
-        encode_tiles(patches.slice(first * patches_per_tile, now * patches_per_tile), rows.slice(done, tokens));
-        done += tokens;
-      }
-    }
-    return result;
+  AnyRunner& runner() const { return runner_; }
+  const EngineOptions& options() const { return options_; }
+  /// Tokens of prompt and answer together that one sequence can have.
+  int most_tokens() const {
+    return std::min(pool_->count(KvGroup::full) * kv_page_tokens, runner_.facts().context_length);
   }
+  const KvPool& pool() const { return *pool_; }
 
-  /// Begins a sequence; `step` then runs it. Where its prompt begins like what `earlier` holds, those tokens' keys and
-  /// values are taken over; image rows of one number must then be rows of the same picture.
-  /// Throws RequestError where the prompt does not fit the context, the engine's room or the vocabulary.
-  std::unique_ptr<Sequence> start(const Tokenizer& tokenizer, Prompt prompt, GenerationOptions options,
-                                  TextCallback on_text = {}, std::unique_ptr<Sequence> earlier = nullptr) {
-    check_prompt(prompt, options);
-    const int prompt_length = int(prompt.sources.size());
-    options.max_new_tokens = std::min(options.max_new_tokens, vlm_.facts.context_length - prompt_length);
-    const int usable = std::min(vlm_.facts.vocab_rows, tokenizer.size());
-    auto sequence = std::make_unique<Sequence>(pages_, tokenizer, std::move(prompt), std::move(options),
-                                               std::move(on_text), usable);
-    const int total = prompt_length + sequence->max_new_tokens;
-    sequence->sources.reserve(std::size_t(total));
-    sequence->pages.reserve(std::size_t(ceil_div(total, page_tokens)));
-    sequence->text.reserve(std::size_t(sequence->max_new_tokens) * 8);
-    note_prompt(*sequence);
-    if (earlier) take_over(*earlier, *sequence);
-    earlier.reset();
-    reserve_pages(*sequence, total);
-    if (running_.size() == std::size_t(options_.max_sequences))
-      fail<RequestError>("engine: expected at most ", options_.max_sequences, " sequences, found one more");
-    if (sequence->turn == 0) take_slot(*sequence);
-    running_.push_back(sequence.get());
+  /// Queues a request; `step` then runs it, together with others, as soon as there is room for it. Throws RequestError
+  /// for one that could never run: a prompt that does not fit the context, the engine's room or the vocabulary.
+  std::shared_ptr<Sequence> start(Request request) {
+    const ModelFacts& facts = runner_.facts();
+    const Sampling sampling = resolved(request.generation.sampling, facts.sampling);
+    const int prompt_tokens = check_prompt(request);
+    const int usable = request.tokenizer ? std::min(facts.vocab_rows, request.tokenizer->size()) : facts.vocab_rows;
+    const std::shared_ptr<Sequence> sequence(
+        new Sequence(pool_, room_.pages_per_sequence, std::move(request), sampling, prompt_tokens, usable));
+    GenerationOptions& generation = sequence->request_.generation;
+    sequence->max_new_tokens_ = std::min(generation.max_new_tokens, facts.context_length - prompt_tokens);
+    const std::int64_t total = std::int64_t(prompt_tokens) + sequence->max_new_tokens_;
+    if (ceil_div(total, kv_page_tokens) > pool_->count(KvGroup::full))
+      fail<RequestError>("engine: the prompt and its answer need room for ", total,
+                         " tokens, but the engine has room for ", pool_->count(KvGroup::full) * kv_page_tokens);
+    if (!generation.ignore_stop_ids)
+      sequence->stop_ids_ = generation.stop_ids.empty() ? facts.stop_ids : std::move(generation.stop_ids);
+    if (const Tokenizer* tokenizer = sequence->request_.tokenizer)
+      sequence->decoder_.emplace(*tokenizer, std::move(generation.stop_strings),
+                                 generation.special_tokens.value_or(SpecialTokens::skip));
+    else if (!generation.stop_strings.empty())
+      fail<RequestError>("stop strings: expected a tokenizer to find them with, found none");
+    sequence->statistics_.prompt_tokens = prompt_tokens;
+    waiting_.push_back(sequence);
     return sequence;
   }
 
-  /// Takes a sequence out before it is done.
-  void stop(const Sequence& sequence) { std::erase(running_, &sequence); }
+  /// The rows that stand for a picture, as floats [rows, hidden]. A request about it does not see it again.
+  std::vector<float> features(const Picture& picture) {
+    AnswerStatistics unused;
+    const auto seen = see(picture, key_of(picture), unused);
+    if (!seen)
+      fail<RequestError>("engine: the picture's ", picture.tiles() * runner_.sizes().tokens_per_tile,
+                         " rows find no room beside those of running requests");
+    std::vector<std::int32_t> rows;
+    for (int row = 0; row < seen->rows(); ++row) rows.push_back(seen->row(row));
+    std::vector<float> values(rows.size() * std::size_t(runner_.sizes().hidden));
+    runner_.read_features(rows, values.data());
+    return values;
+  }
 
-  /// One step of all running sequences. Returns whether any of them goes on. What a callback throws leaves here once
-  /// all sequences have their token; the engine can go on.
+  /// Takes a sequence out before it is done.
+  void stop(Sequence& sequence) {
+    if (sequence.done()) return;
+    end(sequence, Finish::cancelled);
+    remove_done();
+  }
+
+  /// One step of all running sequences. Returns whether any request is left. An error, a callback's among them, ends
+  /// its own sequence; an error of the step itself ends all that ran in it.
   bool step() {
-    if (running_.empty()) return false;
-    const Step step = plan();
-    upload(ctx_, step_memory_, host_step_.data(), host_step_.size() * sizeof(std::int32_t));
-    if (step.greedy_ids == 0) upload(ctx_, draws_, host_draws_.data(), sampled_.size() * sizeof(Draw));
-    run(step);
-    if (!sampled_.empty()) download(ctx_, host_ids_.data(), ids_, sampled_.size() * sizeof(std::int32_t));
-    for (const Planned& planned : step.parts()) {
-      Sequence& sequence = *planned.sequence;
-      sequence.cached += planned.rows;
-      sequence.written = std::max(sequence.written, sequence.cached);
+    admit();
+    if (running_.empty()) return !waiting_.empty();
+    scheduler_.plan(running_, *pool_, step_);
+    try {
+      runner_.run(step_, results_);
+    } catch (...) {
+      for (const Scheduler::Part& part : scheduler_.parts()) fail_with(*part.sequence, std::current_exception());
+      remove_done();
+      return !waiting_.empty();
     }
-    std::size_t row = 0;
-    std::exception_ptr thrown;
-    for (Sequence* sequence : sampled_) {
-      try {
-        take_token(*sequence, host_ids_[row++]);
-      } catch (...) {
-        thrown = std::current_exception();
-      }
+    for (const Scheduler::Part& part : scheduler_.parts()) take_results(part);
+    remove_done();
+    return !running_.empty() || !waiting_.empty();
+  }
+
+  /// Steps until nothing is left to do.
+  void run() {
+    while (step()) {
     }
-    std::erase_if(running_, [](const Sequence* sequence) { return sequence->done(); });
-    if (thrown) std::rethrow_exception(thrown);
-    return !running_.empty();
   }
 
  private:
-  // ---- one step ------------------------------------------------------------------------------------------------
-  struct Planned {
-    Sequence* sequence;
-    int first, rows;
-  };
-  struct Step {
-    std::span<const Planned> planned;
-    Batch batch;
-    const std::int32_t* rope_lengths;
-    const std::int32_t* sources;
-    const std::int32_t* last_rows;
-    bool images = false;
-    int greedy_ids =
-        0;  ///< how many ids are usable where all sampled sequences take the largest logit of as many; 0: draw
-    std::span<const Planned> parts() const { return planned; }
-  };
-
-  int pages_per_sequence() const { return pages_->count(); }
-  std::int64_t step_ints() const {
-    return 5LL * options_.max_rows + 4LL * options_.max_sequences + 1 +
-           std::int64_t(options_.max_sequences) * pages_per_sequence();
+  // ---- room --------------------------------------------------------------------------------------------------------
+  static const EngineOptions& checked(const EngineOptions& options) {
+    if (options.max_sequences < 1 || options.max_rows < options.max_sequences || options.kv_tokens < 1)
+      fail<RequestError>("engine: expected at least one sequence, a row for each and one token, found max_sequences ",
+                         options.max_sequences, ", max_rows ", options.max_rows, ", kv_tokens ", options.kv_tokens);
+    return options;
   }
 
-  /// Decides who runs how many rows, and writes the batch's arrays: on the host, and where they will lie in the
-  /// context.
-  Step plan() {
-    std::int32_t* host = host_step_.data();
-    const auto take = [&](std::int64_t number) { return std::exchange(host, host + number); };
-    const auto in_context = [&](const std::int32_t* array) { return step_memory_ + (array - host_step_.data()); };
-    std::int32_t* row_begin = take(options_.max_sequences + 1);
-    std::int32_t* kv_length = take(options_.max_sequences);
-    std::int32_t* slot_of = take(options_.max_sequences);
-    std::int32_t* last_rows = take(options_.max_sequences);
-    std::int32_t* sequence_of = take(options_.max_rows);
-    std::int32_t* positions = take(options_.max_rows);
-    std::int32_t* rope_lengths = take(options_.max_rows);
-    std::int32_t* sources = take(options_.max_rows);
-    std::int32_t* page_table = take(std::int64_t(options_.max_sequences) * pages_per_sequence());
+  /// A window's pages beside those that its rows see: one that ends, and one for a next turn that begins a little
+  /// earlier than the last one ended.
+  static constexpr int kept_window_tokens = kv_page_tokens;
+  static int window_pages(const AnyRunner& runner, const EngineOptions& options, int most) {
+    if (runner.sizes().layers[KvGroup::window] == 0) return 0;
+    const int tokens = runner.sizes().window - 1 + kept_window_tokens + kv_page_tokens + options.max_rows;
+    return std::min(most, int(ceil_div(tokens, kv_page_tokens)) + 1);
+  }
 
-    Step step;
-    plan_.clear();
-    sampled_.clear();
-    int rows = 0;
-    // Every sequence gets one row at least; what is left goes to prefill, oldest first.
-    int spare = options_.max_rows - int(running_.size());
-    for (Sequence* sequence : running_) {
-      const int waiting = sequence->length() - sequence->cached;
-      const int count = 1 + std::min(waiting - 1, spare);
-      spare -= count - 1;
-      const int index = int(plan_.size());
-      plan_.push_back({sequence, rows, count});
-      row_begin[index] = rows;
-      kv_length[index] = sequence->cached + count;
-      slot_of[index] = sequence->slot;
-      for (int i = 0; i < count; ++i, ++rows) {
-        const int position = sequence->cached + i;
-        sequence_of[rows] = index;
-        positions[rows] = position;
-        rope_lengths[rows] = std::max(sequence->prompt_length, position + 1);
-        sources[rows] = sequence->sources[std::size_t(position)];
-        step.images |= sources[rows] < 0;
-      }
-      std::copy(sequence->pages.begin(), sequence->pages.end(),
-                page_table + std::int64_t(index) * pages_per_sequence());
-      step.batch.longest = std::max(step.batch.longest, kv_length[index]);
-      if (count == waiting) {
-        last_rows[sampled_.size()] = rows - 1;
-        host_draws_[sampled_.size()] = sequence->next_draw();
-        sampled_.push_back(sequence);
-      }
+  static StepRoom room_of(const AnyRunner& runner, const EngineOptions& options) {
+    StepRoom room;
+    room.rows = options.max_rows;
+    room.sequences = options.max_sequences;
+    room.wanted = std::max(options.max_sequences, std::min(options.max_logit_rows, options.max_rows));
+    // Each further sequence may leave a page partly filled.
+    const int pages = int(ceil_div(options.kv_tokens, kv_page_tokens)) + options.max_sequences - 1;
+    room.pages_per_sequence = pages;
+    room.pages[KvGroup::full] = pages;
+    // One more than run: a conversation that has ended keeps its window for the next turn.
+    room.pages[KvGroup::window] = window_pages(runner, options, pages) * (options.max_sequences + 1);
+    const int feature_tokens = options.feature_tokens > 0 ? options.feature_tokens : options.kv_tokens;
+    room.feature_rows = int(round_up(feature_tokens, runner.sizes().tokens_per_tile));
+    return room;
+  }
+
+  // ---- starting ----------------------------------------------------------------------------------------------------
+  /// How many tokens the prompt has, its pictures' rows among them.
+  int check_prompt(const Request& request) const {
+    const Prompt& prompt = request.prompt;
+    const int vocab_rows = runner_.facts().vocab_rows, context = runner_.facts().context_length;
+    std::int64_t tokens = std::int64_t(prompt.ids.size()), rows = 0;
+    std::size_t before = 0;
+    for (const Prompt::Place& place : prompt.pictures) {
+      if (place.at < before || place.at > prompt.ids.size())
+        fail<RequestError>("prompt: expected pictures in the order of their places among ", prompt.ids.size(),
+                           " tokens, found one at ", place.at);
+      before = place.at;
+      if (place.picture.rules().tile_px != runner_.sizes().tile_px)
+        fail<RequestError>("prompt: expected pictures in tiles of ", runner_.sizes().tile_px, " pixels, found ",
+                           place.picture.rules().tile_px);
+      rows += std::int64_t(place.picture.tiles()) * runner_.sizes().tokens_per_tile;
     }
-    const int sequences = int(plan_.size());
-    row_begin[sequences] = rows;
-    step.planned = plan_;
-    step.batch.rows = rows;
-    step.batch.sequences = sequences;
-    step.batch.row_begin = in_context(row_begin);
-    step.batch.kv_length = in_context(kv_length);
-    step.batch.sequence_of = in_context(sequence_of);
-    step.batch.positions = in_context(positions);
-    step.batch.page_table = in_context(page_table);
-    step.batch.pages_per_sequence = pages_per_sequence();
-    step.batch.slot_of = in_context(slot_of);
-    step.rope_lengths = in_context(rope_lengths);
-    step.sources = in_context(sources);
-    step.last_rows = in_context(last_rows);
-    step.greedy_ids = common_greedy_ids();
-    if (is_decoding(step))
-      step.batch.longest = int(std::bit_ceil(unsigned(std::max(step.batch.longest, 4 * page_tokens))));
-    return step;
+    tokens += rows;
+    if (tokens == 0) fail<RequestError>("prompt: expected at least one token, found none");
+    if (tokens >= context)
+      fail<RequestError>("prompt: expected fewer tokens than the model's context of ", context, ", found ", tokens);
+    if (rows > room_.feature_rows)
+      fail<RequestError>("prompt: its pictures have ", rows, " rows, but the engine has room for ", room_.feature_rows);
+    if (request.generation.max_new_tokens < 1)
+      fail<RequestError>("max_new_tokens: expected at least 1, found ", request.generation.max_new_tokens);
+    for (const std::int32_t id : prompt.ids) {
+      if (id < 0 || id >= vocab_rows)
+        fail<RequestError>("prompt: token ", id, " is not in the model's vocabulary of ", vocab_rows);
+    }
+    return int(tokens);
   }
 
-  int common_greedy_ids() const {
-    const int ids = sampled_.empty() ? 0 : sampled_.front()->usable_ids;
-    const auto agrees = [ids](const Sequence* sequence) {
-      return is_greedy(sequence->sampling) && sequence->usable_ids == ids;
+  /// Lets waiting requests run, first come first served, while there is room for prompt and answer.
+  void admit() {
+    while (!waiting_.empty() && running_.size() < std::size_t(options_.max_sequences)) {
+      const std::shared_ptr<Sequence> sequence = waiting_.front();
+      try {
+        if (!sequence->prepared_ && !prepare(*sequence)) return;
+        if (!reserve_pages(*sequence)) return;
+      } catch (...) {
+        fail_with(*sequence, std::current_exception());
+        remove_done();
+        continue;
+      }
+      sequence->finish_ = Finish::running;
+      waiting_.pop_front();
+      running_.push_back(sequence);
+    }
+  }
+
+  /// Vision first: then the prompt's rows are known, and what an earlier sequence has of them. Returns false if the
+  /// rows find no room beside those of requests that run.
+  bool prepare(Sequence& sequence) {
+    if (sequence.tokens_.empty()) lay_out(sequence);
+    sequence.statistics_.queue_s += sequence.lap_s();
+    const bool seen = see_pictures(sequence);
+    sequence.statistics_.vision_s += sequence.lap_s();
+    if (!seen) {
+      assert(!running_.empty());  // alone, every prompt that `start` takes has room
+      return false;
+    }
+    if (sequence.sampling_.repetition_penalty != 1) place_marks(sequence);
+    if (sequence.request_.earlier && !sequence.request_.generation.on_prompt_logits) take_over(sequence);
+    sequence.request_.earlier.reset();
+    sequence.cached_ = std::max(sequence.cached_, std::min(sequence.request_.assumed_tokens, sequence.length() - 1));
+    sequence.prepared_ = true;
+    return true;
+  }
+
+  /// Tokens, and a span for each picture.
+  void lay_out(Sequence& sequence) {
+    const Prompt& prompt = sequence.request_.prompt;
+    sequence.tokens_.reserve(std::size_t(sequence.prompt_tokens_ + sequence.max_new_tokens_));
+    sequence.text_.reserve(std::size_t(sequence.max_new_tokens_) * 8);
+    std::size_t done = 0;
+    const auto ids_to = [&](std::size_t end) {
+      sequence.tokens_.insert(sequence.tokens_.end(), prompt.ids.begin() + std::ptrdiff_t(done),
+                              prompt.ids.begin() + std::ptrdiff_t(end));
+      done = end;
     };
-    return std::all_of(sampled_.begin(), sampled_.end(), agrees) ? ids : 0;
+    for (const Prompt::Place& place : prompt.pictures) {
+      ids_to(place.at);
+      const int rows = place.picture.tiles() * runner_.sizes().tokens_per_tile;
+      sequence.spans_.push_back({sequence.length(), rows, key_of(place.picture)});
+      sequence.tokens_.resize(sequence.tokens_.size() + std::size_t(rows), -1);
+    }
+    ids_to(prompt.ids.size());
+    assert(sequence.length() == sequence.prompt_tokens_);
   }
 
-  /// Nothing but one token of each sequence: a step that comes again, and is told apart from others by little.
-  bool is_decoding(const Step& step) const {
-    return !step.images && step.batch.rows == step.batch.sequences &&
-           sampled_.size() == std::size_t(step.batch.sequences);
+  /// All pictures of a sequence, or none and false where there is no room for all.
+  bool see_pictures(Sequence& sequence) {
+    std::vector<Prompt::Place>& places = sequence.request_.prompt.pictures;
+    for (std::size_t i = 0; i < places.size(); ++i) {
+      PictureSpan& span = sequence.spans_[i];
+      span.features = see(places[i].picture, span.key, sequence.statistics_);
+      if (span.features) continue;
+      for (PictureSpan& other : sequence.spans_) other.features.reset();
+      return false;
+    }
+    sequence.request_.prompt = {};  // the pixels are not needed any more
+    return true;
   }
 
-  void run(const Step& step) {
-    if (!is_decoding(step)) return run_now(step);
-    // `longest` is rounded up, so that thousands of steps share a key. Tokenizers have one size, mostly.
-    const std::uint64_t key = std::uint64_t(step.batch.rows) << 48 ^
-                              std::uint64_t(std::bit_width(unsigned(step.batch.longest))) << 32 ^
-                              std::uint64_t(step.greedy_ids);
-    replay(ctx_, recordings_, key, [&] { run_now(step); });
+  /// The rows of a picture, which no picture needs twice; null where there is no room for them.
+  std::shared_ptr<const PictureRows> see(const Picture& picture, const Digest& key, AnswerStatistics& statistics) {
+    if (auto known = features_.find(key)) return known;
+    auto features = features_.reserve(key, picture.tiles());
+    if (!features) return nullptr;
+    try {
+      runner_.encode(picture, features->first_rows);
+    } catch (...) {
+      features_.forget(key);
+      throw;
+    }
+    statistics.tiles += picture.tiles();
+    return features;
   }
 
-  void run_now(const Step& step) {
-    const Language& language = vlm_.language;
-    const auto x = language_.x.slice(0, step.batch.rows);
-    if (!step.images) {
-      language.embed_rows(ctx_, step.sources, Rows<const Scalar, hidden>(), x);
-    } else {
-      for (const Planned& part : step.parts()) {
-        const ImageRows& images = part.sequence->images;
-        language.embed_rows(
-            ctx_, step.sources + part.first,
-            Rows<const Scalar, hidden>(reinterpret_cast<const Scalar*>(images.memory.data), images.rows),
-            x.slice(part.first, part.rows));
+  /// Only a repetition penalty asks which ids a sequence holds. Pictures do not count, nor ids that are never drawn.
+  void place_marks(Sequence& sequence) {
+    std::vector<std::uint8_t> marks(std::size_t(sequence.usable_ids_));
+    for (const std::int32_t token : sequence.tokens_) {
+      if (token >= 0 && token < sequence.usable_ids_) marks[std::size_t(token)] = 1;
+    }
+    sequence.marks_ = runner_.place_marks(marks);
+  }
+
+  /// Uses the earlier sequence's pages for as many tokens as both begin with, but for the prompt's last, whose logits
+  /// are wanted.
+  void take_over(Sequence& sequence) {
+    Sequence& earlier = *sequence.request_.earlier;
+    const bool gives_all = earlier.done() && sequence.request_.earlier.use_count() == 1;
+    int common = std::min({sequence.common_tokens(earlier), earlier.cached_, sequence.length() - 1});
+    // Beyond the context, dynamic NTK turns a prompt's keys by the prompt's whole length.
+    const RopeFacts& rope = runner_.facts().rope;
+    const int longest_prompt = std::max(earlier.prompt_tokens_, sequence.prompt_tokens_);
+    if (rope.kind == RopeKind::dynamic_ntk && longest_prompt > rope.context) common = 0;
+    // A page that is not whole will be written to, so nobody else may see it.
+    const int last = common / kv_page_tokens;
+    if (common % kv_page_tokens != 0) {
+      const auto is_own = [&](KvGroup group) {
+        return room_.pages[group] == 0 || int(earlier.pages_.table(group).size()) <= last ||
+               earlier.pages_.owns(group, last);
+      };
+      if (!gives_all || !is_own(KvGroup::full) || !is_own(KvGroup::window)) common = last * kv_page_tokens;
+    }
+    const int pages = int(ceil_div(common, kv_page_tokens));
+    if (int(earlier.pages_.table(KvGroup::full).size()) < pages) return;  // they were reclaimed
+    if (room_.pages[KvGroup::window] > 0) {
+      const int first_seen = std::max(0, common - runner_.sizes().window + 1) / kv_page_tokens;
+      if (int(earlier.pages_.table(KvGroup::window).size()) < pages ||
+          earlier.pages_.begin(KvGroup::window) > first_seen)
+        return;
+      sequence.pages_.share(KvGroup::window, earlier.pages_, pages);
+    }
+    sequence.pages_.share(KvGroup::full, earlier.pages_, pages);
+    if (gives_all) earlier.pages_.clear();
+    sequence.cached_ = sequence.taken_over_ = common;
+    sequence.statistics_.cached_tokens = common;
+  }
+
+  /// Pages for prompt and answer, at the cost of sequences that have ended. Returns false if others that run have them.
+  bool reserve_pages(Sequence& sequence) {
+    const int total = sequence.prompt_tokens_ + sequence.max_new_tokens_;
+    PerGroup<int> wanted;
+    wanted[KvGroup::full] = int(ceil_div(total, kv_page_tokens)) - int(sequence.pages_.table(KvGroup::full).size());
+    if (!pool_->reclaim(wanted)) return false;
+    sequence.pages_.grow(KvGroup::full, total);
+    return true;
+  }
+
+  // ---- after a step ------------------------------------------------------------------------------------------------
+  void take_results(const Scheduler::Part& part) {
+    Sequence& sequence = *part.sequence;
+    const bool prompt_logits = sequence.wants_prompt_logits();
+    const int before = sequence.cached_;
+    sequence.cached_ += part.rows;
+    if (before < sequence.prompt_tokens_ && sequence.cached_ >= sequence.prompt_tokens_)
+      sequence.statistics_.prefill_s = sequence.lap_s();
+    if (room_.pages[KvGroup::window] > 0)
+      sequence.pages_.drop_before(KvGroup::window,
+                                  std::max(0, sequence.cached_ - runner_.sizes().window + 1 - kept_window_tokens));
+    try {
+      if (prompt_logits) {
+        const int number = std::min(part.rows, sequence.prompt_tokens_ - before);
+        for (int i = 0; i < number; ++i)
+          sequence.request_.generation.on_prompt_logits(before + i, logits_of(part.first_wanted + i));
       }
+      if (sequence.cached_ < sequence.length()) return;
+      const int last = part.first_wanted + part.wanted - 1;
+      const bool on_host = step_.wants[std::size_t(last)] == Want::logits;
+      take_token(sequence, on_host ? choose(sequence, logits_of(last)) : results_.ids[std::size_t(last)]);
+    } catch (...) {
+      fail_with(sequence, std::current_exception());
     }
-    language.forward(ctx_, step.batch, kv_, vlm_.facts.rope, step.rope_lengths, vlm_.facts.language_norm_eps,
-                     language_);
-    if (sampled_.empty()) return;
-    const auto logits = logits_.slice(0, std::int64_t(sampled_.size()));
-    language.head_logits(ctx_, step.last_rows, vlm_.facts.language_norm_eps, language_, logits);
-    if (step.greedy_ids > 0) {
-      argmax(ctx_, Rows<const float>(logits.data, logits.count, step.greedy_ids, logits.stride), ids_);
-    } else {
-      draw(ctx_, draws_, logits, ids_);
+  }
+
+  std::span<float> logits_of(int wanted) {
+    const auto width = std::size_t(runner_.facts().vocab_rows);
+    return std::span(results_.logits).subspan(std::size_t(wanted) * width, width);
+  }
+
+  int choose(Sequence& sequence, std::span<float> logits) {
+    const GenerationOptions& generation = sequence.request_.generation;
+    if (generation.mask) generation.mask(logits);
+    if (generation.choose) {
+      const int id = generation.choose(logits);
+      if (id < 0 || id >= int(logits.size()))
+        fail<RequestError>("choose: expected a token id below ", logits.size(), ", found ", id);
+      return id;
     }
+    const Draw draw = sequence.next_draw();
+    if (!is_greedy(draw)) return runner_.choose(logits, draw);
+    const auto usable = logits.first(std::size_t(draw.ids));
+    return int(std::max_element(usable.begin(), usable.end()) - usable.begin());
   }
 
   /// The sequence has its token, and knows whether it is done, before its callback may throw.
   void take_token(Sequence& sequence, int id) {
-    const auto give = [&](std::string_view text) {
-      sequence.text += text;
-      if (sequence.on_text && !text.empty()) sequence.on_text(text);
-    };
+    sequence.statistics_.decode_s = std::chrono::duration<double>(Sequence::Clock::now() - sequence.last_).count();
     if (sequence.stops_at(id)) {
-      sequence.finish = Finish::stop_token;
-      return give(sequence.decoder.finish());
+      end(sequence, Finish::stop_token);
+      if (sequence.decoder_) give(sequence, sequence.decoder_->finish());
+      return;
     }
-    sequence.sources.push_back(id);
-    if (sequence.length() - sequence.prompt_length == sequence.max_new_tokens) sequence.finish = Finish::length;
-    const std::string_view text = sequence.decoder.push(id);
-    if (sequence.decoder.stopped_by()) sequence.finish = Finish::stop_string;
-    give(text);
-    if (sequence.finish != Finish::length) return;
-    const std::string_view held_back = sequence.decoder.finish();
-    if (sequence.decoder.stopped_by()) sequence.finish = Finish::stop_string;
-    give(held_back);
-  }
-
-  // ---- starting --------------------------------------------------------------------------------------------------
-  void check_prompt(const Prompt& prompt, const GenerationOptions& options) const {
-    const int context = vlm_.facts.context_length;
-    if (prompt.sources.empty()) fail<RequestError>("prompt: expected at least one token, found none");
-    if (prompt.sources.size() >= std::size_t(context))
-      fail<RequestError>("prompt: expected fewer tokens than the model's context of ", context, ", found ",
-                         prompt.sources.size());
-    if (options.max_new_tokens < 1)
-      fail<RequestError>("max_new_tokens: expected at least 1, found ", options.max_new_tokens);
-    check(options.sampling);
-    for (const std::int32_t source : prompt.sources) {
-      if (source >= vlm_.facts.vocab_rows)
-        fail<RequestError>("prompt: token ", source, " is not in the model's vocabulary of ", vlm_.facts.vocab_rows);
-      if (source < 0 && -1 - source >= prompt.images.rows)
-        fail<RequestError>("prompt: it wants image row ", -1 - source, ", but its pictures have ", prompt.images.rows);
+    sequence.tokens_.push_back(id);
+    sequence.statistics_.new_tokens = int(sequence.generated().size());
+    const bool at_limit = sequence.statistics_.new_tokens == sequence.max_new_tokens_;
+    if (!sequence.decoder_) {
+      if (at_limit) end(sequence, Finish::length);
+      return;
     }
+    const std::string_view text = sequence.decoder_->push(id);
+    if (sequence.decoder_->stopped_by())
+      end(sequence, Finish::stop_string);
+    else if (at_limit)
+      end(sequence, Finish::length);
+    give(sequence, text);
+    if (sequence.finish_ != Finish::length) return;
+    const std::string_view held_back = sequence.decoder_->finish();
+    if (sequence.decoder_->stopped_by()) sequence.finish_ = Finish::stop_string;
+    give(sequence, held_back);
   }
 
-  /// Only a repetition penalty asks which ids a sequence holds. Those of pictures, and ids that no one draws, do not
-  /// count.
-  void note_prompt(Sequence& sequence) {
-    if (sequence.sampling.repetition_penalty == 1) return;
-    std::vector<std::uint8_t> seen(std::size_t(sequence.usable_ids));
-    for (const std::int32_t source : sequence.sources) {
-      if (source >= 0 && source < sequence.usable_ids) seen[std::size_t(source)] = 1;
-    }
-    sequence.seen = allocate(ctx_, seen.size());
-    upload(ctx_, sequence.seen.data, seen.data(), seen.size());
+  static void give(Sequence& sequence, std::string_view text) {
+    sequence.text_ += text;
+    if (sequence.request_.on_text && !text.empty()) sequence.request_.on_text(text);
   }
 
-  /// Keeps what two conversations share: pages of `earlier` for as many tokens as both begin with.
-  void take_over(Sequence& earlier, Sequence& sequence) {
-    const auto limit = std::min({earlier.cached, earlier.length(), sequence.length() - 1});
-    int common = 0;
-    while (common < limit && earlier.sources[std::size_t(common)] == sequence.sources[std::size_t(common)]) ++common;
-    // Beyond the context, dynamic NTK rotates a prompt's keys by the prompt's whole length.
-    const int longest_prompt = std::max(earlier.prompt_length, sequence.prompt_length);
-    if (vlm_.facts.rope.kind == RopeKind::dynamic_ntk && longest_prompt > vlm_.facts.rope.context) common = 0;
-    const bool rings_are_its = turn_of_slot_[std::size_t(earlier.slot)] == earlier.turn;
-    if (ring_.pages > 0 && !(rings_are_its && ring_.holds(common, earlier.written))) common = 0;
-    if (ring_.pages > 0 && common > 0) {
-      sequence.slot = earlier.slot;
-      sequence.turn = earlier.turn;
-      sequence.written = earlier.written;
-    }
-    sequence.cached = common;
-    const std::size_t kept = std::size_t(ceil_div(common, page_tokens));
-    sequence.pages.assign(earlier.pages.begin(), earlier.pages.begin() + std::ptrdiff_t(kept));
-    earlier.pages.erase(earlier.pages.begin(), earlier.pages.begin() + std::ptrdiff_t(kept));
+  /// Its pages stay until others need them; its pictures' rows may go.
+  static void end(Sequence& sequence, Finish finish) {
+    sequence.finish_ = finish;
+    for (PictureSpan& span : sequence.spans_) span.features.reset();
+    sequence.pages_.end();
   }
 
-  /// Of the slots that no running sequence has, the one that was taken longest ago: rings of sequences that ended last
-  /// are the likeliest to be taken over.
-  void take_slot(Sequence& sequence) {
-    int oldest = -1;
-    for (int slot = 0; slot < options_.max_sequences; ++slot) {
-      const auto has_it = [slot](const Sequence* running) { return running->slot == slot; };
-      if (std::any_of(running_.begin(), running_.end(), has_it)) continue;
-      if (oldest < 0 || turn_of_slot_[std::size_t(slot)] < turn_of_slot_[std::size_t(oldest)]) oldest = slot;
-    }
-    sequence.slot = oldest;
-    sequence.turn = turn_of_slot_[std::size_t(oldest)] = ++turns_;
+  static void fail_with(Sequence& sequence, std::exception_ptr error) {
+    if (!sequence.done()) end(sequence, Finish::error);
+    sequence.finish_ = Finish::error;
+    sequence.error_ = std::move(error);
   }
 
-  void reserve_pages(Sequence& sequence, int total) {
-    const int wanted = int(ceil_div(total, page_tokens)) - int(sequence.pages.size());
-    if (wanted > pages_->free())
-      fail<RequestError>("engine: the prompt and its answer need room for ", total, " tokens, but of ",
-                         pages_->count() * page_tokens, " only ",
-                         (pages_->free() + int(sequence.pages.size())) * page_tokens, " are free");
-    for (int i = 0; i < wanted; ++i) sequence.pages.push_back(pages_->take());
+  void remove_done() {
+    const auto done = [](const std::shared_ptr<Sequence>& sequence) { return sequence->done(); };
+    std::erase_if(running_, done);
+    std::erase_if(waiting_, done);
   }
 
-  // ---- memory ----------------------------------------------------------------------------------------------------
-  void lay_out(Carver& carver) {
-    language_ = Language::template Scratch<Scalar>::carve(carver, options_.max_rows);
-    logits_ = Rows<float>(carver.take<float>(std::int64_t(options_.max_sequences) * vlm_.facts.vocab_rows),
-                          options_.max_sequences, vlm_.facts.vocab_rows);
-    ids_ = carver.take<std::int32_t>(options_.max_sequences);
-    draws_ = carver.take<Draw>(options_.max_sequences);
-    step_memory_ = carver.take<std::int32_t>(step_ints());
-  }
-
-  PixelStatistics statistics() const {
-    const ImageFacts& facts = vlm_.facts.image;
-    return {{facts.mean[0], facts.mean[1], facts.mean[2]},
-            {facts.deviation[0], facts.deviation[1], facts.deviation[2]}};
-  }
-
-  // ---- vision ----------------------------------------------------------------------------------------------------
-  struct Vision {
-    Memory memory;
-    Memory patches;  ///< of one picture; as large as the largest so far
-    Rows<Scalar, C.vit.hidden> x;
-    typename Tower::template Scratch<Scalar> tower;
-    typename Projection::template Scratch<Scalar> projector;
-    std::int32_t* tables = nullptr;
-    KvView kv;
-  };
-
-  void lay_out_vision(Carver& carver) {
-    constexpr std::int64_t tiles = tiles_per_step, rows = tiles * C.vit.tokens();
-    vision_.x = {carver.take<Scalar>(rows * C.vit.hidden), rows};
-    vision_.tower = Tower::template Scratch<Scalar>::carve(carver, tiles);
-    vision_.projector = Projection::template Scratch<Scalar>::carve(carver, tiles);
-    vision_.tables = carver.take<std::int32_t>(3 * tiles + 1 + 2 * rows);
-    const std::int64_t page_bytes =
-        kv_page_bytes(ctx_, VitBlock<C.vit>::attention_shape, kind_of<Scalar>, vision_page_tokens);
-    vision_.kv = {carver.take<std::byte>(tiles * page_bytes), page_bytes, vision_page_tokens};
-  }
-
-  /// A text-only conversation never pays for the tower's memory.
-  void ensure_vision() {
-    if (vision_.memory.data != nullptr) return;
-    Carver measure;
-    lay_out_vision(measure);
-    vision_.memory = allocate(ctx_, measure.used());
-    Carver place(vision_.memory.data);
-    lay_out_vision(place);
-
-    // A tile is a sequence of its own with one page, and all of its rows are new.
-    std::vector<std::int32_t> tables;
-    for (int tile = 0; tile <= tiles_per_step; ++tile) tables.push_back(tile * C.vit.tokens());
-    for (int tile = 0; tile < tiles_per_step; ++tile) tables.push_back(C.vit.tokens());
-    for (int tile = 0; tile < tiles_per_step; ++tile) tables.push_back(tile);
-    for (int row = 0; row < tiles_per_step * C.vit.tokens(); ++row) tables.push_back(row / C.vit.tokens());
-    for (int row = 0; row < tiles_per_step * C.vit.tokens(); ++row) tables.push_back(row % C.vit.tokens());
-    upload(ctx_, vision_.tables, tables.data(), tables.size() * sizeof(std::int32_t));
-  }
-
-  void ensure_patches(int tiles) {
-    const std::size_t bytes = std::size_t(tiles * patches_per_tile) * patch_width * sizeof(Scalar);
-    if (bytes <= vision_.patches.bytes) return;
-    vision_.patches = {};  // before there is more
-    vision_.patches = allocate(ctx_, bytes);
-  }
-
-  void encode_tiles(Rows<const Scalar, patch_width> patches, Rows<Scalar, hidden> y) {
-    Batch batch;
-    batch.sequences = int(patches.count / patches_per_tile);
-    batch.rows = batch.sequences * C.vit.tokens();
-    batch.row_begin = vision_.tables;
-    batch.kv_length = batch.row_begin + tiles_per_step + 1;
-    batch.page_table = batch.kv_length + tiles_per_step;
-    batch.sequence_of = batch.page_table + tiles_per_step;
-    batch.positions = batch.sequence_of + tiles_per_step * C.vit.tokens();
-    batch.pages_per_sequence = 1;
-    batch.longest = C.vit.tokens();
-    const auto x = vision_.x.slice(0, batch.rows);
-    vlm_.vision.forward(ctx_, patches, batch, vision_.kv, vlm_.facts.vision_norm_eps, vision_.tower, x);
-    vlm_.projector.forward(ctx_, x, vision_.projector, y);
-  }
-
-  Context& ctx_;
-  const Vlm<C>& vlm_;
+  AnyRunner& runner_;
   EngineOptions options_;
-  std::shared_ptr<KvPages> pages_;
-  KvRing ring_;
-  std::vector<std::int64_t> turn_of_slot_;  ///< when each slot was taken last, counted in `turns_`
-  std::int64_t turns_ = 0;
-  std::int64_t kv_page_bytes_ = 0;
-  Memory kv_memory_, memory_;
-  std::array<KvView, std::size_t(C.decoder.layers)> kv_;
-  typename Language::template Scratch<Scalar> language_;
-  Rows<float> logits_;
-  std::int32_t *ids_ = nullptr, *step_memory_ = nullptr;
-  Draw* draws_ = nullptr;
-  Vision vision_;
-  std::vector<std::int32_t> host_step_;
-  std::vector<Draw> host_draws_;
-  std::vector<std::int32_t> host_ids_;
-  std::vector<Sequence*> running_, sampled_;
-  std::vector<Planned> plan_;
-  typename Context::Recordings recordings_;
+  StepRoom room_;
+  std::shared_ptr<KvPool> pool_;
+  FeaturePool features_;
+  Step step_;
+  StepResults results_;
+  Scheduler scheduler_;
+  std::deque<std::shared_ptr<Sequence>> waiting_;
+  std::vector<std::shared_ptr<Sequence>> running_;
 };
+
+/// Starts all requests and steps until the last one has ended: what finds no room waits until others are done. An error
+/// of one alone is that sequence's `error`. Throws RequestError as `start` does, before any of them runs.
+inline std::vector<std::shared_ptr<Sequence>> run_all(Engine& engine, std::vector<Request> requests) {
+  std::vector<std::shared_ptr<Sequence>> sequences;
+  try {
+    for (Request& request : requests) sequences.push_back(engine.start(std::move(request)));
+  } catch (...) {
+    for (const auto& sequence : sequences) engine.stop(*sequence);
+    throw;
+  }
+  engine.run();
+  return sequences;
+}
 
 }  // namespace ivl

@@ -1,31 +1,59 @@
-// What a caller says to a chat, and what he learns from it, apart from any model.
+// What a caller says to an engine or a chat, and what he learns from it, apart from any model.
 #pragma once
+#include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "ivl/image/picture.hpp"
 #include "ivl/serve/sampling.hpp"
+#include "ivl/text/chat_template.hpp"
 #include "ivl/text/tokenizer.hpp"
 
 namespace ivl {
 
+/// What an engine makes room for. Later only prompts allocate: their tokens, and memory for their first picture.
+struct EngineOptions {
+  int kv_tokens = 4096;    ///< tokens of all sequences together; memory is touched only as they come. Layers with a
+                           ///< window hold about window + max_rows tokens of each sequence instead
+  int max_sequences = 1;   ///< running together; more wait their turn
+  int max_rows = 512;      ///< of one step: the prefill chunk
+  int max_logit_rows = 0;  ///< rows of one step whose logits are made; 0: max_sequences
+  int feature_tokens = 0;  ///< picture rows that stay for the next question; 0: kv_tokens
+};
+
 struct GenerationOptions {
   int max_new_tokens = 1024;  ///< fewer where the context ends
   SamplingOptions sampling = {};
-  std::vector<int> stop_ids = {};                      ///< tokens that end the answer
-  std::vector<std::string> stop_strings = {};          ///< texts that end the answer; not part of it
-  SpecialTokens special_tokens = SpecialTokens::skip;  ///< in the answer's text
+  std::vector<int> stop_ids = {};                    ///< tokens that end the answer; empty: those of the checkpoint
+  bool ignore_stop_ids = false;                      ///< no token ends the answer, not even the checkpoint's
+  std::vector<std::string> stop_strings = {};        ///< texts that end the answer; not part of it
+  std::optional<SpecialTokens> special_tokens = {};  ///< in the answer's text; unset: what the prompt style does
+
+  /// Changes the logits [vocab_rows] that the next token is chosen from: a constraint sets what it forbids to
+  /// -infinity.
+  std::function<void(std::span<float> logits)> mask = {};
+  /// Chooses the next token itself, in place of `sampling`. It sees what `mask` left.
+  std::function<int(std::span<const float> logits)> choose = {};
+  /// Receives the logits of every prompt position that is computed, in order. Nothing is taken over from an earlier
+  /// sequence then, so that all of them are.
+  std::function<void(int position, std::span<const float> logits)> on_prompt_logits = {};
 };
 
-/// Receives text as soon as it is certain: whole characters, no part of a stop string.
+/// Receives text as soon as it is certain: whole characters, no part of a stop string. What it throws ends its own
+/// sequence.
 using TextCallback = std::function<void(std::string_view)>;
 
 struct ChatOptions {
   std::optional<std::string> system = {};  ///< nothing: the checkpoint's own default
   std::optional<int> max_tiles = {};       ///< of one picture; nothing: the checkpoint's own
-  int kv_tokens = 8192;                    ///< room for the conversation, at most the model's context
+  int kv_tokens =
+      8192;  ///< room for the conversation, at most the model's context; of a chat with an engine of its own
+  std::vector<Turn> history = {};      ///< what was said before, with its <image> marks
+  std::vector<Picture> pictures = {};  ///< of the history's marks, in order
 };
 
 /// Where the time of one answer went.
@@ -34,7 +62,10 @@ struct AnswerStatistics {
   int prompt_tokens = 0;                             ///< of the whole conversation
   int cached_tokens = 0;                             ///< of these, known from earlier turns
   int new_tokens = 0;                                ///< generated
+  double queue_s = 0;                                ///< waiting for its turn
   double vision_s = 0, prefill_s = 0, decode_s = 0;  ///< prefill ends with the first token
 };
+
+enum class Finish : std::uint8_t { waiting, running, stop_token, stop_string, length, cancelled, error };
 
 }  // namespace ivl

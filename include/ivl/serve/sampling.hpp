@@ -2,35 +2,53 @@
 #pragma once
 #include <cmath>
 #include <cstdint>
+#include <optional>
 
 #include "ivl/core/error.hpp"
+#include "ivl/facts/model_facts.hpp"
 #include "ivl/ops/sample.hpp"
 
 namespace ivl {
 
-/// Defaults are greedy. Order: repetition penalty, temperature, top-k, top-p, min-p; in full at Draw in ops/sample.hpp.
+/// What is left unset follows the checkpoint's generation_config.json, which mostly says greedy. Order: repetition
+/// penalty, temperature, top-k, top-p, min-p; in full at Draw in ops/sample.hpp.
 struct SamplingOptions {
-  float temperature = 0;         ///< 0: the largest logit
-  int top_k = 0;                 ///< 0: all
-  float top_p = 1;               ///< smallest set of most probable tokens that holds this much
-  float min_p = 0;               ///< relative to the most probable token
-  float repetition_penalty = 1;  ///< > 1 makes tokens that the sequence already holds, prompt included, less likely
+  std::optional<float> temperature = {};         ///< 0: the largest logit
+  std::optional<int> top_k = {};                 ///< 0: all
+  std::optional<float> top_p = {};               ///< smallest set of most probable tokens that holds this much
+  float min_p = 0;                               ///< relative to the most probable token
+  std::optional<float> repetition_penalty = {};  ///< > 1 makes tokens that the sequence already holds, prompt included,
+                                                 ///< less likely
+  std::uint64_t seed = 0;
+};
+
+/// The same with nothing left open.
+struct Sampling {
+  float temperature = 0;
+  int top_k = 0;
+  float top_p = 1;
+  float min_p = 0;
+  float repetition_penalty = 1;
   std::uint64_t seed = 0;
 };
 
 /// Throws RequestError for values that mean nothing.
-inline void check(const SamplingOptions& o) {
-  if (!(o.temperature >= 0 && std::isfinite(o.temperature)))
-    fail<RequestError>("temperature: expected 0 or more, found ", o.temperature);
-  if (o.top_k < 0) fail<RequestError>("top_k: expected 0 (all) or more, found ", o.top_k);
-  if (!(o.top_p > 0 && o.top_p <= 1)) fail<RequestError>("top_p: expected more than 0, at most 1, found ", o.top_p);
-  if (!(o.min_p >= 0 && o.min_p <= 1)) fail<RequestError>("min_p: expected 0 to 1, found ", o.min_p);
-  if (!(o.repetition_penalty > 0 && std::isfinite(o.repetition_penalty)))
-    fail<RequestError>("repetition_penalty: expected more than 0, found ", o.repetition_penalty);
+inline Sampling resolved(const SamplingOptions& options, const SamplingFacts& facts) {
+  const Sampling s{.temperature = options.temperature.value_or(facts.sample ? facts.temperature : 0),
+                   .top_k = options.top_k.value_or(facts.top_k),
+                   .top_p = options.top_p.value_or(facts.top_p),
+                   .min_p = options.min_p,
+                   .repetition_penalty = options.repetition_penalty.value_or(facts.repetition_penalty),
+                   .seed = options.seed};
+  if (!(s.temperature >= 0 && std::isfinite(s.temperature)))
+    fail<RequestError>("temperature: expected 0 or more, found ", s.temperature);
+  if (s.top_k < 0) fail<RequestError>("top_k: expected 0 (all) or more, found ", s.top_k);
+  if (!(s.top_p > 0 && s.top_p <= 1)) fail<RequestError>("top_p: expected more than 0, at most 1, found ", s.top_p);
+  if (!(s.min_p >= 0 && s.min_p <= 1)) fail<RequestError>("min_p: expected 0 to 1, found ", s.min_p);
+  if (!(s.repetition_penalty > 0 && std::isfinite(s.repetition_penalty)))
+    fail<RequestError>("repetition_penalty: expected more than 0, found ", s.repetition_penalty);
+  return s;
 }
-
-/// Whether each token is the one with the largest logit.
-inline bool is_greedy(const SamplingOptions& o) { return o.temperature == 0 && o.repetition_penalty == 1; }
 
 /// Number `index` of a seed's series, in [0, 1): SplitMix64, the same on every machine; 53 bits.
 inline double uniform(std::uint64_t seed, std::uint64_t index) {
@@ -41,13 +59,13 @@ inline double uniform(std::uint64_t seed, std::uint64_t index) {
 }
 
 /// What token number `index` of an answer is drawn with, of the ids below `ids`. See Draw for `seen`.
-inline Draw draw_of(const SamplingOptions& o, std::uint64_t index, int ids, std::uint8_t* seen) {
-  return {.uniform = uniform(o.seed, index),
-          .temperature = o.temperature,
-          .top_k = o.top_k,
-          .top_p = o.top_p,
-          .min_p = o.min_p,
-          .repetition_penalty = o.repetition_penalty,
+inline Draw draw_of(const Sampling& s, std::uint64_t index, int ids, std::uint8_t* seen) {
+  return {.uniform = uniform(s.seed, index),
+          .temperature = s.temperature,
+          .top_k = s.top_k,
+          .top_p = s.top_p,
+          .min_p = s.min_p,
+          .repetition_penalty = s.repetition_penalty,
           .ids = ids,
           .seen = seen};
 }

@@ -1,17 +1,20 @@
-// One running conversation of an engine: its tokens, its pages, how they are chosen and the text that came out.
+// One request of an engine: its tokens, its pages, how they are chosen and the text that came out.
 #pragma once
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
-#include <functional>
+#include <exception>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
-#include "ivl/ops/memory.hpp"
-#include "ivl/ops/sample.hpp"
+#include "ivl/model/prompt.hpp"
+#include "ivl/model/step.hpp"
+#include "ivl/serve/feature_pool.hpp"
 #include "ivl/serve/kv_pool.hpp"
 #include "ivl/serve/options.hpp"
 #include "ivl/serve/sampling.hpp"
@@ -19,71 +22,123 @@
 
 namespace ivl {
 
-enum class Finish : std::uint8_t { running, stop_token, stop_string, length };
+class Sequence;
 
-/// Projector rows of a request's pictures: [rows, hidden] in the engine's scalar and the context's memory.
-struct ImageRows {
-  Memory memory;
+/// What an engine is asked.
+struct Request {
+  Prompt prompt;
+  GenerationOptions generation = {};
+  const Tokenizer* tokenizer = nullptr;  ///< for the answer's text, which is empty without; must outlive the sequence
+  TextCallback on_text = {};
+  /// A sequence of the same engine: where both begin alike, its keys and values are used again. The last, partly filled
+  /// page of it can be used only if it has ended and the caller gives his pointer away.
+  std::shared_ptr<Sequence> earlier = {};
+  /// Tokens whose keys and values count as computed, whatever the memory holds: for who measures what a step costs
+  /// behind a long conversation.
+  int assumed_tokens = 0;
+};
+
+/// A picture's place among a sequence's tokens.
+struct PictureSpan {
+  int begin = 0;
   int rows = 0;
+  Digest key{};
+  std::shared_ptr<const PictureRows> features = {};  ///< while the sequence runs
 };
 
-/// What a model is asked: tokens in which every <IMG_CONTEXT> to be filled is `-1 - row` of `images`.
-struct Prompt {
-  std::vector<std::int32_t> sources;
-  ImageRows images;
-};
-
-/// Made by `Engine::start`; gives its pages back when it dies. The engine must not step while one is destroyed.
+/// Made by Engine::start, changed by the engine's steps alone.
 class Sequence {
  public:
-  Sequence(std::shared_ptr<KvPages> pages, const Tokenizer& tokenizer, Prompt prompt, GenerationOptions options,
-           TextCallback on_text, int usable_ids)
-      : sources(std::move(prompt.sources)),
-        images(std::move(prompt.images)),
-        prompt_length(int(sources.size())),
-        max_new_tokens(options.max_new_tokens),
-        stop_ids(std::move(options.stop_ids)),
-        sampling(options.sampling),
-        usable_ids(usable_ids),
-        decoder(tokenizer, std::move(options.stop_strings), options.special_tokens),
-        on_text(std::move(on_text)),
-        pool(std::move(pages)) {}
-  Sequence(const Sequence&) = delete;
-  Sequence& operator=(const Sequence&) = delete;
-  ~Sequence() {
-    for (const std::int32_t page : pages) pool->give_back(page);
+  bool done() const { return finish_ > Finish::running; }
+  Finish finish() const { return finish_; }
+  /// What ended it, where `finish` says error.
+  std::exception_ptr error() const { return error_; }
+  /// The answer so far.
+  const std::string& text() const { return text_; }
+  /// Token ids generated so far, the stop token not among them.
+  std::span<const std::int32_t> generated() const {
+    return std::span(tokens_).subspan(std::size_t(std::min<std::ptrdiff_t>(prompt_tokens_, std::ssize(tokens_))));
+  }
+  /// Ids of prompt and answer, -1 for the rows of pictures; known once the sequence runs.
+  std::span<const std::int32_t> tokens() const { return tokens_; }
+  int prompt_tokens() const { return prompt_tokens_; }
+  int length() const { return int(tokens_.size()); }
+  /// Tokens whose keys and values are known.
+  int cached() const { return cached_; }
+  /// Tokens that it did not compute, since an earlier sequence had.
+  int taken_over() const { return taken_over_; }
+  const AnswerStatistics& statistics() const { return statistics_; }
+
+ private:
+  friend class Engine;
+  friend class Scheduler;
+  using Clock = std::chrono::steady_clock;
+
+  Sequence(std::shared_ptr<KvPool> pool, int most_pages, Request request, const Sampling& sampling, int prompt_tokens,
+           int usable_ids)
+      : request_(std::move(request)),
+        sampling_(sampling),
+        prompt_tokens_(prompt_tokens),
+        usable_ids_(usable_ids),
+        pages_(std::move(pool), most_pages) {}
+
+  /// The number that a step embeds at `position`.
+  std::int32_t source(int position) const {
+    const std::int32_t token = tokens_[std::size_t(position)];
+    if (token >= 0) return token;
+    const PictureSpan& span = *span_at(position);
+    return -1 - span.features->row(position - span.begin);
+  }
+  const PictureSpan* span_at(int position) const {
+    const auto behind = std::upper_bound(spans_.begin(), spans_.end(), position,
+                                         [](int at, const PictureSpan& span) { return at < span.begin; });
+    return &*std::prev(behind);
+  }
+  /// How many tokens both begin with; a row of a picture is the same row of the same picture.
+  int common_tokens(const Sequence& other) const {
+    const int most = std::min(length(), other.length());
+    int common = 0;
+    while (common < most && tokens_[std::size_t(common)] == other.tokens_[std::size_t(common)]) {
+      if (tokens_[std::size_t(common)] < 0) {
+        const PictureSpan &a = *span_at(common), &b = *other.span_at(common);
+        if (a.begin != b.begin || a.key != b.key) break;
+      }
+      ++common;
+    }
+    return common;
   }
 
-  bool done() const { return finish != Finish::running; }
-  bool stops_at(int id) const { return std::find(stop_ids.begin(), stop_ids.end(), id) != stop_ids.end(); }
-  int length() const { return int(sources.size()); }
-  /// Tokens generated so far, the stop token not among them.
-  std::span<const std::int32_t> generated() const { return std::span(sources).subspan(std::size_t(prompt_length)); }
-
-  /// What its next token is drawn with.
+  bool stops_at(int id) const { return std::find(stop_ids_.begin(), stop_ids_.end(), id) != stop_ids_.end(); }
   Draw next_draw() const {
-    return draw_of(sampling, generated().size(), usable_ids, reinterpret_cast<std::uint8_t*>(seen.data));
+    return draw_of(sampling_, generated().size(), usable_ids_, reinterpret_cast<std::uint8_t*>(marks_.data));
+  }
+  /// Whether the engine itself chooses the next token, from logits.
+  bool chooses_on_host() const { return bool(request_.generation.mask) || bool(request_.generation.choose); }
+  bool wants_prompt_logits() const { return bool(request_.generation.on_prompt_logits) && cached_ < prompt_tokens_; }
+
+  double lap_s() {
+    const auto now = Clock::now();
+    return std::chrono::duration<double>(now - std::exchange(last_, now)).count();
   }
 
-  std::vector<std::int32_t> sources;  ///< the prompt, then what was generated
-  ImageRows images;
-  int prompt_length;
-  int max_new_tokens;
-  std::vector<int> stop_ids;
-  int cached = 0;  ///< tokens whose keys and values lie in the pages
-  int slot = 0;    ///< its place among those running: whose ring is whose
-  std::int64_t turn =
-      0;            ///< when it took the slot, which is its own until the engine gives it to a later one; 0: has none
-  int written = 0;  ///< positions that the slot's rings have seen, those of sequences that it took over among them
-  Finish finish = Finish::running;
-  std::string text;  ///< the answer so far
-  SamplingOptions sampling;
-  int usable_ids;  ///< that may be drawn; those behind are padding rows of the head
-  Memory seen;     ///< [usable_ids] bytes, 1 where the sequence holds the id; only where there is a repetition penalty
-  StreamDecoder decoder;
-  TextCallback on_text;
-  std::shared_ptr<KvPages> pool;
-  std::vector<std::int32_t> pages;
+  Request request_;
+  Sampling sampling_;
+  int prompt_tokens_;
+  int usable_ids_;  ///< that may be drawn; those behind are padding rows of the head
+  int max_new_tokens_ = 0;
+  std::vector<int> stop_ids_;
+  bool prepared_ = false;
+  std::vector<std::int32_t> tokens_;  ///< the prompt, then what was generated; -1: a row of a picture
+  std::vector<PictureSpan> spans_;
+  int cached_ = 0, taken_over_ = 0;
+  Finish finish_ = Finish::waiting;
+  std::exception_ptr error_;
+  std::string text_;
+  Memory marks_;  ///< [usable_ids] bytes, see Draw::seen; only where there is a repetition penalty
+  std::optional<StreamDecoder> decoder_;
+  KvPages pages_;
+  AnswerStatistics statistics_;
+  Clock::time_point last_ = Clock::now();
 };
 
 }  // namespace ivl

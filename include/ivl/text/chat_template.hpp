@@ -69,78 +69,90 @@ constexpr std::string_view end_token(PromptStyle style) {
   return style == PromptStyle::internvl3_5_gpt_oss ? "<|return|>" : "<|im_end|>";
 }
 
-/// The prompt, up to where the model's answer begins. Answers of the history stand as they were stored, which for
-/// gpt-oss includes "<|channel|>final<|message|>".
-inline std::string render(PromptStyle style, std::optional<std::string_view> system, std::span<const Turn> history,
-                          std::string_view question) {
+/// A part of a prompt: text, or the place of a picture.
+struct Segment {
+  std::string text;
+  int picture = -1;  ///< number of the picture that stands here, in place of text; -1: none does
+  bool operator==(const Segment&) const = default;
+};
+
+namespace detail {
+
+/// Calls append(text, may hold marks) for the pieces of a prompt. The system message and questions may place pictures,
+/// answers may not.
+template <class Append>
+void render_pieces(PromptStyle style, std::optional<std::string_view> system, std::span<const Turn> history,
+                   std::string_view question, const Append& append) {
   const bool harmony = style == PromptStyle::internvl3_5_gpt_oss;
   const std::string_view system_role = harmony ? "<|start|>system<|message|>" : "<|im_start|>system\n";
   const std::string_view user_role = harmony ? "<|start|>user<|message|>" : "<|im_start|>user\n";
   const std::string_view assistant_role = harmony ? "<|start|>assistant" : "<|im_start|>assistant\n";
   const std::string_view end = harmony ? "<|end|>" : "<|im_end|>\n";
-  std::string prompt;
-  const auto turn = [&](std::string_view role, std::string_view message) {
-    prompt += role;
+  const auto turn = [&](std::string_view role, std::string_view message, bool marks) {
+    append(role, false);
     // conversation.py takes an empty message for a turn that is still open.
     if (style != PromptStyle::hf && message.empty()) return;
-    prompt.append(message).append(end);
+    append(message, marks);
+    append(end, false);
   };
   if (!system) system = default_system(style);
-  if (system) prompt.append(system_role).append(*system).append(end);
+  if (system) {
+    append(system_role, false);
+    append(*system, true);
+    append(end, false);
+  }
   for (const Turn& past : history) {
-    turn(user_role, past.question);
-    turn(assistant_role, past.answer);
+    turn(user_role, past.question, true);
+    turn(assistant_role, past.answer, false);
   }
-  turn(user_role, question);
-  return prompt.append(assistant_role);
+  turn(user_role, question, true);
+  append(assistant_role, false);
 }
 
-/// "<image>" marks of a text.
-inline std::size_t count_marks(std::string_view text) {
-  std::size_t marks = 0;
-  for (std::size_t at = 0; (at = text.find(image_mark, at)) != text.npos; at += image_mark.size()) ++marks;
-  return marks;
-}
-
-namespace detail {
-/// Puts <img>, tokens_per_image[i] times <IMG_CONTEXT>, </img> in the place of the i-th of the text's marks.
-inline std::string expand_marks(std::string_view text, std::span<const int> tokens_per_image) {
-  std::string expanded;
-  for (const int tokens : tokens_per_image) {
-    const std::size_t mark = text.find(image_mark);
-    expanded.append(text.substr(0, mark)).append(image_start_token);
-    for (int token = 0; token < tokens; ++token) expanded += image_context_token;
-    expanded += image_end_token;
-    text.remove_prefix(mark + image_mark.size());
-  }
-  return expanded.append(text);
-}
 }  // namespace detail
 
-/// `render` with images in the place of the marks, earlier turns included. The system message and questions place
-/// images: an answer that says "<image>" stays as it is, and so do all marks where there are no images. Throws
-/// RequestError unless there are as many marks as images.
-inline std::string render_with_images(PromptStyle style, std::optional<std::string_view> system,
-                                      std::span<const Turn> history, std::string_view question,
-                                      std::span<const int> tokens_per_image) {
-  if (tokens_per_image.empty()) return render(style, system, history, question);
-  std::string own_system(system.value_or(""));
-  std::vector<Turn> turns(history.begin(), history.end());
-  turns.push_back({std::string(question), {}});
-  std::size_t marks = count_marks(own_system);
-  for (const Turn& turn : turns) marks += count_marks(turn.question);
-  if (marks != tokens_per_image.size())
-    fail<RequestError>("prompt: ", tokens_per_image.size(), " images, but ", marks,
+/// The prompt as text, up to where the model's answer begins, with marks as they are. Answers of the history stand as
+/// they were stored, which for gpt-oss includes "<|channel|>final<|message|>".
+inline std::string render(PromptStyle style, std::optional<std::string_view> system, std::span<const Turn> history,
+                          std::string_view question) {
+  std::string prompt;
+  detail::render_pieces(style, system, history, question, [&](std::string_view text, bool) { prompt += text; });
+  return prompt;
+}
+
+/// The prompt with pictures in the place of the marks, each between <img> and </img>, those of earlier turns included.
+/// An answer that says "<image>" stays as it is, and so do all marks where there are no pictures. Other special tokens
+/// that a user types are the special tokens that they name, as in the reference's chat(); <IMG_CONTEXT> too is an
+/// ordinary token then, since pictures are no text here. Throws RequestError unless there are as many marks as
+/// pictures.
+inline std::vector<Segment> render_segments(PromptStyle style, std::optional<std::string_view> system,
+                                            std::span<const Turn> history, std::string_view question, int pictures) {
+  std::vector<Segment> segments(1);
+  int marks = 0;
+  detail::render_pieces(style, system, history, question, [&](std::string_view text, bool may_hold_marks) {
+    for (std::size_t at; may_hold_marks && pictures > 0 && (at = text.find(image_mark)) != text.npos;) {
+      segments.back().text.append(text.substr(0, at)).append(image_start_token);
+      segments.push_back({"", marks++});
+      segments.push_back({std::string(image_end_token)});
+      text.remove_prefix(at + image_mark.size());
+    }
+    segments.back().text += text;
+  });
+  if (marks != pictures)
+    fail<RequestError>("prompt: ", pictures, " images, but ", marks,
                        " <image> marks in the question and its history; expected one mark an image");
-  const auto expand = [&](std::string& text) {
-    const std::size_t images = count_marks(text);
-    text = detail::expand_marks(text, tokens_per_image.first(images));
-    tokens_per_image = tokens_per_image.subspan(images);
-  };
-  expand(own_system);
-  for (Turn& turn : turns) expand(turn.question);
-  if (system) system = own_system;
-  return render(style, system, std::span(turns).first(history.size()), turns.back().question);
+  return segments;
+}
+
+/// What a prompt looks like to the reference's tokenizer: <IMG_CONTEXT> for each row of a picture. For people to read.
+inline std::string text_of(std::span<const Segment> segments, std::span<const int> tokens_per_picture) {
+  std::string text;
+  for (const Segment& segment : segments) {
+    text += segment.text;
+    if (segment.picture < 0) continue;
+    for (int token = 0; token < tokens_per_picture[std::size_t(segment.picture)]; ++token) text += image_context_token;
+  }
+  return text;
 }
 
 /// "Image-1: <image>\nImage-2: <image>\n": what goes before a question about several images.

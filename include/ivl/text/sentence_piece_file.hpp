@@ -46,15 +46,14 @@ class ProtoReader {
         field.value = fixed(4);
         break;
       default:
-        fail<FileError>("tokenizer.model: expected a protocol buffer, found wire type ", tag & 7);
+        fail<FileError>("expected a protocol buffer, found wire type ", tag & 7);
     }
     return true;
   }
 
  private:
   std::string_view take(std::uint64_t number) {
-    if (number > left_.size())
-      fail<FileError>("tokenizer.model: truncated: expected ", number, " more bytes, found ", left_.size());
+    if (number > left_.size()) fail<FileError>("truncated: expected ", number, " more bytes, found ", left_.size());
     const std::string_view taken = left_.substr(0, std::size_t(number));
     left_.remove_prefix(std::size_t(number));
     return taken;
@@ -66,7 +65,7 @@ class ProtoReader {
       value |= std::uint64_t(byte & 0x7F) << shift;
       if (byte < 0x80) return value;
     }
-    fail<FileError>("tokenizer.model: expected a protocol buffer, found a number of more than 64 bits");
+    fail<FileError>("expected a protocol buffer, found a number of more than 64 bits");
   }
   std::uint64_t fixed(int bytes) {
     std::uint64_t value = 0;
@@ -89,12 +88,7 @@ struct SentencePiece {
   Type type = Type::normal;
 };
 
-}  // namespace detail
-
-/// Throws FileError on anything but a BPE model whose characters without a piece become bytes, and whose text is not
-/// normalised but for its spaces.
-inline TokenizerParts sentence_piece_parts(std::string_view model) {
-  using namespace detail;
+inline TokenizerParts read_sentence_piece_model(std::string_view model) {
   using Type = SentencePiece::Type;
   std::vector<SentencePiece> pieces;
   std::string_view trainer, normalizer;
@@ -123,29 +117,30 @@ inline TokenizerParts sentence_piece_parts(std::string_view model) {
   }
   for (ProtoReader reader(normalizer); reader.next(field);) {
     if (field.number == 2 && !field.bytes.empty())
-      fail<FileError>("tokenizer.model: a normaliser with a character map is not implemented; expected identity");
+      fail<FileError>("a normaliser with a character map is not implemented; expected identity");
     if (field.number == 3) dummy_prefix = field.value;
     if (field.number == 4) single_spaces = field.value;
     if (field.number == 5) escape_spaces = field.value;
   }
-  if (algorithm != 2) fail<FileError>("tokenizer.model: expected model type 2 (BPE), found ", algorithm);
-  if (!byte_fallback) fail<FileError>("tokenizer.model: expected byte_fallback, found a model without it");
-  if (escape_spaces == 0) fail<FileError>("tokenizer.model: expected escape_whitespaces, found a model without it");
+  if (algorithm != 2) fail<FileError>("expected model type 2 (BPE), found ", algorithm);
+  if (!byte_fallback) fail<FileError>("expected byte_fallback, found a model without it");
+  if (escape_spaces == 0) fail<FileError>("expected escape_whitespaces, found a model without it");
 
   TokenizerParts parts;
   parts.kind = TokenizerKind::sentence_piece;
-  parts.one_rank_a_token = true;
   parts.prefix_space = dummy_prefix != 0;
   parts.single_spaces = single_spaces != 0;
-  parts.drops_first_space = parts.prefix_space || parts.single_spaces;
+  parts.decoding = {.kind = Decoding::sentence_piece,
+                    .drops_first_space = parts.prefix_space || parts.single_spaces,
+                    .drops_every_first_space = parts.single_spaces};
   std::map<std::string_view, int> id_of;
   for (int id = 0; id < int(pieces.size()); ++id) {
     const SentencePiece& piece = pieces[std::size_t(id)];
     if (piece.text.empty() || !is_utf8(piece.text))
-      fail<FileError>("tokenizer.model: piece ", id, ": expected UTF-8 text, found \"", to_utf8(piece.text), "\"");
+      fail<FileError>("piece ", id, ": expected UTF-8 text, found \"", to_utf8(piece.text), "\"");
     if (piece.text.size() > longest_piece)
-      fail<FileError>("tokenizer.model: piece ", id, ": expected at most ", longest_piece, " bytes, found ",
-                      piece.text.size());
+      fail<FileError>("piece ", id, ": expected at most ", longest_piece, " bytes, found ", piece.text.size());
+    if (piece.score != piece.score) fail<FileError>("piece ", id, ": expected a number as its score, found NaN");
     const std::string text(piece.text);
     switch (piece.type) {
       case Type::normal:
@@ -160,29 +155,45 @@ inline TokenizerParts sentence_piece_parts(std::string_view model) {
         parts.added.push_back({id, text, true, false});
         break;
       case Type::user_defined:
-        parts.added.push_back({id, text, false, true});
+        parts.added.push_back({.id = id, .content = text, .special = false, .normalized = true, .piece = true});
         break;
       default:
-        fail<FileError>("tokenizer.model: piece \"", text, "\": its type ", std::uint64_t(piece.type),
-                        " is not implemented");
+        fail<FileError>("piece \"", text, "\": its type ", std::uint64_t(piece.type), " is not implemented");
     }
   }
   if (bos < pieces.size() && pieces[std::size_t(bos)].type == Type::control) parts.bos = int(bos);
 
-  // Two neighbours merge where both together are a piece; the piece with the highest score goes first.
+  // Two neighbours merge where both together are a piece; the piece with the highest score goes first, and of equal
+  // scores the leftmost.
   std::vector<int> by_score;
   for (const auto& [text, id] : id_of) by_score.push_back(id);
   std::sort(by_score.begin(), by_score.end(), [&](int a, int b) {
     const float left = pieces[std::size_t(a)].score, right = pieces[std::size_t(b)].score;
     return left != right ? left > right : a < b;
   });
+  std::uint32_t rank = 0;
+  float score_of_rank = 0;
   for (const int id : by_score) {
+    const float score = pieces[std::size_t(id)].score;
+    if (score != std::exchange(score_of_rank, score)) ++rank;
     const std::string_view text = pieces[std::size_t(id)].text;
     for (std::size_t at = 0; (at += std::size_t(utf8_step(text.substr(at)).bytes)) < text.size();) {
       const std::string_view left = text.substr(0, at), right = text.substr(at);
-      if (id_of.contains(left) && id_of.contains(right)) parts.merges.emplace_back(left, right);
+      if (!id_of.contains(left) || !id_of.contains(right)) continue;
+      parts.merges.emplace_back(left, right);
+      parts.ranks.push_back(rank);
     }
   }
+  return parts;
+}
+
+}  // namespace detail
+
+/// `where`, mostly the file's path, starts every error. Throws FileError on anything but a BPE model whose characters
+/// without a piece become bytes, and whose text is not normalised but for its spaces.
+inline TokenizerParts sentence_piece_parts(std::string_view model, const std::string& where = "tokenizer.model") {
+  TokenizerParts parts = naming(where, [&] { return detail::read_sentence_piece_model(model); });
+  parts.where = where;
   return parts;
 }
 

@@ -16,15 +16,17 @@
 namespace ivl {
 
 /// The texts that it returns, put together, are Tokenizer::decode of the ids, up to the first stop string.
-/// Held back is what the next token may still change: the start of a character (up to 3 bytes), or of a stop string.
+/// Held back is what the next token may still change: the start of a character (up to 3 bytes), a run of byte tokens
+/// where `Decoding::byte_fallback` waits for its end, or the start of a stop string.
 /// Where stop strings overlap, the one that ends first counts, so the cut does not depend on where tokens end.
-/// Allocates nothing in push and finish, once the constructor has reserved.
+/// Allocates nothing in push and finish, once the constructor has reserved; only such a run of more than 1024 bytes
+/// does.
 class StreamDecoder {
  public:
   /// `tokenizer` must outlive this. Throws RequestError where a stop string is empty or not UTF-8.
   explicit StreamDecoder(const Tokenizer& tokenizer, std::vector<std::string> stop_strings = {},
                          SpecialTokens policy = SpecialTokens::skip)
-      : tokenizer_(&tokenizer), policy_(policy) {
+      : tokenizer_(&tokenizer), policy_(policy), detokenizer_(tokenizer.decoding()) {
     std::size_t longest = 0;
     for (std::string& text : stop_strings) {
       if (text.empty() || !is_utf8(text))
@@ -32,8 +34,9 @@ class StreamDecoder {
       longest = std::max(longest, text.size());
       stops_.push_back(Stop(std::move(text)));
     }
-    const std::size_t bytes = tokenizer.longest_bytes() + 3;
-    undecoded_.reserve(bytes);
+    const bool waits = tokenizer.decoding().kind == Decoding::byte_fallback;
+    const std::size_t bytes = tokenizer.longest_bytes() + (waits ? 1024 : 3);
+    detokenizer_.reserve(bytes);
     text_.reserve(3 * bytes + longest);  // every byte may become a U+FFFD of three
   }
 
@@ -41,14 +44,8 @@ class StreamDecoder {
   std::string_view push(int id) {
     drop_returned();
     if (stopped_by_ || (policy_ == SpecialTokens::skip && tokenizer_->is_special(id))) return {};
-    undecoded_ += tokenizer_->bytes_of(id);
     const std::size_t from = text_.size();
-    const std::size_t incomplete = append_utf8(text_, undecoded_);
-    undecoded_.erase(0, undecoded_.size() - incomplete);
-    if (at_start_ && !text_.empty()) {
-      at_start_ = false;
-      if (tokenizer_->drops_first_space() && text_[0] == ' ') text_.erase(0, 1);
-    }
+    detokenizer_.push(text_, tokenizer_->role_of(id), tokenizer_->bytes_of(id));
     return give(find_stop(from));
   }
 
@@ -57,8 +54,7 @@ class StreamDecoder {
     drop_returned();
     if (stopped_by_) return {};
     const std::size_t from = text_.size();
-    if (!undecoded_.empty()) text_ += "\uFFFD";
-    undecoded_.clear();
+    detokenizer_.finish(text_);
     find_stop(from);
     return give(0);
   }
@@ -68,10 +64,9 @@ class StreamDecoder {
 
   /// Back to the start, for another generation.
   void reset() {
-    undecoded_.clear();
+    detokenizer_.reset();
     text_.clear();
     returned_ = 0;
-    at_start_ = true;
     stopped_by_.reset();
     for (Stop& stop : stops_) stop.matched = 0;
   }
@@ -123,10 +118,9 @@ class StreamDecoder {
   const Tokenizer* tokenizer_;
   SpecialTokens policy_;
   std::vector<Stop> stops_;
-  std::string undecoded_;  // bytes that do not make a character yet
-  std::string text_;       // decoded: what was returned last, then what is held back
+  Detokenizer detokenizer_;
+  std::string text_;  // decoded: what was returned last, then what is held back
   std::size_t returned_ = 0;
-  bool at_start_ = true;
   std::optional<int> stopped_by_;
 };
 

@@ -16,6 +16,7 @@
 
 #include "ivl/core/error.hpp"
 #include "ivl/text/bpe.hpp"
+#include "ivl/text/detokenizer.hpp"
 #include "ivl/text/nfc.hpp"
 #include "ivl/text/split_regex.hpp"
 #include "ivl/text/tokenizer_file.hpp"
@@ -94,10 +95,16 @@ class Tokenizer {
  public:
   /// A checkpoint's folder: tokenizer.json, tokenizer.model, or vocab.json + merges.txt (see tokenizer_parts).
   /// Throws FileError.
-  static Tokenizer from_folder(const std::filesystem::path& folder) { return Tokenizer(tokenizer_parts(folder)); }
+  static Tokenizer from_folder(const std::filesystem::path& folder) { return from_parts(tokenizer_parts(folder)); }
+
+  /// Whether the folder has files of a tokenizer.
+  static bool is_in(const std::filesystem::path& folder) {
+    const auto has = [&](const char* name) { return std::filesystem::exists(folder / name); };
+    return has("tokenizer.json") || has("tokenizer.model") || has("vocab.json");
+  }
 
   /// The text of a tokenizer.json. Throws FileError.
-  static Tokenizer from_json(std::string_view tokenizer_json) { return Tokenizer(tokenizer_parts(tokenizer_json)); }
+  static Tokenizer from_json(std::string_view tokenizer_json) { return from_parts(tokenizer_parts(tokenizer_json)); }
 
   /// Appends the ids of `text`. Bytes that are not well-formed UTF-8 are read as U+FFFD, one for each maximal invalid
   /// subpart. Nothing is put before or after the text; a prompt begins with `bos`, where there is one.
@@ -127,20 +134,28 @@ class Tokenizer {
     return ids;
   }
 
-  /// Well-formed UTF-8: the tokens' bytes put together, then each maximal invalid subpart replaced by U+FFFD. Ids that
-  /// the tokenizer does not know (padding rows of the embedding) give nothing.
+  /// Well-formed UTF-8: bytes that are not are replaced by U+FFFD, as the tokenizer's `Decoding` says. Ids that the
+  /// tokenizer does not know (padding rows of the embedding) give nothing.
   std::string decode(std::span<const int> ids, SpecialTokens policy = SpecialTokens::skip) const {
-    std::string bytes;
+    std::string text;
+    Detokenizer detokenizer(decoding_);
     for (const int id : ids)
-      if (policy == SpecialTokens::keep || !is_special(id)) bytes += bytes_of(id);
-    if (drops_first_space_ && bytes.starts_with(' ')) bytes.erase(0, 1);
-    return is_utf8(bytes) ? bytes : to_utf8(bytes);
+      if (policy == SpecialTokens::keep || !is_special(id)) detokenizer.push(text, role_of(id), bytes_of(id));
+    detokenizer.finish(text);
+    return text;
+  }
+
+  const DecodingRules& decoding() const { return decoding_; }
+  TokenRole role_of(int id) const {
+    if (id < 0 || id >= size()) return TokenRole::text;
+    if (alone_[std::size_t(id)]) return TokenRole::added;
+    const std::string_view bytes = bytes_of(id);
+    const bool byte = !regex_ && bytes.size() == 1 && bpe_.byte_id(std::uint8_t(bytes[0])) == id;
+    return byte ? TokenRole::byte : TokenRole::text;
   }
 
   /// The token that every prompt begins with.
   std::optional<int> bos() const { return bos_; }
-  /// Whether decoding drops the space that encoding put before the text.
-  bool drops_first_space() const { return drops_first_space_; }
 
   /// The id of an added token by its text, else of a vocabulary entry by its bytes.
   std::optional<int> id_of(std::string_view token) const {
@@ -161,14 +176,19 @@ class Tokenizer {
  private:
   using Finder = detail::AddedTokenFinder;
 
+  static Tokenizer from_parts(const TokenizerParts& parts) {
+    return naming(parts.where, [&] { return Tokenizer(parts); });
+  }
+
   explicit Tokenizer(const TokenizerParts& parts)
       : nfc_(parts.nfc),
         prefix_space_(parts.prefix_space),
         single_spaces_(parts.single_spaces),
-        drops_first_space_(parts.drops_first_space),
+        decoding_(parts.decoding),
         bos_(parts.bos),
         added_(by_content(parts)),
         special_(special_flags(parts)),
+        alone_(alone_flags(parts, special_.size())),
         raw_finder_(finder(parts, false)),
         normalised_finder_(finder(parts, true)),
         bpe_(bpe(parts, added_, special_)) {
@@ -248,6 +268,13 @@ class Tokenizer {
     for (const AddedToken& token : parts.added)
       if (token.special) special[std::size_t(token.id)] = true;
     return special;
+  }
+
+  static std::vector<bool> alone_flags(const TokenizerParts& parts, std::size_t size) {
+    std::vector<bool> alone(size);
+    for (const AddedToken& token : parts.added)
+      if (!token.piece) alone[std::size_t(token.id)] = true;
+    return alone;
   }
 
   static std::string normalised_content(const TokenizerParts& parts, const std::string& content) {
@@ -330,8 +357,8 @@ class Tokenizer {
       both.assign(merge.first).append(merge.second);
       if (whole_only.contains(both) || whole_only.contains(merge.first) || whole_only.contains(merge.second)) continue;
       const int into = id_of(both, merge);
-      const bool as_before = parts.one_rank_a_token && !merges.empty() && merges.back().into == into;
-      const auto rank = as_before ? merges.back().rank : std::uint32_t(merges.size());
+      const auto place = std::size_t(&merge - parts.merges.data());
+      const auto rank = parts.ranks.empty() ? std::uint32_t(place) : parts.ranks[place];
       merges.push_back({id_of(merge.first, merge), id_of(merge.second, merge), into, rank});
     }
     Bpe result(std::move(vocabulary), byte_ids, merges);
@@ -340,10 +367,12 @@ class Tokenizer {
   }
 
   bool nfc_;
-  bool prefix_space_, single_spaces_, drops_first_space_;
+  bool prefix_space_, single_spaces_;
+  DecodingRules decoding_;
   std::optional<int> bos_;
   std::map<std::string, int, std::less<>> added_;
   std::vector<bool> special_;  // [id]
+  std::vector<bool> alone_;    // [id] an added token, which is no piece of a SentencePiece model
   Finder raw_finder_, normalised_finder_;
   std::optional<SplitRegex> regex_;  // none: SentencePiece
   Bpe bpe_;

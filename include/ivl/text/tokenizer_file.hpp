@@ -6,7 +6,6 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
 #include <string>
@@ -15,6 +14,7 @@
 #include <vector>
 
 #include "ivl/core/error.hpp"
+#include "ivl/files/json.hpp"
 #include "ivl/text/sentence_piece_file.hpp"
 #include "ivl/text/tokenizer_parts.hpp"
 #include "ivl/text/utf8.hpp"
@@ -22,8 +22,6 @@
 namespace ivl {
 
 namespace detail {
-
-using Json = nlohmann::json;
 
 /// What Qwen2's tokenizer class uses; in tokenizer.json the pattern stands in the file.
 inline constexpr std::string_view qwen2_split_pattern =
@@ -114,120 +112,90 @@ inline std::pair<std::string, std::string> merge_of(std::string_view line) {
   return {std::string(line.substr(0, space)), std::string(line.substr(space + 1))};
 }
 
-/// Reads JSON into `rest`, except the two large tables of a tokenizer, which go straight into `parts` and leave a null:
-/// as a tree they would take most of the time that loading takes, and thirty times the memory.
-class TokenizerJson final : public Json::json_sax_t {
+/// A JSON document without the two large tables of a tokenizer, which go straight into `parts` and leave a null: as a
+/// tree they would take most of the time that loading takes, and thirty times the memory. Errors do not name the file:
+/// `naming` around the whole reading does.
+class TokenizerJson final : public JsonBuilder {
  public:
-  enum class Holds { rest, tokenizer, vocabulary };
+  enum class Holds { tokenizer, vocabulary };
 
-  TokenizerJson(std::string_view text, std::string what, Holds holds) : what_(std::move(what)), holds_(holds) {
-    Json::sax_parse(text, this);
+  TokenizerJson(std::string_view text, Holds holds) : JsonBuilder(""), holds_(holds) {
+    parse(text);
+    rest = take();
   }
 
   Json rest;
   TokenizerParts parts;
 
-  bool null() override { return value(nullptr); }
-  bool boolean(bool v) override { return value(v); }
-  bool number_integer(Json::number_integer_t v) override { return value(v); }
-  bool number_unsigned(Json::number_unsigned_t v) override { return value(v); }
-  bool number_float(Json::number_float_t v, const std::string&) override { return value(v); }
-  bool binary(Json::binary_t&) override { return false; }  // JSON has none
-  bool string(std::string& v) override {
-    if (table_ == Table::merges) {
-      if (!in_merge_)
-        parts.merges.push_back(merge_of(v));
-      else
-        merge_.push_back(std::move(v));
-      return true;
-    }
-    return value(std::move(v));
+  bool key(std::string& name) override {
+    key_ = name;
+    return table_ == Table::vocabulary || JsonBuilder::key(name);
   }
-  bool key(std::string& v) override {
-    key_ = std::move(v);
+  bool start_object(std::size_t size) override {
+    if (table_ == Table::none && is_table("vocab")) return start(Table::vocabulary);
+    if (table_ != Table::none) refuse_entry(Json::object());
+    const bool model = open_.size() == 1 && key_ == "model";
+    JsonBuilder::start_object(size);
+    if (model) model_ = open_.back();
     return true;
   }
-  bool start_object(std::size_t) override {
-    if (table_ == Table::none && is_table("vocab")) {
-      table_ = Table::vocabulary;
-      put(nullptr);
-      return true;
-    }
-    return open(Json::object());
-  }
-  bool start_array(std::size_t) override {
-    if (table_ == Table::none && is_table("merges")) {
-      table_ = Table::merges;
-      put(nullptr);
-      return true;
-    }
+  bool start_array(std::size_t size) override {
+    if (table_ == Table::none && is_table("merges")) return start(Table::merges);
     if (table_ == Table::merges && !in_merge_) return in_merge_ = true;
-    return open(Json::array());
+    if (table_ != Table::none) refuse_entry(Json::array());
+    return JsonBuilder::start_array(size);
   }
-  bool end_object() override {
-    if (table_ != Table::none)
-      table_ = Table::none;
-    else
-      open_.pop_back();
-    return true;
-  }
+  bool end_object() override { return table_ != Table::none ? end() : JsonBuilder::end_object(); }
   bool end_array() override {
-    if (!in_merge_) return end_object();
-    if (merge_.size() != 2) fail<FileError>(what_, ": merges: expected two tokens, found ", merge_.size());
+    if (!in_merge_) return table_ != Table::none ? end() : JsonBuilder::end_array();
+    if (merge_.size() != 2) fail<FileError>("merges: expected two tokens, found ", merge_.size());
     parts.merges.emplace_back(std::move(merge_[0]), std::move(merge_[1]));
     merge_.clear();
     in_merge_ = false;
     return true;
   }
-  bool parse_error(std::size_t, const std::string&, const nlohmann::detail::exception& error) override {
-    fail<FileError>(what_, ": ", error.what());
-  }
 
  private:
   enum class Table { none, vocabulary, merges };
-  static constexpr std::size_t deepest = 32;  // what prints and frees a tree may recurse
 
   bool is_table(std::string_view name) const {
     if (holds_ == Holds::vocabulary) return name == "vocab" && open_.empty();
-    return holds_ == Holds::tokenizer && key_ == name && open_.size() == 2 && open_.back() == model_;
+    return key_ == name && open_.size() == 2 && open_.back() == model_;
+  }
+  bool start(Table table) {
+    add(nullptr);
+    table_ = table;
+    return true;
+  }
+  bool end() {
+    table_ = Table::none;
+    return true;
+  }
+  [[noreturn]] void refuse_entry(const Json& found) const {
+    fail<FileError>(table_ == Table::merges ? "merges: expected tokens" : "vocab: expected ids", ", found ",
+                    shown(found));
   }
 
-  bool value(Json v) {
+  bool value(Json v) override {
+    if (table_ == Table::none) return JsonBuilder::value(std::move(v));
     if (table_ == Table::vocabulary) {
-      const int id = id_in(v, key_);
-      parts.vocabulary.emplace_back(std::move(key_), id);
-    } else if (table_ == Table::merges) {
-      fail<FileError>(what_, ": merges: expected tokens, found ", shown(v));
-    } else {
-      put(std::move(v));
+      parts.vocabulary.emplace_back(key_, id_in(v, key_));
+      return true;
     }
+    if (!v.is_string()) refuse_entry(v);
+    std::string& token = v.get_ref<std::string&>();
+    if (in_merge_)
+      merge_.push_back(std::move(token));
+    else
+      parts.merges.push_back(merge_of(token));
     return true;
   }
 
-  bool open(Json v) {
-    if (table_ != Table::none)
-      fail<FileError>(what_, table_ == Table::merges ? ": merges" : ": vocab", ": found ", shown(v));
-    if (open_.size() == deepest) fail<FileError>(what_, ": nested more than ", deepest, " deep");
-    const bool model = open_.size() == 1 && key_ == "model";
-    open_.push_back(put(std::move(v)));
-    if (model) model_ = open_.back();
-    return true;
-  }
-
-  Json* put(Json v) {
-    if (open_.empty()) return &(rest = std::move(v));
-    if (!open_.back()->is_array()) return &((*open_.back())[key_] = std::move(v));
-    open_.back()->push_back(std::move(v));
-    return &open_.back()->back();
-  }
-
-  std::string what_;
   Holds holds_;
   Table table_ = Table::none;
   bool in_merge_ = false;
   std::vector<std::string> merge_;
   std::string key_;
-  std::vector<Json*> open_;
   const Json* model_ = nullptr;
 };
 
@@ -241,15 +209,10 @@ inline std::string read_text(const std::filesystem::path& path) {
 /// The object in `path`; an empty one where there is no such file.
 inline Json read_object(const std::filesystem::path& path) {
   if (!std::filesystem::exists(path)) return Json::object();
-  const std::string name = path.filename().string();
-  TokenizerJson json(read_text(path), name, TokenizerJson::Holds::rest);
-  if (!json.rest.is_object()) fail<FileError>(name, ": expected an object, found ", shown(json.rest));
-  return std::move(json.rest);
+  Json json = read_json(path);
+  if (!json.is_object()) fail<FileError>(path.string(), ": expected an object, found ", shown(json));
+  return json;
 }
-
-}  // namespace detail
-
-namespace detail {
 
 /// The keys of a tokenizer.json that was made from a SentencePiece model.
 inline void read_sentence_piece(const Json& file, TokenizerParts& parts) {
@@ -283,7 +246,7 @@ inline void read_sentence_piece(const Json& file, TokenizerParts& parts) {
     if (type_at(3) != "Strip" || string_or(strip, "content", "") != " " || member(strip, "start") != 1 ||
         member(strip, "stop") != 0)
       not_implemented("decoder", decoder, decoding);
-    parts.drops_first_space = true;
+    parts.decoding.drops_first_space = true;
   }
 
   const Json& post = member(file, "post_processor");
@@ -299,22 +262,17 @@ inline void read_sentence_piece(const Json& file, TokenizerParts& parts) {
   if (!parts.bos) not_implemented("post_processor", post, one_before);
 }
 
-}  // namespace detail
-
-/// Throws FileError on anything but BPE, byte-level or SentencePiece's, that this library runs exactly as the
-/// `tokenizers` library does.
-inline TokenizerParts tokenizer_parts(std::string_view tokenizer_json) {
-  using namespace detail;
-  TokenizerJson json(tokenizer_json, "tokenizer.json", TokenizerJson::Holds::tokenizer);
+inline TokenizerParts read_tokenizer_json(std::string_view text) {
+  TokenizerJson json(text, TokenizerJson::Holds::tokenizer);
   const Json& file = json.rest;
-  if (!file.is_object()) fail<FileError>("tokenizer.json: expected an object, found ", shown(file));
+  if (!file.is_object()) fail<FileError>("expected an object, found ", shown(file));
   const Json& model = member(file, "model");
   // Files older than the key "type" say what they are by having merges.
   if (string_or(model, "type", json.parts.merges.empty() ? "" : "BPE") != "BPE")
     not_implemented("model", model, "type BPE");
   for (const char* key : {"vocab", "merges"})
     if (!model.contains(key) || !model[key].is_null())
-      fail<FileError>("tokenizer.json: model: expected the table ", key, ", found ", shown(member(model, key)));
+      fail<FileError>("model: expected the table ", key, ", found ", shown(member(model, key)));
   for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"})
     if (!string_or(model, key, "").empty()) not_implemented(key, member(model, key), "null or an empty string");
   if (const Json& dropout = member(model, "dropout"); !dropout.is_null() && dropout != 0)
@@ -323,6 +281,7 @@ inline TokenizerParts tokenizer_parts(std::string_view tokenizer_json) {
   TokenizerParts parts = std::move(json.parts);
   if (flag_or(model, "byte_fallback", false)) {
     parts.kind = TokenizerKind::sentence_piece;
+    parts.decoding.kind = Decoding::byte_fallback;
     read_sentence_piece(file, parts);
   } else {
     if (const Json& decoder = member(file, "decoder"); string_or(decoder, "type", "") != "ByteLevel")
@@ -341,55 +300,56 @@ inline TokenizerParts tokenizer_parts(std::string_view tokenizer_json) {
   return parts;
 }
 
-/// Reads tokenizer.json; where there is none tokenizer.model, or vocab.json + merges.txt, which only Qwen2's tokenizer
-/// class publishes.
-/// Tokens of added_tokens.json and of tokenizer_config.json's added_tokens_decoder that are missing there are added.
-/// Throws FileError where two files disagree on an id.
-inline TokenizerParts tokenizer_parts(const std::filesystem::path& folder) {
-  using namespace detail;
-  const Json config = read_object(folder / "tokenizer_config.json");
+/// vocab.json and merges.txt, as Qwen2's tokenizer class reads them.
+inline TokenizerParts read_vocabulary_and_merges(const std::filesystem::path& folder) {
   TokenizerParts parts;
-  if (std::filesystem::exists(folder / "tokenizer.json")) {
-    parts = tokenizer_parts(std::string_view(read_text(folder / "tokenizer.json")));
-  } else if (std::filesystem::exists(folder / "tokenizer.model")) {
-    parts = sentence_piece_parts(read_text(folder / "tokenizer.model"));
-    if (!flag_or(config, "add_bos_token", true)) parts.bos.reset();
-  } else if (std::filesystem::exists(folder / "vocab.json") && std::filesystem::exists(folder / "merges.txt")) {
-    const std::string_view type = string_or(config, "tokenizer_class", "Qwen2Tokenizer");
-    if (type != "Qwen2Tokenizer" && type != "Qwen2TokenizerFast")
-      fail<FileError>("tokenizer_config.json: tokenizer_class: expected Qwen2Tokenizer beside vocab.json, found ",
-                      type);
-    TokenizerJson vocabulary(read_text(folder / "vocab.json"), "vocab.json", TokenizerJson::Holds::vocabulary);
-    if (!vocabulary.rest.is_null()) fail<FileError>("vocab.json: expected an object, found ", shown(vocabulary.rest));
+  const std::filesystem::path vocabulary_path = folder / "vocab.json", merges_path = folder / "merges.txt";
+  const std::string vocabulary_text = read_text(vocabulary_path), merges_text = read_text(merges_path);
+  naming(vocabulary_path.string(), [&] {
+    TokenizerJson vocabulary(vocabulary_text, TokenizerJson::Holds::vocabulary);
+    if (!vocabulary.rest.is_null()) fail<FileError>("expected an object, found ", shown(vocabulary.rest));
     parts = std::move(vocabulary.parts);
-    parts.nfc = true;
-    parts.split_pattern = qwen2_split_pattern;
-    const std::string text = read_text(folder / "merges.txt");
-    for (std::size_t at = 0; at < text.size();) {
-      const std::size_t end = std::min(text.find('\n', at), text.size());
-      std::string_view line = std::string_view(text).substr(at, end - at);
+  });
+  parts.where = vocabulary_path.string() + " and merges.txt";
+  parts.nfc = true;
+  parts.split_pattern = qwen2_split_pattern;
+  naming(merges_path.string(), [&] {
+    for (std::size_t at = 0; at < merges_text.size();) {
+      const std::size_t end = std::min(merges_text.find('\n', at), merges_text.size());
+      std::string_view line = std::string_view(merges_text).substr(at, end - at);
       if (line.ends_with('\r')) line.remove_suffix(1);
       if (!line.empty() && !(at == 0 && line.starts_with("#version"))) parts.merges.push_back(merge_of(line));
       at = end + 1;
     }
-  } else {
-    fail<FileError>(folder.string(),
-                    ": expected tokenizer.json, tokenizer.model, or vocab.json and merges.txt; found none");
-  }
+  });
+  return parts;
+}
 
+/// Adds the tokens of tokenizer_config.json's added_tokens_decoder and of added_tokens.json that are not known.
+inline void add_tokens_beside(const std::filesystem::path& folder, const Json& config, TokenizerParts& parts) {
   std::map<std::string, int, std::less<>> known;
   for (const AddedToken& token : parts.added) known.emplace(token.content, token.id);
-  const auto add = [&](AddedToken token, const char* file) {
+  const auto add = [&](AddedToken token) {
     const auto [found, is_new] = known.emplace(token.content, token.id);
     if (found->second != token.id)
-      fail<FileError>(file, ": \"", token.content, "\" has id ", token.id, ", and ", found->second, " in another file");
+      fail<FileError>("\"", token.content, "\" has id ", token.id, ", and ", found->second, " in another file");
     if (is_new) parts.added.push_back(std::move(token));
+    return is_new;
   };
-  for (const auto& [id, entry] : member(config, "added_tokens_decoder").items()) {
-    const bool number = !id.empty() && id.size() < 10 && id.find_first_not_of("0123456789") == std::string::npos;
-    if (!number) fail<FileError>("added_tokens_decoder: expected ids as keys, found \"", id.substr(0, 200), "\"");
-    add(added_token(entry, std::stoi(id)), "tokenizer_config.json");
-  }
+  const auto add_all = [&](const char* name, const Json& entries, const auto& token_of) {
+    const bool any_new = naming((folder / name).string(), [&] {
+      bool any = false;
+      for (const auto& [key, value] : entries.items()) any = add(token_of(key, value)) || any;
+      return any;
+    });
+    if (any_new) parts.where += std::string(" and ") + name;
+  };
+  add_all(
+      "tokenizer_config.json", member(config, "added_tokens_decoder"), [](const std::string& id, const Json& entry) {
+        const bool number = !id.empty() && id.size() < 10 && id.find_first_not_of("0123456789") == std::string::npos;
+        if (!number) fail<FileError>("added_tokens_decoder: expected ids as keys, found \"", id.substr(0, 200), "\"");
+        return added_token(entry, std::stoi(id));
+      });
   // added_tokens.json knows no flags: special is what special_tokens_map.json mentions, as a string, an object or a
   // list.
   std::set<std::string, std::less<>> special;
@@ -402,11 +362,50 @@ inline TokenizerParts tokenizer_parts(const std::filesystem::path& folder) {
     else
       for (const Json& token : value) mention(token);
   }
-  const Json added_tokens = read_object(folder / "added_tokens.json");
-  for (const auto& [content, id] : added_tokens.items()) {
-    const bool is_special = special.contains(content);
-    add({id_in(id, content), content, is_special, !is_special}, "added_tokens.json");
+  add_all("added_tokens.json", read_object(folder / "added_tokens.json"),
+          [&](const std::string& content, const Json& id) {
+            const bool is_special = special.contains(content);
+            return AddedToken{id_in(id, content), content, is_special, !is_special};
+          });
+}
+
+}  // namespace detail
+
+/// `where`, mostly the file's path, starts every error. Throws FileError on anything but BPE, byte-level or
+/// SentencePiece's, that this library runs exactly as the `tokenizers` library does.
+inline TokenizerParts tokenizer_parts(std::string_view tokenizer_json, const std::string& where = "tokenizer.json") {
+  TokenizerParts parts = naming(where, [&] { return detail::read_tokenizer_json(tokenizer_json); });
+  parts.where = where;
+  return parts;
+}
+
+/// Reads tokenizer.json; where there is none tokenizer.model, or vocab.json + merges.txt, which only Qwen2's tokenizer
+/// class publishes.
+/// Tokens of added_tokens.json and of tokenizer_config.json's added_tokens_decoder that are missing there are added.
+/// Every error starts with a file's path. Throws FileError, also where two files disagree on an id.
+inline TokenizerParts tokenizer_parts(const std::filesystem::path& folder) {
+  using namespace detail;
+  namespace fs = std::filesystem;
+  const fs::path config_path = folder / "tokenizer_config.json", json_path = folder / "tokenizer.json",
+                 model_path = folder / "tokenizer.model";
+  const Json config = read_object(config_path);
+  TokenizerParts parts;
+  if (fs::exists(json_path)) {
+    parts = tokenizer_parts(std::string_view(read_text(json_path)), json_path.string());
+  } else if (fs::exists(model_path)) {
+    parts = sentence_piece_parts(read_text(model_path), model_path.string());
+    if (!naming(config_path.string(), [&] { return flag_or(config, "add_bos_token", true); })) parts.bos.reset();
+  } else if (fs::exists(folder / "vocab.json") && fs::exists(folder / "merges.txt")) {
+    const std::string_view type = string_or(config, "tokenizer_class", "Qwen2Tokenizer");
+    if (type != "Qwen2Tokenizer" && type != "Qwen2TokenizerFast")
+      fail<FileError>(config_path.string(), ": tokenizer_class: expected Qwen2Tokenizer beside vocab.json, found ",
+                      type);
+    parts = read_vocabulary_and_merges(folder);
+  } else {
+    fail<FileError>(folder.string(),
+                    ": expected tokenizer.json, tokenizer.model, or vocab.json and merges.txt; found none");
   }
+  add_tokens_beside(folder, config, parts);
   return parts;
 }
 

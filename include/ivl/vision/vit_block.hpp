@@ -5,6 +5,7 @@
 #include "ivl/ops/attention.hpp"
 #include "ivl/ops/linear.hpp"
 #include "ivl/ops/norm.hpp"
+#include "ivl/ops/reduce.hpp"
 
 namespace ivl {
 
@@ -15,33 +16,36 @@ concept VisionBackend = NormOps<Context, Scalar> && LinearOp<Context, Scalar> &&
 template <VitConfig C>
 struct VitBlock {
   static_assert(checked<C>());
-  static constexpr AttentionShape attention_shape{.heads = C.heads, .kv_heads = C.heads, .head_dim = C.head_dim()};
+  static constexpr AttentionShape attention_shape{
+      .heads = C.rank_heads(), .kv_heads = C.rank_heads(), .head_dim = C.head_dim()};
+  static constexpr int width = C.rank_width(), mlp_width = C.rank_mlp_hidden();  ///< here, of ranks that share it
 
   Vector<C.hidden> norm1_gain, norm1_bias;
-  Weight<3 * C.hidden, C.hidden> qkv;
-  Vector<3 * C.hidden> qkv_bias;
-  Vector<C.hidden> query_gain, key_gain;
-  Weight<C.hidden, C.hidden> proj;
+  Weight<3 * width, C.hidden> qkv;
+  Vector<3 * width> qkv_bias;
+  Vector<width> query_gain, key_gain;
+  Weight<C.hidden, width> proj;
   Vector<C.hidden> proj_bias, layer_scale1;
   Vector<C.hidden> norm2_gain, norm2_bias;
-  Weight<C.mlp_hidden, C.hidden> fc1;
-  Vector<C.mlp_hidden> fc1_bias;
-  Weight<C.hidden, C.mlp_hidden> fc2;
+  Weight<mlp_width, C.hidden> fc1;
+  Vector<mlp_width> fc1_bias;
+  Weight<C.hidden, mlp_width> fc2;
   Vector<C.hidden> fc2_bias, layer_scale2;
 
   /// Room for the rows of one step.
   template <class Scalar>
   struct Scratch {
-    Rows<Scalar, C.hidden> normed, attended;
-    Rows<Scalar, 3 * C.hidden> qkv;
-    Rows<Scalar, C.mlp_hidden> mlp;
+    Rows<Scalar, C.hidden> normed;
+    Rows<Scalar, width> attended;
+    Rows<Scalar, 3 * width> qkv;
+    Rows<Scalar, mlp_width> mlp;
 
     static Scratch carve(Carver& carver, std::int64_t rows) {
       Scratch s;
       s.normed = {carver.take<Scalar>(rows * C.hidden), rows};
-      s.attended = {carver.take<Scalar>(rows * C.hidden), rows};
-      s.qkv = {carver.take<Scalar>(rows * 3 * C.hidden), rows};
-      s.mlp = {carver.take<Scalar>(rows * C.mlp_hidden), rows};
+      s.attended = {carver.take<Scalar>(rows * width), rows};
+      s.qkv = {carver.take<Scalar>(rows * 3 * width), rows};
+      s.mlp = {carver.take<Scalar>(rows * mlp_width), rows};
       return s;
     }
   };
@@ -52,35 +56,36 @@ struct VitBlock {
                Rows<Scalar, C.hidden> x) const {
     static_assert(VisionBackend<Context, Scalar>,
                   "VitBlock: include the backend's header (such as ivl/cpu/cpu.hpp) before use");
-    const auto h = scratch.normed.slice(0, x.count), a = scratch.attended.slice(0, x.count);
+    const auto h = scratch.normed.slice(0, x.count);
+    const auto a = scratch.attended.slice(0, x.count);
     const auto qkv_rows = scratch.qkv.slice(0, x.count);
     const auto m = scratch.mlp.slice(0, x.count);
 
     norm(ctx, x, norm1_gain, norm1_bias, eps, h);
     linear(ctx, h, qkv, Store{qkv_bias}, qkv_rows);
     if constexpr (C.qk_norm) {
-      const auto q = qkv_rows.template columns<0, C.hidden>(), k = qkv_rows.template columns<C.hidden, C.hidden>();
+      const auto q = qkv_rows.template columns<0, width>(), k = qkv_rows.template columns<width, width>();
       rms_norm(ctx, q, query_gain, eps, q);
       rms_norm(ctx, k, key_gain, eps, k);
     }
     cache_keys<attention_shape>(ctx, qkv_rows, tiles, kv);
     attention<attention_shape>(ctx, Mask::full, qkv_rows, tiles, kv, a);
-    linear(ctx, a, proj, ScaledAdd{proj_bias, layer_scale1}, x);
+    linear_reduced<C.ranks>(ctx, a, proj, ScaledAdd{proj_bias, layer_scale1}, x);
 
     norm(ctx, x, norm2_gain, norm2_bias, eps, h);
     linear(ctx, h, fc1, Gelu{fc1_bias}, m);
-    linear(ctx, m, fc2, ScaledAdd{fc2_bias, layer_scale2}, x);
+    linear_reduced<C.ranks>(ctx, m, fc2, ScaledAdd{fc2_bias, layer_scale2}, x);
   }
 
   /// Calls visit(canonical name, weight, shape in files) for every weight of the block.
   template <class Self, class Visit>
   static void each_weight(Self& self, const Visit& visit) {
-    constexpr int d = C.hidden, m = C.mlp_hidden;
+    constexpr int d = C.hidden, m = mlp_width;
     constexpr bool biased_norm = C.norm == NormKind::layer_norm;
     visit("norm1.weight", self.norm1_gain);
     if constexpr (biased_norm) visit("norm1.bias", self.norm1_bias);
-    visit("qkv.weight", self.qkv, FileParts{d, d, d});
-    if constexpr (C.qkv_bias) visit("qkv.bias", self.qkv_bias, FileParts{d, d, d});
+    visit("qkv.weight", self.qkv, FileParts{width, width, width});
+    if constexpr (C.qkv_bias) visit("qkv.bias", self.qkv_bias, FileParts{width, width, width});
     if constexpr (C.qk_norm) {
       visit("q_norm.weight", self.query_gain);
       visit("k_norm.weight", self.key_gain);

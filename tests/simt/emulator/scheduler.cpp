@@ -39,8 +39,8 @@ void set_built_ins(const Thread& thread) {
 
 /// Moves the threads of a block from one queue to the front of another.
 void move_threads(const Block* block, std::deque<Thread*>& from, std::deque<Thread*>& to) {
-  const auto others = std::stable_partition(from.begin(), from.end(),
-                                            [&](const Thread* thread) { return thread->block != block; });
+  const auto others =
+      std::stable_partition(from.begin(), from.end(), [&](const Thread* thread) { return thread->block != block; });
   to.insert(to.begin(), others, from.end());
   from.erase(others, from.end());
 }

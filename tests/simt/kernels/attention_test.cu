@@ -39,7 +39,7 @@ struct World {
   int first_page = 0;  // with which the memory of pages begins
   std::vector<float> sinks;
   std::vector<std::vector<Scalar>> qkv_of;
-  std::vector<std::int32_t> page_table, slots;
+  std::vector<std::int32_t> page_table;
   int pages = 0, pages_per_sequence = 0;
 
   World(AttentionShape shape, int page_tokens, std::vector<int> lengths, int ring_pages = 0)
@@ -58,12 +58,11 @@ struct World {
     page_table.assign(this->lengths.size() * std::size_t(pages_per_sequence), -1000000);
     std::size_t next = 0;
     for (std::size_t s = 0; s < this->lengths.size(); ++s) {
+      // With `ring_pages`, a table lists so many pages again and again: what an engine may do in front of a window.
+      std::int32_t* const table = page_table.data() + s * std::size_t(pages_per_sequence);
       for (int page = 0; page < ceil_div(this->lengths[s], page_tokens); ++page)
-        page_table[s * std::size_t(pages_per_sequence) + std::size_t(page)] = scrambled[next++];
+        table[page] = ring_pages > 0 && page >= ring_pages ? table[page - ring_pages] : scrambled[next++];
     }
-    slots.resize(this->lengths.size());
-    std::iota(slots.rbegin(), slots.rend(), 1);
-    if (ring_pages > 0) pages = (int(slots.size()) + 1) * ring_pages;
   }
 
   Scalar at(int sequence, int token, int column) const {
@@ -81,8 +80,7 @@ struct World {
       const int seen = shape.window > 0 ? std::max(0, piece.first + 1 - shape.window) : 0;
       for (int token = seen; token < piece.first + piece.number; ++token) {
         const int index = token / page_tokens;
-        const std::int64_t page = ring_pages > 0 ? slots[std::size_t(piece.sequence)] * ring_pages + index % ring_pages
-                                                 : page_table[std::size_t(piece.sequence * pages_per_sequence + index)];
+        const std::int64_t page = page_table[std::size_t(piece.sequence * pages_per_sequence + index)];
         for (int i = 0; i < 2 * shape.kv_width(); ++i) {
           const std::int64_t head = i / d;  // those of values follow those of keys
           memory[std::size_t(page * page_scalars() + (head * page_tokens + token % page_tokens) * d + i % d)] =
@@ -96,7 +94,7 @@ struct World {
   /// y of each piece, its rows without gaps.
   std::vector<std::vector<Scalar>> step(cuda::Context& ctx, Mask mask, const std::vector<Piece>& pieces,
                                         const Spare& spare = {}) const {
-    std::vector<std::int32_t> row_begin{0}, kv_length, sequence_of, positions, table, slot_of;
+    std::vector<std::int32_t> row_begin{0}, kv_length, sequence_of, positions, table;
     Batch batch;
     for (const Piece& piece : pieces) {
       for (int i = 0; i < piece.number; ++i) {
@@ -108,7 +106,6 @@ struct World {
       batch.longest = std::max(batch.longest, kv_length.back());
       const auto row = page_table.begin() + piece.sequence * pages_per_sequence;
       for (int i = 0; i < pages_per_sequence; ++i) table.push_back(row[i] < 0 ? row[i] : row[i] + first_page);
-      slot_of.push_back(slots[std::size_t(piece.sequence)]);
     }
     const int rows = row_begin.back();
     batch.rows = rows + spare.rows;
@@ -129,19 +126,16 @@ struct World {
       }
     }
     DeviceArray<std::int32_t> device_row_begin(row_begin), device_kv_length(kv_length), device_sequence_of(sequence_of),
-        device_positions(positions), device_table(table), device_slots(slot_of);
+        device_positions(positions), device_table(table);
     batch.row_begin = device_row_begin.data();
     batch.kv_length = device_kv_length.data();
     batch.sequence_of = device_sequence_of.data();
     batch.positions = device_positions.data();
-    batch.page_table = device_table.data();
-    batch.pages_per_sequence = pages_per_sequence;
-    batch.slot_of = device_slots.data();
     DeviceArray<Scalar> device_pages(filled_pages(pieces)), device_queries(queries), y(queries.size());
     DeviceArray<float> device_sinks(sinks);
     const std::int64_t page_bytes = page_scalars() * int(sizeof(Scalar));
     const KvView kv{reinterpret_cast<std::byte*>(device_pages.data()) - first_page * page_bytes, page_bytes,
-                    page_tokens, ring_pages};
+                    page_tokens, device_table.data(), pages_per_sequence};
 #if !defined(__CUDACC__)
     const auto conflicts = simt::stats().bank_conflicts;
 #endif
@@ -285,7 +279,7 @@ TEST_CASE("on CUDA causal attention equals the formula, for prompts and single t
   World<float>({4, 2, 32}, 16, lengths).check(Mask::causal, {pieces[1], pieces[3], pieces[4]});
 }
 
-TEST_CASE("on CUDA windows and sinks equal the formula, in pages and in rings that wrapped") {
+TEST_CASE("on CUDA windows and sinks equal the formula, in pages of their own and in pages used again") {
   const std::vector<Piece> pieces{{0, 267, 33}, {1, 39, 1}, {2, 298, 1}, {3, 0, 3}};
   const auto test = [&](auto world) {
     world.sinks = {-1, 0.5f, 20, 3};
@@ -339,7 +333,7 @@ TEST_CASE("on CUDA several sequences in one step, with room for more, give the b
   test(World<float>({2, 1, 32}, 32, lengths));
 }
 
-TEST_CASE("on CUDA the size of a page, and a ring instead of a page table, change no bit") {
+TEST_CASE("on CUDA the size of a page, and pages used again in front of a window, change no bit") {
   cuda::Context ctx;
   const auto step = [&](int page_tokens, int ring_pages) {
     return World<bf16>({4, 2, 32, 70}, page_tokens, {200}, ring_pages).step(ctx, Mask::causal, {{0, 180, 20}})[0];

@@ -24,8 +24,7 @@ struct Sequences {
   std::vector<std::int32_t> row_begin{0, 5, 6, 20};
   std::vector<std::int32_t> kv_length{21, 35, 14};
   std::vector<std::int32_t> page_table{6, 2, -1, 0, 7, 3, 5, -1, -1};  // [3, 3]; page 1 and 4 are nobody's
-  std::vector<std::int32_t> slot_of{2, 0, 1};
-  static constexpr int pages = 8, ring_pages = 2;
+  static constexpr int pages = 8;
 
   std::vector<std::int32_t> sequence_of, positions;
   Sequences() {
@@ -37,15 +36,15 @@ struct Sequences {
     }
   }
   int rows() const { return row_begin.back(); }
-  int page_of(int row, bool ring) const {
+  int page_of(int row) const {
     const std::size_t s = std::size_t(sequence_of[std::size_t(row)]);
     const int index = positions[std::size_t(row)] / page_tokens;
-    return ring ? slot_of[s] * ring_pages + index % ring_pages : page_table[3 * s + std::size_t(index)];
+    return page_table[3 * s + std::size_t(index)];
   }
 };
 
 struct DeviceBatch {
-  DeviceArray<std::int32_t> row_begin, kv_length, sequence_of, positions, page_table, slot_of;
+  DeviceArray<std::int32_t> row_begin, kv_length, sequence_of, positions, page_table;
   Batch batch;
 
   explicit DeviceBatch(const Sequences& s)
@@ -53,17 +52,13 @@ struct DeviceBatch {
         kv_length(s.kv_length),
         sequence_of(s.sequence_of),
         positions(s.positions),
-        page_table(s.page_table),
-        slot_of(s.slot_of) {
+        page_table(s.page_table) {
     batch.rows = s.rows();
     batch.sequences = 3;
     batch.row_begin = row_begin.data();
     batch.kv_length = kv_length.data();
     batch.sequence_of = sequence_of.data();
     batch.positions = positions.data();
-    batch.page_table = page_table.data();
-    batch.pages_per_sequence = 3;
-    batch.slot_of = slot_of.data();
     batch.longest = 35;
   }
 };
@@ -132,7 +127,7 @@ bool near(Scalar found, const Wanted& wanted) {
 enum class Op { cache, rotate, norm_and_rotate };
 
 template <class Scalar>
-void check(const AttentionShape& shape, Op op, bool ring, int first_page = 0) {
+void check(const AttentionShape& shape, Op op, int first_page = 0) {
   cuda::Context ctx;
   Problem<Scalar> p(shape);
   for (std::int32_t& page : p.sequences.page_table) page += page >= 0 ? first_page : 0;
@@ -145,8 +140,8 @@ void check(const AttentionShape& shape, Op op, bool ring, int first_page = 0) {
     DeviceArray<Scalar> qkv(p.qkv), pages(std::size_t(Sequences::pages * page_bytes) / sizeof(Scalar));
     DeviceArray<float> angles(p.angles), query_gain(p.query_gain), key_gain(p.key_gain);
     // The memory begins with page `first_page`.
-    KvView kv{reinterpret_cast<std::byte*>(pages.data()) - first_page * page_bytes, page_bytes, page_tokens};
-    if (ring) kv.ring_pages = Sequences::ring_pages;
+    const KvView kv{reinterpret_cast<std::byte*>(pages.data()) - first_page * page_bytes, page_bytes, page_tokens,
+                    batch.page_table.data(), 3};
     const Rows<Scalar> view(qkv.data(), rows, shape.qkv_width(), p.stride);
     if (op == Op::cache) {
       cache_keys(ctx, shape, Rows<const Scalar>(view), batch.batch, kv);
@@ -176,9 +171,8 @@ void check(const AttentionShape& shape, Op op, bool ring, int first_page = 0) {
       const int token = p.sequences.positions[std::size_t(row)] % page_tokens;
       for (int head = 0; head < 2 * shape.kv_heads; ++head) {  // keys, then values
         for (int i = 0; i < d; ++i) {
-          const std::size_t at =
-              std::size_t((p.sequences.page_of(row, ring) - first_page) * page_bytes) / sizeof(Scalar) +
-              std::size_t((head * page_tokens + token) * d + i);
+          const std::size_t at = std::size_t((p.sequences.page_of(row) - first_page) * page_bytes) / sizeof(Scalar) +
+                                 std::size_t((head * page_tokens + token) * d + i);
           written[at] = true;
           if (op == Op::cache || head >= shape.kv_heads) {
             wrong += !(to_float(found_pages[at]) == to_float(p.stored(row, shape.heads + head, i)));
@@ -201,24 +195,24 @@ void check(const AttentionShape& shape, Op op, bool ring, int first_page = 0) {
 TEST_CASE_TEMPLATE(
     "on CUDA cache_keys puts keys and values into the pages of their positions, and changes nothing else", Scalar, bf16,
     float) {
-  check<Scalar>({.heads = 2, .kv_heads = 2, .head_dim = 64}, Op::cache, false);
-  check<Scalar>({.heads = 3, .kv_heads = 1, .head_dim = 16}, Op::cache, true);
+  check<Scalar>({.heads = 2, .kv_heads = 2, .head_dim = 64}, Op::cache);
+  check<Scalar>({.heads = 3, .kv_heads = 1, .head_dim = 16}, Op::cache);
 }
 
 // Heads of one thread, of some that are no power of two, and of half a warp or more; more heads than a block holds.
 TEST_CASE_TEMPLATE("on CUDA rotate_and_cache agrees with the double-precision formula", Scalar, bf16, float) {
-  check<Scalar>({.heads = 4, .kv_heads = 1, .head_dim = 16}, Op::norm_and_rotate, false);
-  check<Scalar>({.heads = 5, .kv_heads = 1, .head_dim = 48}, Op::norm_and_rotate, true);
-  check<Scalar>({.heads = 14, .kv_heads = 2, .head_dim = 128}, Op::norm_and_rotate, false);
-  check<Scalar>({.heads = 2, .kv_heads = 1, .head_dim = 256}, Op::norm_and_rotate, false);
+  check<Scalar>({.heads = 4, .kv_heads = 1, .head_dim = 16}, Op::norm_and_rotate);
+  check<Scalar>({.heads = 5, .kv_heads = 1, .head_dim = 48}, Op::norm_and_rotate);
+  check<Scalar>({.heads = 14, .kv_heads = 2, .head_dim = 128}, Op::norm_and_rotate);
+  check<Scalar>({.heads = 2, .kv_heads = 1, .head_dim = 256}, Op::norm_and_rotate);
 }
 
 TEST_CASE_TEMPLATE("on CUDA rotate_and_cache leaves the norm out where there is no gain", Scalar, bf16, float) {
-  check<Scalar>({.heads = 2, .kv_heads = 1, .head_dim = 32}, Op::rotate, false);
+  check<Scalar>({.heads = 2, .kv_heads = 1, .head_dim = 32}, Op::rotate);
 }
 
 TEST_CASE("on CUDA keys and values find pages whose offsets need 64 bits") {
   constexpr int far = 1 << 23;  // pages of 1024 scalars and more
-  check<bf16>({.heads = 2, .kv_heads = 2, .head_dim = 64}, Op::cache, false, far);
-  check<bf16>({.heads = 4, .kv_heads = 2, .head_dim = 16}, Op::norm_and_rotate, false, far);
+  check<bf16>({.heads = 2, .kv_heads = 2, .head_dim = 64}, Op::cache, far);
+  check<bf16>({.heads = 4, .kv_heads = 2, .head_dim = 16}, Op::norm_and_rotate, far);
 }

@@ -67,12 +67,12 @@ TEST_CASE_TEMPLATE("on CUDA a picture's patches are the CPU's, bit by bit", Scal
     const TileRules rules{.tile_px = c.tile_px, .max_tiles = c.max_tiles};
     const PixelStatistics statistics;
     const Image picture = random_picture(c.width, c.height);
-    const Tiles wanted = make_tiles(pool, picture, rules);
+    const Tiles wanted = make_tiles(pool, Picture::view(picture, rules));
     const int width = 3 * c.patch_px * c.patch_px, stride = width + 2, side = c.tile_px / c.patch_px;
     for_each_order([&] {
       DeviceArray<Scalar> patches(std::size_t(wanted.count * side * side * stride));
       const Rows<Scalar> rows(patches.data(), wanted.count * side * side, width, stride);
-      unfold_picture(ctx, picture, rules, statistics, c.patch_px, rows);
+      unfold_picture(ctx, Picture::view(picture, rules), statistics, c.patch_px, rows);
       CHECK(wrong_scalars(patches.download(), wanted, c.patch_px, stride, statistics) == 0);
     });
   }
@@ -88,10 +88,10 @@ TEST_CASE("on CUDA a picture in many bands gives what it gives in one") {
   for (const auto& [width, height] : {std::pair{100, 31}, {400, 30}}) {
     CAPTURE(width);
     const Image picture = random_picture(width, height);
-    const Tiles wanted = make_tiles(pool, picture, rules);
+    const Tiles wanted = make_tiles(pool, Picture::view(picture, rules));
     for_each_order([&] {
       DeviceArray<float> patches(wanted.pixels.size());
-      unfold_picture<small_bands>(ctx, picture, rules, statistics, 6,
+      unfold_picture<small_bands>(ctx, Picture::view(picture, rules), statistics, 6,
                                   Rows<float>(patches.data(), wanted.count * 4, 108));
       CHECK(wrong_scalars(patches.download(), wanted, 6, 108, statistics) == 0);
     });
@@ -114,7 +114,7 @@ TEST_CASE("on CUDA the patches of drawn pictures hold Pillow's tiles, byte by by
       const std::size_t tile_bytes = 3 * std::size_t(tile_px) * std::size_t(tile_px);
       DeviceArray<float> patches(std::size_t(count) * tile_bytes);
       const Rows<float> rows(patches.data(), std::int64_t(count) * tile_px * tile_px / (patch_px * patch_px), width);
-      unfold_picture(ctx, picture, rules, statistics, patch_px, rows);
+      unfold_picture(ctx, Picture::view(picture, rules), statistics, patch_px, rows);
       const std::vector<float> found = patches.download();
       for (int tile = 0; tile < count; ++tile) {
         std::vector<std::uint8_t> levels;
@@ -157,22 +157,21 @@ TEST_CASE("on CUDA what is no picture, and statistics that mean nothing, are ref
   const Image picture = random_picture(20, 10);
   const TileRules rules{.tile_px = 8};
   const Rows<float> nowhere(nullptr, 48, 12);
-  CHECK_THROWS_AS(unfold_picture(ctx, {20, 10, std::vector<std::uint8_t>(599)}, rules, {}, 2, nowhere), ImageError);
-  CHECK_THROWS_AS(unfold_picture(ctx, picture, rules, {{0, 0, 0}, {1, 0, 1}}, 2, nowhere), ConfigError);
-  CHECK_THROWS_AS(unfold_picture(ctx, picture, {.tile_px = 0}, {}, 2, nowhere), RequestError);
+  CHECK_THROWS_AS(unfold_picture(ctx, Picture({20, 10, std::vector<std::uint8_t>(599)}, rules), {}, 2, nowhere),
+                  ImageError);
+  CHECK_THROWS_AS(unfold_picture(ctx, Picture::view(picture, rules), {{0, 0, 0}, {1, 0, 1}}, 2, nowhere), ConfigError);
+  CHECK_THROWS_AS(unfold_picture(ctx, Picture::view(picture, {.tile_px = 0}), {}, 2, nowhere), RequestError);
 }
 
 #if !defined(__CUDACC__)
 TEST_CASE(
     "on CUDA a picture allocates no device memory, and rows for its features neither, once one like it was there") {
   cuda::Context ctx;
-  const Image picture = random_picture(61, 44);
-  const TileRules rules{.tile_px = 12, .max_tiles = 4};
+  const Picture picture(random_picture(61, 44), {.tile_px = 12, .max_tiles = 4});
   DeviceArray<float> patches(5 * 4 * 108);
   const auto encode = [&] {
     const Memory features = allocate(ctx, 1000);  // as whoever encodes pictures asks for them
-    const int tiles = choose_grid(picture.width, picture.height, rules).tiles(rules);
-    unfold_picture(ctx, picture, rules, PixelStatistics{}, 6, Rows<float>(patches.data(), tiles * 4, 108));
+    unfold_picture(ctx, picture, PixelStatistics{}, 6, Rows<float>(patches.data(), picture.tiles() * 4, 108));
   };
   encode();
   const simt::Stats before = simt::stats();

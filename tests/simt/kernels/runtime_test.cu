@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "ivl/cuda/linear/place.cuh"
+#include "ivl/cuda/moe/experts.cuh"
 #include "ivl/cuda/runtime/context.cuh"
 #include "ivl/cuda/runtime/graph.cuh"
 #include "ivl/cuda/runtime/launch.cuh"

@@ -51,7 +51,7 @@ struct Drawn {
   std::vector<std::uint8_t> found_seen, wanted_seen;
 
   /// Of row r the first logits.size() - hidden[r] ids may be drawn; all of them where `hidden` is empty.
-  Drawn(cuda::Context& ctx, const std::vector<float>& logits, const std::vector<SamplingOptions>& options,
+  Drawn(cuda::Context& ctx, const std::vector<float>& logits, const std::vector<Sampling>& options,
         const std::vector<int>& seen_ids = {}, const std::vector<int>& hidden = {}) {
     const std::size_t rows = options.size(), width = logits.size(), stride = width + 3;
     std::vector<float> memory(rows * stride, infinity);
@@ -168,7 +168,7 @@ TEST_CASE("on CUDA draw takes the token that the CPU takes") {
   // Logits that all differ, ones with many equals, one token, all equal.
   for (const auto& logits :
        {random_logits(900, 0x1p-16f), random_logits(300, 0.5f), std::vector<float>{3}, std::vector<float>(70, -1)}) {
-    std::vector<SamplingOptions> options;
+    std::vector<Sampling> options;
     std::uint64_t seed = 1;
     for (const float temperature : {0.2f, 1.0f, 3.0f}) {
       for (const int top_k : {0, 1, 7, 60, 5000}) {
@@ -195,7 +195,7 @@ TEST_CASE("on CUDA draw applies the repetition penalty before all else, to greed
   std::vector<int> seen;
   for (int id = 0; id < 130; id += 3) seen.push_back(id);
   seen.push_back(plain_argmax(logits));
-  std::vector<SamplingOptions> options;
+  std::vector<Sampling> options;
   for (std::uint64_t seed = 1; seed < 20; ++seed) {
     options.push_back({.temperature = 0.7f, .top_k = 30, .repetition_penalty = 1.3f, .seed = seed});
     options.push_back({.temperature = 5, .repetition_penalty = 0.6f, .seed = seed});
@@ -215,13 +215,13 @@ TEST_CASE("on CUDA draw looks at as many ids of a row as its draw says") {
   std::vector<float> logits(200);
   for (std::size_t id = 0; id < logits.size(); ++id) logits[id] = 0.1f * float(id);
   const std::vector<int> hidden{0, 1, 77, 199, 130, 5, 60};
-  const std::vector<SamplingOptions> options{{.temperature = 0},
-                                             {.temperature = 0},
-                                             {.temperature = 1, .seed = 1},
-                                             {.temperature = 1, .seed = 2},
-                                             {.temperature = 1, .top_k = 70, .seed = 3},
-                                             {.temperature = 2, .top_p = 0.6f, .repetition_penalty = 1.2f, .seed = 4},
-                                             {.temperature = 0, .repetition_penalty = 50}};
+  const std::vector<Sampling> options{{.temperature = 0},
+                                      {.temperature = 0},
+                                      {.temperature = 1, .seed = 1},
+                                      {.temperature = 1, .seed = 2},
+                                      {.temperature = 1, .top_k = 70, .seed = 3},
+                                      {.temperature = 2, .top_p = 0.6f, .repetition_penalty = 1.2f, .seed = 4},
+                                      {.temperature = 0, .repetition_penalty = 50}};
   for_each_order([&] {
     const Drawn drawn(ctx, logits, options, {100, 139, 194}, hidden);
     CHECK(drawn.found == drawn.wanted);
@@ -235,11 +235,11 @@ TEST_CASE("on CUDA draw looks at as many ids of a row as its draw says") {
 
 TEST_CASE("on CUDA draw keeps no token more than top-p needs, and every one that min-p lets pass") {
   cuda::Context ctx;
-  std::vector<SamplingOptions> options;
+  std::vector<Sampling> options;
   for (std::uint64_t seed = 0; seed < 8; ++seed)
     options.push_back({.temperature = 1, .top_p = 0.5f, .seed = seed});  // of two equals, exactly one
   CHECK(Drawn(ctx, {2, 2}, options).found == std::vector<std::int32_t>(8, 0));
-  for (SamplingOptions& o : options) {
+  for (Sampling& o : options) {
     o.top_p = 1;
     o.min_p = 1;
   }
@@ -250,9 +250,9 @@ TEST_CASE("on CUDA draw keeps no token more than top-p needs, and every one that
 
 TEST_CASE("on CUDA draw takes what argmax takes where nothing has a weight, and never a NaN of others") {
   cuda::Context ctx;
-  const std::vector<SamplingOptions> options{{.temperature = 1, .seed = 5},
-                                             {.temperature = 1, .top_k = 3, .top_p = 0.5f, .seed = 5},
-                                             {.temperature = 1, .min_p = 0.5f, .seed = 6}};
+  const std::vector<Sampling> options{{.temperature = 1, .seed = 5},
+                                      {.temperature = 1, .top_k = 3, .top_p = 0.5f, .seed = 5},
+                                      {.temperature = 1, .min_p = 0.5f, .seed = 6}};
   for_each_order([&] {
     for (const float bad : {no_number, infinity, -infinity}) {
       for (const int first : {0, 7}) {

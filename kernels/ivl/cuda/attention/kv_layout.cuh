@@ -29,13 +29,11 @@ inline std::int64_t kv_page_bytes(Context&, const AttentionShape& shape, ScalarK
 template <class Scalar>
 class KvHead {
  public:
-  __device__ KvHead(const AttentionShape& shape, const Batch& batch, const KvView& kv, int sequence, int kv_head)
+  __device__ KvHead(const AttentionShape& shape, const KvView& kv, int sequence, int kv_head)
       : head_(reinterpret_cast<Scalar*>(kv.pages) + std::int64_t(kv_head) * kv.page_tokens * shape.head_dim),
         page_scalars_(int(kv.page_bytes / int(sizeof(Scalar)))),
         to_values_(shape.kv_heads * kv.page_tokens * shape.head_dim),
-        table_(kv.ring_pages > 0 ? nullptr : batch.page_table + std::int64_t(sequence) * batch.pages_per_sequence),
-        ring_begin_(kv.ring_pages > 0 ? batch.slot_of[sequence] * kv.ring_pages : 0),
-        ring_pages_(kv.ring_pages),
+        table_(kv.page_table + std::int64_t(sequence) * kv.pages_per_sequence),
         page_tokens_(kv.page_tokens),
         head_dim_(shape.head_dim) {}
 
@@ -43,7 +41,7 @@ class KvHead {
   __device__ Scalar* key(int position) const {
     const unsigned index = unsigned(position) / unsigned(page_tokens_);
     const unsigned token = unsigned(position) - index * unsigned(page_tokens_);
-    const int page = ring_pages_ > 0 ? ring_begin_ + int(index % unsigned(ring_pages_)) : table_[index];
+    const int page = table_[index];
     return head_ + std::int64_t(page) * page_scalars_ + std::int64_t(token) * head_dim_;
   }
 
@@ -54,7 +52,7 @@ class KvHead {
   Scalar* head_;
   int page_scalars_, to_values_;
   const std::int32_t* table_;
-  int ring_begin_, ring_pages_, page_tokens_, head_dim_;
+  int page_tokens_, head_dim_;
 };
 
 }  // namespace ivl::cuda

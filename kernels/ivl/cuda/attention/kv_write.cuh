@@ -51,7 +51,7 @@ __global__ void __launch_bounds__(Policy::value.threads_per_block)
   const Values values = *reinterpret_cast<const Values*>(qkv + row * stride + shape.heads * shape.head_dim + column);
   const bool is_value = column >= kv_width;
   const int in_width = is_value ? column - kv_width : column;
-  const KvHead<Scalar> head(shape, batch, kv, batch.sequence_of[row], in_width / shape.head_dim);
+  const KvHead<Scalar> head(shape, kv, batch.sequence_of[row], in_width / shape.head_dim);
   Scalar* to = head.key(batch.positions[row]) + (is_value ? head.to_values() : 0);
   *reinterpret_cast<Values*>(to + in_width % shape.head_dim) = values;
 }
@@ -100,7 +100,7 @@ __global__ void __launch_bounds__(Policy::value.threads_per_block)
     to = from;
     if (!is_query) {
       const int kv_head = head - shape.heads - (is_value ? shape.kv_heads : 0);
-      const KvHead<Scalar> place(shape, batch, kv, batch.sequence_of[row], kv_head);
+      const KvHead<Scalar> place(shape, kv, batch.sequence_of[row], kv_head);
       to = place.key(batch.positions[row]) + (is_value ? place.to_values() : 0) + column;
     }
   }

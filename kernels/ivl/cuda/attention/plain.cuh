@@ -29,7 +29,7 @@ __global__ void __launch_bounds__(32 * warps) attention_plain_kernel(Call<Scalar
   const int token = batch_row - call.batch.row_begin[sequence];
   const RowTile tile = {sequence, head / call.group, token * call.group + head % call.group, 1};
   const Row row = tile.row(call, 0);
-  const KvHead<const Scalar> kv(call.shape, call.batch, call.kv, sequence, tile.kv_head);
+  const KvHead<const Scalar> kv(call.shape, call.kv, sequence, tile.kv_head);
   const Scalar* query = call.queries + batch_row * call.query_stride + head * head_dim;
 
   float highest = minus_infinity, sum = 0, out[max_head_dim / 32] = {};

@@ -232,7 +232,7 @@ __global__ void __launch_bounds__(threads, blocks_per_sm<HeadDim, RowTiles>) att
   const int some_end = first < tile.rows ? bottom.end : 0, all_end = first < tile.rows ? top.end : 0;
 
   // Warp w copies keys 16 w ... of a block, and their values.
-  const KvHead<const bf16> kv(call.shape, batch, call.kv, tile.sequence, tile.kv_head);
+  const KvHead<const bf16> kv(call.shape, call.kv, tile.sequence, tile.kv_head);
   const bf16* const nowhere = reinterpret_cast<const bf16*>(call.kv.pages);  // but aligned
   const bf16* run = nullptr;
   const auto copy_keys = [&](int key) {

@@ -160,7 +160,7 @@ __global__ void __launch_bounds__(threads, 3) attention_split_kernel(Call<bf16> 
   const Shared<HeadDim, stages> shared(carver);
 
   // Warp w copies keys 16 w ... of a block, and their values.
-  const KvHead<const bf16> kv(call.shape, call.batch, call.kv, tile.sequence, tile.kv_head);
+  const KvHead<const bf16> kv(call.shape, call.kv, tile.sequence, tile.kv_head);
   const auto copy_block = [&](int key, int stage) {
     const int at = key + kv_page_unit * warp, begin = tile_begin - at, end = end_key - at;
     const bool there = end > 0;
@@ -283,7 +283,7 @@ void run(Context& ctx, const Call<bf16>& call, int block_rows) {
   }
   if (chunks > 1) {
     // Room doubles as sequences grow, so that they seldom make it allocate; never more than their pages may hold.
-    const std::int64_t most = ceil_div(std::int64_t(call.batch.pages_per_sequence) * call.kv.page_tokens, chunk_keys);
+    const std::int64_t most = ceil_div(std::int64_t(call.kv.pages_per_sequence) * call.kv.page_tokens, chunk_keys);
     const std::int64_t room = std::max(chunks, std::min(most, std::int64_t(std::bit_ceil(std::uint64_t(chunks)))));
     const std::int64_t parts = tiles * call.shape.kv_heads * room * work.rows;
     work.outs = ctx.template scratch<float>(parts * (HeadDim + 2));

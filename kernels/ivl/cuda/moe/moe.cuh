@@ -160,12 +160,15 @@ inline void route(Context& ctx, Rows<const float> logits, const Routes& routes) 
          logits.data, logits.stride, int(logits.count), experts, routes.active, routes.experts, routes.weights);
 }
 
+/// All experts of the layer are here: ranks that share them need kernels that leave pairs out, which are not written yet.
 template <class Scalar>
 void expert_mlp(Context& ctx, const ExpertMlp& mlp, Rows<const Scalar> x, const Routes& routes, Rows<Scalar> inner,
                 Rows<Scalar> y) {
   const PlacedMatrix &gate_up = mlp.gate_up->all, &down = mlp.down->all;
   assert(gate_up.fusion == Fusion::interleaved && down.fusion == Fusion::stacked);
   assert(mlp.gate_up->experts == mlp.down->experts);
+  if (mlp.result != EpilogueKind::add || mlp.gate_up->first != 0)
+    fail<RequestError>("experts on CUDA: expected all experts of a layer, found those of one rank");
   assert(x.width() == gate_up.in && inner.width() == down.in && y.width() == down.out);
   assert(gate_up.out == 2 * down.in && inner.count >= x.count * routes.active && y.count == x.count);
   if (x.count == 0) return;

@@ -28,10 +28,10 @@
 
 #include "ivl/core/buffer.hpp"
 #include "ivl/core/constant.hpp"
+#include "ivl/cuda/formats/mxfp4.cuh"
 #include "ivl/cuda/linear/sm80_gemm.cuh"
 #include "ivl/cuda/moe/choose.hpp"
 #include "ivl/cuda/moe/experts.cuh"
-#include "ivl/cuda/formats/mxfp4.cuh"
 #include "ivl/cuda/prim/async_copy.cuh"
 #include "ivl/cuda/prim/bf16_pairs.cuh"
 #include "ivl/cuda/prim/convert.cuh"

@@ -238,12 +238,12 @@ void unfold_pixels(Context& ctx, int tile_px, int patch_px, const PixelStatistic
 }
 
 template <PicturePolicy P = PicturePolicy{}, class Scalar>
-void unfold_picture(Context& ctx, const Image& picture, const TileRules& rules, const PixelStatistics& statistics,
-                    int patch_px, Rows<Scalar> patches) {
-  check_picture(picture);
+void unfold_picture(Context& ctx, const Picture& from, const PixelStatistics& statistics, int patch_px,
+                    Rows<Scalar> patches) {
   check_statistics(statistics);
-  const TileGrid grid = choose_grid(picture.width, picture.height, rules);
-  const int tile_px = rules.tile_px, count = grid.tiles(rules);
+  const Image& picture = from.image();
+  const TileGrid grid = from.grid();
+  const int tile_px = from.rules().tile_px, count = from.tiles();
   const std::int64_t tile_bytes = std::int64_t(3) * tile_px * tile_px, row_bytes = std::int64_t(3) * picture.width;
   const PictureChoice choice = choose_picture(picture.width, picture.height, tile_px, P);
   const int band_rows = choice.band_rows;
@@ -251,7 +251,7 @@ void unfold_picture(Context& ctx, const Image& picture, const TileRules& rules, 
   std::vector<std::int32_t> tables;
   std::vector<detail::picture::ResizeTarget> targets;
   targets.emplace_back(picture, grid, tile_px, tables);
-  if (grid.has_thumbnail(rules)) targets.emplace_back(picture, TileGrid{}, tile_px, tables);
+  if (grid.has_thumbnail(from.rules())) targets.emplace_back(picture, TileGrid{}, tile_px, tables);
 
   std::int32_t* weights = nullptr;
   std::uint8_t *band = nullptr, *tiles = nullptr;
