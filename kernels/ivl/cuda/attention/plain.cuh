@@ -4,7 +4,7 @@
 // A warp a row and head. Lane i scores key i of 32 that begin at a multiple of 32, one step of the online softmax; then
 // it sums dims i, i + 32, ... of their values, key by key. No rounding of probabilities.
 //
-// Registers at most 64 a thread, no spills.
+// Registers at most 72 a thread, no spills.
 #pragma once
 #include "ivl/cuda/attention/sm80_tile.cuh"
 #include "ivl/cuda/runtime/launch.cuh"
