@@ -66,7 +66,7 @@ benches=()
 for source in bench/cuda/*.cu; do benches+=("$(basename "$source" .cu)"); done
 # A program that does not compile fails below, on its own; an old one must not stand in for it.
 rm -f $build/bin/{describe_image,kernel_only,bench_model,bench_cuda_*} $build/tests/{simt_gpu_test,cuda_test}
-step build 330 build.log cmake --build $build --parallel --target any_chat_cuda bench_model cuda_test simt_gpu_test \
+step build 330 build.log cmake --build $build --parallel --target models_cuda bench_model cuda_test simt_gpu_test \
   kernel_only describe_image "${benches[@]/#/bench_cuda_}" -- -k 0
 
 # ---- is it right -----------------------------------------------------------------------------------
