@@ -1,4 +1,4 @@
-// Everything that needs no CUDA.
+// All that needs no CUDA; included by name are only model/taps.hpp (looking inside), counting/ and testing/.
 #pragma once
 #include "ivl/checkpoint/convert.hpp"
 #include "ivl/config/checkpoints.hpp"
@@ -7,6 +7,7 @@
 #include "ivl/image/decode.hpp"
 #include "ivl/image/video.hpp"
 #include "ivl/model/checkpoint.hpp"
+#include "ivl/model/open_model.hpp"
 #include "ivl/model/runner.hpp"
 #include "ivl/parallel/ranked.hpp"
 #include "ivl/parallel/shard.hpp"

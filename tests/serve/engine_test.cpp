@@ -855,6 +855,34 @@ TEST_CASE("A chat keeps the special tokens of gpt-oss's answers, which are its c
   CHECK(chat_told<qwen3_tiny>("qwen3_tiny", {"<|im_start|>", "a", "<ref>", "b"}) == "ab");
 }
 
+TEST_CASE("A caller's word on special tokens counts in gpt-oss's style too") {
+  Spy spy;
+  const auto checkpoint = load<gpt_oss_tiny>(spy, tiny_folder("gpt_oss_tiny", "hf"));
+  SpyChat<gpt_oss_tiny, bf16> on(spy, checkpoint, {.kv_tokens = 256});
+  for (const char* token : {"<|channel|>", "a", "<|message|>", "b", "<|return|>"})
+    spy.script.push_back(checkpoint.processor.tokenizer().id_of(token).value());
+  CHECK(on.chat.ask("Hi", {}, {.max_new_tokens = 8, .special_tokens = SpecialTokens::skip}) == "ab");
+}
+
+TEST_CASE("An answer is returned and kept without white space at its ends, as the reference's chat() does") {
+  for (const char* format : {"github", "hf"}) {
+    CAPTURE(format);
+    Spy spy;
+    const auto checkpoint = load<qwen3_tiny>(spy, tiny_folder("qwen3_tiny", format));
+    const Tokenizer& tokenizer = checkpoint.processor.tokenizer();
+    SpyChat<qwen3_tiny, float> on(spy, checkpoint, {.kv_tokens = 256});
+    spy.script = tokenizer.encode(" \n a b \n");
+    const int tokens = int(spy.script.size());
+    spy.script.push_back(checkpoint.processor.stop_ids().at(0));
+    std::string streamed;
+    const std::string text =
+        on.chat.ask("Hi", {}, {.max_new_tokens = tokens + 1}, [&](std::string_view piece) { streamed += piece; });
+    CHECK(streamed == " \n a b \n");
+    CHECK(text == (checkpoint.processor.style() == PromptStyle::hf ? streamed : "a b"));
+    CHECK(on.chat.history().back().answer == text);
+  }
+}
+
 // ---- sampling in the engine
 // ------------------------------------------------------------------------------------------
 

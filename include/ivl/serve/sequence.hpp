@@ -33,8 +33,8 @@ struct Request {
   /// A sequence of the same engine: where both begin alike, its keys and values are used again. The last, partly filled
   /// page of it can be used only if it has ended and the caller gives his pointer away.
   std::shared_ptr<Sequence> earlier = {};
-  /// Tokens whose keys and values count as computed, whatever the memory holds: for who measures what a step costs
-  /// behind a long conversation.
+  /// So many tokens count as computed, whatever the memory holds of them: for benchmarks of a step behind a long
+  /// conversation.
   int assumed_tokens = 0;
 };
 
