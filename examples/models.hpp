@@ -9,7 +9,7 @@
 
 /// What a program's flags say about the model.
 struct ModelChoice {
-  std::filesystem::path checkpoint;
+  std::filesystem::path checkpoint = {};
   int threads = 1;        ///< of the host
   bool in_float = false;  ///< activations, keys and values in float: to compare with a reference
   int kv_tokens = 0;      ///< that will be made room for: the device's memory is checked before weights are read

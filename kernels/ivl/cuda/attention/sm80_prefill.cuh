@@ -203,7 +203,6 @@ template <int HeadDim, Visible V, int RowTiles>
 __global__ void __launch_bounds__(threads, blocks_per_sm<HeadDim, RowTiles>) attention_prefill_kernel(Call<bf16> call) {
   constexpr int block_rows = block_rows_of<RowTiles>;
   const int warp = int(threadIdx.x) / 32, lane = int(threadIdx.x) % 32;
-  const Batch& batch = call.batch;
   RowTile tile;
   if (!find_block<V, block_rows>(call, tile)) return;
   const auto begin_of = [](const Row& row) { return V == Visible::window ? row.begin : 0; };
