@@ -2,12 +2,14 @@
 #pragma once
 #include <algorithm>
 #include <cassert>
+#include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <exception>
 #include <memory>
 #include <span>
-#include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -44,10 +46,6 @@ class Engine {
 
   AnyRunner& runner() const { return runner_; }
   const EngineOptions& options() const { return options_; }
-  /// Tokens of prompt and answer together that one sequence can have.
-  int most_tokens() const {
-    return std::min(pool_->count(KvGroup::full) * kv_page_tokens, runner_.facts().context_length);
-  }
   const KvPool& pool() const { return *pool_; }
 
   /// Queues a request; `step` then runs it, together with others, as soon as there is room for it. Throws RequestError
