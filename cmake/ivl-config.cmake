@@ -6,6 +6,7 @@ if(ivl_missing)
   return()
 endif()
 include(${CMAKE_CURRENT_LIST_DIR}/ivl-targets.cmake)
+include(${CMAKE_CURRENT_LIST_DIR}/compiled.cmake)
 
 # Components. cuda: ivl::cuda can be compiled here; enabling the language CUDA is the caller's.
 foreach(component IN LISTS ivl_FIND_COMPONENTS)

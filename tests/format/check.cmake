@@ -3,7 +3,8 @@
 cmake_policy(VERSION 3.25)
 set(files "")
 foreach(folder include kernels examples tests bench)
-  file(GLOB_RECURSE found ${ROOT}/${folder}/*.hpp ${ROOT}/${folder}/*.cpp ${ROOT}/${folder}/*.cuh ${ROOT}/${folder}/*.cu)
+  file(GLOB_RECURSE found ${ROOT}/${folder}/*.hpp ${ROOT}/${folder}/*.ipp ${ROOT}/${folder}/*.cpp
+                          ${ROOT}/${folder}/*.cuh ${ROOT}/${folder}/*.cu)
   list(APPEND files ${found})
 endforeach()
 if(NOT files)
