@@ -13,8 +13,9 @@
 #include <utility>
 #include <vector>
 
+#include "ivl/core/compiled.hpp"
 #include "ivl/core/error.hpp"
-#include "ivl/files/mapped_file.hpp"
+#include "ivl/core/quotes.hpp"
 
 namespace ivl {
 
@@ -27,22 +28,6 @@ inline constexpr std::size_t max_json_bytes = 100'000'000;
 inline constexpr int max_json_depth = 100;
 inline constexpr std::size_t max_json_values = 1 << 20;
 
-/// `text` in single quotes, at most 100 bytes of it, unprintable bytes as `\xNN`: safe to print whatever a file holds.
-inline std::string in_quotes(std::string_view text) {
-  constexpr std::size_t max_bytes = 100;
-  constexpr char digits[] = "0123456789abcdef";
-  std::string result = "'";
-  for (const char c : text.substr(0, max_bytes)) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte >= 0x7f) {
-      (result += "\\x") += {digits[byte / 16], digits[byte % 16]};
-    } else {
-      result += c;
-    }
-  }
-  return result + (text.size() > max_bytes ? "...'" : "'");
-}
-
 namespace detail {
 
 /// What every JSON reader here shares: a syntax error becomes a FileError with its position.
@@ -52,20 +37,8 @@ class JsonEvents : public nlohmann::json_sax<Json> {
   explicit JsonEvents(std::string where) : where_(std::move(where)) {}
 
   /// Sends this handler the events of one whole document.
-  void parse(std::string_view text, std::size_t max_bytes = max_json_bytes) {
-    if (text.size() > max_bytes) refuse("expected a JSON file of at most ", max_bytes, " bytes, found ", text.size());
-    // The parser takes a NUL byte for the end and would accept anything behind it.
-    if (const auto nul = text.find('\0'); nul != text.npos) {
-      refuse("not valid JSON at byte ", nul + 1, ": a NUL byte");
-    }
-    Json::sax_parse(text.begin(), text.end(), this);
-  }
-  bool parse_error(std::size_t position, const std::string&, const nlohmann::detail::exception& error) override {
-    std::string_view what = error.what();
-    what.remove_prefix(what.find("] ") + 2);            // the parser's own error number
-    what = what.substr(0, what.find("; last read: "));  // as long as the file likes
-    refuse("not valid JSON at byte ", position, ": ", what.substr(0, 200));
-  }
+  void parse(std::string_view text, std::size_t max_bytes = max_json_bytes);
+  bool parse_error(std::size_t position, const std::string&, const nlohmann::detail::exception& error) override;
   bool binary(binary_t&) override { return false; }  // text never holds it
 
  protected:
@@ -94,29 +67,14 @@ class JsonBuilder : public JsonEvents {
   bool start_array(std::size_t) override { return open(Json::array()); }
   bool end_object() override { return open_.pop_back(), true; }
   bool end_array() override { return open_.pop_back(), true; }
-  bool key(string_t& name) override {
-    const auto [member, is_new] = open_.back()->emplace(name, nullptr);
-    if (!is_new) refuse("the key ", in_quotes(name), " occurs twice in one object");
-    member_ = &*member;
-    return true;
-  }
+  bool key(string_t& name) override;
 
  protected:
   /// null, true, a number or a string.
   virtual bool value(Json value) { return add(std::move(value)), true; }
 
-  Json* add(Json value) {
-    if (++values_ > max_json_values) refuse("more than ", max_json_values, " values");
-    if (open_.empty()) return &(root_ = std::move(value));
-    if (!open_.back()->is_array()) return &(*member_ = std::move(value));
-    open_.back()->push_back(std::move(value));
-    return &open_.back()->back();
-  }
-  bool open(Json value) {
-    if (open_.size() == max_json_depth) refuse("nested deeper than ", max_json_depth, " levels");
-    open_.push_back(add(std::move(value)));
-    return true;
-  }
+  Json* add(Json value);
+  bool open(Json value);
 
   std::vector<Json*> open_;  // objects and arrays not yet ended; their ancestors do not grow meanwhile
 
@@ -126,22 +84,11 @@ class JsonBuilder : public JsonEvents {
   std::size_t values_ = 0;
 };
 
-inline std::string describe(const Json& value) {
-  switch (value.type()) {
-    case Json::value_t::object:
-      return "an object";
-    case Json::value_t::array:
-      return "an array of " + std::to_string(value.size());
-    case Json::value_t::string:
-      return "the string " + in_quotes(value.get_ref<const std::string&>());
-    default:
-      return value.dump();  // null, true, a number
-  }
-}
+/// What `value` is, for an error: all of a number, a kind and a size of what may be long.
+std::string describe(const Json& value);
 
-inline std::string member_place(std::string_view where, std::string_view key) {
-  return std::string(where) + ": " + std::string(key);
-}
+/// `where: key`.
+std::string member_place(std::string_view where, std::string_view key);
 
 template <class Value>
 inline constexpr bool is_vector = false;
@@ -151,20 +98,10 @@ inline constexpr bool is_vector<std::vector<Element>> = true;
 }  // namespace detail
 
 /// The document in `text`. `where`, mostly a file's name, starts every error. Throws FileError.
-inline Json parse_json(std::string_view text, std::string_view where) {
-  detail::JsonBuilder builder{std::string(where)};
-  builder.parse(text);
-  return builder.take();
-}
+Json parse_json(std::string_view text, std::string_view where);
 
 /// The document in a file. Throws FileError, also for a file larger than `max_bytes`.
-inline Json read_json(const std::filesystem::path& path, std::size_t max_bytes = max_json_bytes) {
-  const MappedFile file(path);
-  const auto bytes = file.bytes();
-  detail::JsonBuilder builder(path.string());
-  builder.parse({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, max_bytes);
-  return builder.take();
-}
+Json read_json(const std::filesystem::path& path, std::size_t max_bytes = max_json_bytes);
 
 /// `value` as bool, an integer or floating type, std::string, Json (anything) or a std::vector of these. Nothing is
 /// converted but integers to floating types: 1.0 is no integer, 3000000000 no int, 1 no bool.
@@ -205,11 +142,7 @@ Value json_as(const Json& value, std::string_view where) {
 
 /// The member `key` of `object`, null where it is missing or JSON null (configs write both for "not set").
 /// Throws FileError if `object` is none.
-inline const Json* find_field(const Json& object, std::string_view key, std::string_view where) {
-  if (!object.is_object()) fail<FileError>(where, ": expected an object, found ", detail::describe(object));
-  const auto member = object.find(key);
-  return member == object.end() || member->is_null() ? nullptr : &*member;
-}
+const Json* find_field(const Json& object, std::string_view key, std::string_view where);
 
 /// The member `key` as `json_as` reads it. `where` is the object's own place, "config.json" for the whole document or
 /// "config.json: vision_config" inside. Throws FileError that names place and key.
@@ -228,13 +161,10 @@ Value field_or(const Json& object, std::string_view key, Value otherwise, std::s
 }
 
 /// The member object `key`, without a copy. Throws FileError if it is missing or no object.
-inline const Json& object_field(const Json& object, std::string_view key, std::string_view where) {
-  const Json* member = find_field(object, key, where);
-  if (!member || !member->is_object()) {
-    fail<FileError>(detail::member_place(where, key), ": expected an object, found ",
-                    member ? detail::describe(*member) : "none");
-  }
-  return *member;
-}
+const Json& object_field(const Json& object, std::string_view key, std::string_view where);
 
 }  // namespace ivl
+
+#ifndef IVL_COMPILED
+#include "ivl/files/json.ipp"
+#endif

@@ -1,5 +1,6 @@
 // The bodies of safetensors.hpp.
 #pragma once
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,6 +15,7 @@
 #include <utility>
 
 #include "ivl/core/error.hpp"
+#include "ivl/core/quotes.hpp"
 #include "ivl/files/json.hpp"
 #include "ivl/files/safetensors.hpp"
 
