@@ -1,17 +1,15 @@
 // Text of a running generation, token by token, in whole characters.
 #pragma once
-#include <algorithm>
-#include <cstdint>
+#include <cstddef>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
-#include "ivl/core/error.hpp"
+#include "ivl/core/compiled.hpp"
+#include "ivl/text/detokenizer.hpp"
 #include "ivl/text/tokenizer.hpp"
-#include "ivl/text/utf8.hpp"
 
 namespace ivl {
 
@@ -25,93 +23,34 @@ class StreamDecoder {
  public:
   /// `tokenizer` must outlive this. Throws RequestError where a stop string is empty or not UTF-8.
   explicit StreamDecoder(const Tokenizer& tokenizer, std::vector<std::string> stop_strings = {},
-                         SpecialTokens policy = SpecialTokens::skip)
-      : tokenizer_(&tokenizer), policy_(policy), detokenizer_(tokenizer.decoding()) {
-    std::size_t longest = 0;
-    for (std::string& text : stop_strings) {
-      if (text.empty() || !is_utf8(text))
-        fail<RequestError>("stop string \"", to_utf8(text), "\": expected UTF-8, not empty");
-      longest = std::max(longest, text.size());
-      stops_.push_back(Stop(std::move(text)));
-    }
-    const bool waits = tokenizer.decoding().kind == Decoding::byte_fallback;
-    const std::size_t bytes = tokenizer.longest_bytes() + (waits ? 1024 : 3);
-    detokenizer_.reserve(bytes);
-    text_.reserve(3 * bytes + longest);  // every byte may become a U+FFFD of three
-  }
+                         SpecialTokens policy = SpecialTokens::skip);
 
   /// The text that became certain with this token, perhaps none. Good until the next call. Empty after a stop string.
-  std::string_view push(int id) {
-    drop_returned();
-    if (stopped_by_ || (policy_ == SpecialTokens::skip && tokenizer_->is_special(id))) return {};
-    const std::size_t from = text_.size();
-    detokenizer_.push(text_, tokenizer_->role_of(id), tokenizer_->bytes_of(id));
-    return give(find_stop(from));
-  }
+  std::string_view push(int id);
 
   /// What was held back, at the end of generation; an incomplete character becomes U+FFFD.
-  std::string_view finish() {
-    drop_returned();
-    if (stopped_by_) return {};
-    const std::size_t from = text_.size();
-    detokenizer_.finish(text_);
-    find_stop(from);
-    return give(0);
-  }
+  std::string_view finish();
 
   /// Index of the stop string that ended the text, if one did.
   std::optional<int> stopped_by() const { return stopped_by_; }
 
   /// Back to the start, for another generation.
-  void reset() {
-    detokenizer_.reset();
-    text_.clear();
-    returned_ = 0;
-    stopped_by_.reset();
-    for (Stop& stop : stops_) stop.matched = 0;
-  }
+  void reset();
 
  private:
   // Knuth, Morris, Pratt: how much of the stop string the text ends with, brought up to date byte by byte.
   struct Stop {
-    explicit Stop(std::string stop) : text(std::move(stop)), border(text.size() + 1) {
-      for (std::size_t at = 1, length = 0; at < text.size(); ++at) {
-        while (length > 0 && text[at] != text[length]) length = border[length];
-        border[at + 1] = length += text[at] == text[length];
-      }
-    }
-    void take(char byte) {
-      while (matched > 0 && byte != text[matched]) matched = border[matched];
-      matched += byte == text[matched];
-    }
+    explicit Stop(std::string stop);
+    void take(char byte);
     std::string text;
     std::vector<std::size_t> border;  // [n]: the longest proper prefix of the first n bytes that is also their suffix
     std::size_t matched = 0;
   };
 
   /// Looks through text_ from `from` on, cuts it at a stop string, and returns how many bytes at its end to hold back.
-  std::size_t find_stop(std::size_t from) {
-    std::size_t held = 0;
-    for (std::size_t at = from; at < text_.size() && !stopped_by_; ++at) {
-      for (Stop& stop : stops_) stop.take(text_[at]);
-      std::size_t longest = 0;
-      for (std::size_t index = 0; index < stops_.size(); ++index) {
-        const Stop& stop = stops_[index];
-        if (stop.matched < stop.text.size() || stop.matched <= longest) continue;
-        longest = stop.matched;
-        stopped_by_ = int(index);
-      }
-      if (stopped_by_) text_.resize(at + 1 - longest);
-    }
-    if (!stopped_by_)
-      for (const Stop& stop : stops_) held = std::max(held, stop.matched);
-    return held;
-  }
+  std::size_t find_stop(std::size_t from);
 
-  std::string_view give(std::size_t held) {
-    returned_ = text_.size() - held;
-    return std::string_view(text_).substr(0, returned_);
-  }
+  std::string_view give(std::size_t held);
 
   void drop_returned() { text_.erase(0, std::exchange(returned_, 0)); }
 
@@ -125,3 +64,7 @@ class StreamDecoder {
 };
 
 }  // namespace ivl
+
+#ifndef IVL_COMPILED
+#include "ivl/text/stream_decoder.ipp"
+#endif
