@@ -16,7 +16,7 @@
 #include <thread>
 #include <vector>
 
-#include "ivl/core/simd.hpp"
+#include "ivl/core/level.hpp"
 #include "ivl/core/thread_pool.hpp"
 #include "ivl/image/decode.hpp"
 #include "ivl/image/normalise.hpp"

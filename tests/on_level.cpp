@@ -8,7 +8,7 @@
 #include <cstdlib>
 #include <string_view>
 
-#include "ivl/core/simd.hpp"
+#include "ivl/core/level.hpp"
 
 int main(int count, char** arguments) {
   if (count < 3) {

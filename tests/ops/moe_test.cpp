@@ -10,6 +10,10 @@
 #include <type_traits>
 #include <vector>
 
+#include "ivl/cpu/epilogue.hpp"
+#include "ivl/cpu/lanes.hpp"
+#include "ivl/cpu/panel_format.hpp"
+#include "ivl/cpu/panel_group.hpp"
 #include "tests/support/file_experts.hpp"
 #include "tests/support/poisoned_rows.hpp"
 #include "tests/support/rounding.hpp"

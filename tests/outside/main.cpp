@@ -2,7 +2,7 @@
 #include <cstdio>
 
 #include "ivl/config/checkpoints.hpp"
-#include "ivl/core/simd.hpp"
+#include "ivl/core/level.hpp"
 
 int layers_seen_by_another_file();
 

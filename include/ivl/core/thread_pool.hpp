@@ -13,8 +13,6 @@
 #include <utility>
 #include <vector>
 
-#include "ivl/core/simd.hpp"
-
 namespace ivl {
 
 /// CPUs that this process may use: fewer than the machine's under taskset or in a container that pins it.
@@ -80,7 +78,7 @@ class ThreadPool {
   static void pause_or_yield(int spin) {
     if (spin > spins_before_sleep) return std::this_thread::yield();
 #if defined(__x86_64__)
-    _mm_pause();
+    __builtin_ia32_pause();
 #else
     std::this_thread::yield();
 #endif

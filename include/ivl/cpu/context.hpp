@@ -1,11 +1,11 @@
 // The CPU backend's context: threads and working memory. Ops find their CPU body through it.
 #pragma once
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
-#include <thread>
 
 #include "ivl/core/buffer.hpp"
-#include "ivl/core/simd.hpp"
+#include "ivl/core/level.hpp"
 #include "ivl/core/thread_pool.hpp"
 
 namespace ivl::cpu {

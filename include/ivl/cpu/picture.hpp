@@ -1,14 +1,10 @@
 // Pictures as patches (see ops/picture.hpp for the contract).
 #pragma once
-#include <cassert>
-#include <cstdint>
-#include <span>
-
 #include "ivl/core/rows.hpp"
 #include "ivl/core/scalar.hpp"
 #include "ivl/cpu/context.hpp"
-#include "ivl/cpu/move.hpp"
-#include "ivl/image/normalise.hpp"
+#include "ivl/facts/pixel_statistics.hpp"
+#include "ivl/image/picture.hpp"
 #include "ivl/ops/picture.hpp"
 
 namespace ivl::cpu {
@@ -17,15 +13,13 @@ inline namespace IVL_CPU_LEVEL {
 /// Works in the context's scratch, which holds the pixel values of all tiles.
 template <class Scalar>
 void unfold_picture(Context& ctx, const Picture& picture, const PixelStatistics& statistics, int patch_px,
-                    Rows<Scalar> patches) {
-  const std::int64_t tiles = picture.tiles(), tile_px = picture.rules().tile_px, tile_scalars = 3 * tile_px * tile_px;
-  assert(patches.count * patches.width() == tiles * tile_scalars && patches.width() == 3 * patch_px * patch_px);
-  const std::span pixels(ctx.template scratch<Scalar>(tiles * tile_scalars), std::size_t(tiles * tile_scalars));
-  make_pixel_values<Scalar>(ctx.pool, picture, statistics, pixels);
-  unfold_patches(ctx, int(tile_px), patch_px, Rows<const Scalar>(pixels.data(), tiles, tile_scalars), patches);
-}
+                    Rows<Scalar> patches);
 
 static_assert(PictureOp<Context, float> && PictureOp<Context, bf16>);
 
 }  // namespace IVL_CPU_LEVEL
 }  // namespace ivl::cpu
+
+#ifndef IVL_COMPILED
+#include "ivl/cpu/picture.ipp"
+#endif

@@ -3,17 +3,12 @@
 // A matrix keeps its file's format, so its values are the file's, bit for bit. `Fusion::interleaved` lies panel by
 // panel, sixteen columns of gate and then the sixteen columns of up that go with them: a tile of two panels holds both.
 #pragma once
-#include <algorithm>
-#include <cstddef>
-#include <cstdint>
 #include <span>
 
-#include "ivl/core/constant.hpp"
+#include "ivl/core/compiled.hpp"
 #include "ivl/core/tensor.hpp"
 #include "ivl/cpu/context.hpp"
 #include "ivl/cpu/memory.hpp"
-#include "ivl/cpu/panel_format.hpp"
-#include "ivl/cpu/panel_group.hpp"
 #include "ivl/formats/source_matrix.hpp"
 #include "ivl/ops/outline.hpp"
 #include "ivl/ops/place.hpp"
@@ -21,90 +16,21 @@
 namespace ivl::cpu {
 inline namespace IVL_CPU_LEVEL {
 
-namespace detail {
-
-/// The columns of one panel of a strip. `parts`: those of the strip.
-inline PanelColumns columns_of(std::span<const SourceMatrix> parts, bool interleaved, std::int64_t panel) {
-  PanelColumns columns;
-  for (std::size_t c = 0; c < panel_columns; ++c) {
-    std::int64_t row = (interleaved ? panel / 2 : panel) * panel_columns + std::int64_t(c);
-    std::size_t part = interleaved ? std::size_t(panel % 2) : 0;
-    while (!interleaved && part < parts.size() && row >= parts[part].out) row -= parts[part++].out;
-    if (part == parts.size() || row >= parts[part].out) continue;
-    columns.sources[c] = &parts[part];
-    columns.rows[c] = row;
-  }
-  return columns;
-}
-
-inline void pack(const PanelColumns& columns, Format format, std::int64_t first, std::int64_t number,
-                 std::byte* panel) {
-  with_format(format, [&](auto tag) { PanelFormat<decltype(tag)>::pack(columns, first, number, panel); });
-}
-
-/// Whether a file holds one k of all rows together, so that it is read along the rows.
-inline bool inputs_first(const SourceMatrix& part) {
-  return part.planes[0].to_next_input > part.planes[0].to_next_output;
-}
-
-/// The panels of all strips of `experts` matrices, whose parts come matrix after matrix.
-inline void place_strips(Context& ctx, MatrixOutline& outline, int experts, std::span<const SourceMatrix> parts) {
-  PlacedMatrix& w = outline.placed;
-  const std::size_t of_each = parts.size() / std::size_t(experts);
-  for (std::size_t i = 0; i < std::size_t(w.strip_count); ++i) {
-    Strip& strip = w.strips[i];
-    const std::int64_t panels = panels_of(w, strip), stride = panel_bytes(strip.format, w.in);
-    strip.bytes = panels * stride;
-    strip.memory = allocate(ctx, std::size_t(experts * strip.bytes) + read_behind(strip.format));
-    const auto [first_part, part_count] = outline.parts[i];
-    const bool interleaved = w.fusion == Fusion::interleaved && !w.split();
-    const auto pack_some = [&, first_part = first_part, part_count = part_count](
-                               std::int64_t expert, std::int64_t panel, std::int64_t first, std::int64_t number) {
-      const auto of_strip =
-          parts.subspan(std::size_t(expert) * of_each + std::size_t(first_part), std::size_t(part_count));
-      pack(columns_of(of_strip, interleaved, panel), strip.format, first, number,
-           strip.memory.data + expert * strip.bytes + panel * stride);
-    };
-    if (inputs_first(parts[std::size_t(first_part)])) {
-      const std::int64_t block = round_up(64, panel_group(strip.format)), blocks = ceil_div(w.in, block);
-      ctx.pool.run(experts * blocks, [&](std::int64_t task) {
-        const std::int64_t first = task % blocks * block;
-        for (std::int64_t panel = 0; panel < panels; ++panel)
-          pack_some(task / blocks, panel, first, std::min(block, w.in - first));
-      });
-    } else {
-      ctx.pool.run(experts * panels, [&](std::int64_t task) { pack_some(task / panels, task % panels, 0, w.in); });
-    }
-  }
-}
-
-}  // namespace detail
-
 /// Reads the parts once, with all threads. Memory beside the parts: the panels.
-inline PlacedMatrix place_matrix(Context& ctx, std::span<const SourceMatrix> parts, Fusion fusion) {
-  MatrixOutline outline = outline_matrix(parts, fusion);
-  detail::place_strips(ctx, outline, 1, parts);
-  return outline.placed;
-}
-
-inline PlacedVector place_vector(Context& ctx, std::span<const TensorView> parts) {
-  PlacedVector vector{vector_width(parts), {}};
-  vector.memory = allocate(ctx, std::size_t(vector.width) * sizeof(float));
-  join_as_floats(parts, reinterpret_cast<float*>(vector.memory.data));
-  return vector;
-}
-
-inline PlacedTable place_table(Context& ctx, const SourceMatrix& rows) {
-  check_numbers(rows);
-  const std::int64_t bytes = packed_planes(rows.format, rows.out, rows.in).total;
-  PlacedTable table{rows.format, rows.out, rows.in, allocate(ctx, std::size_t(bytes))};
-  each_packed_piece(rows, [&](std::int64_t to, const std::byte* from, std::int64_t number) {
-    upload(ctx, table.memory.data + to, from, std::size_t(number));
-  });
-  return table;
-}
+PlacedMatrix place_matrix(Context& ctx, std::span<const SourceMatrix> parts, Fusion fusion);
+PlacedVector place_vector(Context& ctx, std::span<const TensorView> parts);
+PlacedTable place_table(Context& ctx, const SourceMatrix& rows);
 
 static_assert(PlaceOps<Context>);
 
+namespace detail {
+/// The panels of all strips of `experts` matrices, whose parts come matrix after matrix.
+void place_strips(Context& ctx, MatrixOutline& outline, int experts, std::span<const SourceMatrix> parts);
+}  // namespace detail
+
 }  // namespace IVL_CPU_LEVEL
 }  // namespace ivl::cpu
+
+#ifndef IVL_COMPILED
+#include "ivl/cpu/place.ipp"
+#endif

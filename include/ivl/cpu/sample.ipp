@@ -1,0 +1,106 @@
+// The bodies of sample.hpp.
+#pragma once
+#include <algorithm>
+#include <cassert>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <numeric>
+
+#include "ivl/core/rows.hpp"
+#include "ivl/cpu/context.hpp"
+#include "ivl/cpu/sample.hpp"
+
+namespace ivl::cpu {
+inline namespace IVL_CPU_LEVEL {
+
+IVL_INLINE void argmax(Context& ctx, Rows<const float> logits, std::int32_t* ids) {
+  assert(logits.width() > 0);
+  ctx.pool.run(logits.count, [&](std::int64_t row) {
+    const float* x = logits[row];
+    ids[row] = std::int32_t(std::max_element(x, x + logits.width()) - x);
+  });
+}
+
+namespace detail {
+
+/// The id drawn from one row; `order` is room for draw.ids of them.
+inline std::int32_t draw_row(const Draw& draw, float* logits, std::int32_t* order) {
+  float* const end = logits + draw.ids;
+  if (draw.seen != nullptr) {
+    for (int id = 0; id < draw.ids; ++id) {
+      float& logit = logits[id];
+      if (draw.seen[id]) logit = logit > 0 ? logit / draw.repetition_penalty : logit * draw.repetition_penalty;
+    }
+  }
+  const auto best = std::int32_t(std::max_element(logits, end) - logits);
+  const float largest = logits[best];
+  if (draw.temperature == 0 || !std::isfinite(largest)) return best;
+  std::replace_if(
+      logits, end, [](float x) { return std::isnan(x); }, -std::numeric_limits<float>::infinity());
+
+  // Divided, since the inverse of the smallest temperatures is infinite.
+  const auto weight = [&](std::int32_t id) { return std::exp((logits[id] - largest) / draw.temperature); };
+  const auto more_likely = [&](std::int32_t a, std::int32_t b) {
+    return logits[a] > logits[b] || (logits[a] == logits[b] && a < b);
+  };
+  int kept = draw.ids, sorted = 0;
+  std::iota(order, order + kept, 0);
+  if (draw.top_k > 0 && draw.top_k < kept) {
+    kept = draw.top_k;
+    // Of 151 thousand logits, the top 50 take 0.2 ms by heap and 1.8 by halves, the top 50000 take 30 ms and 2 (Xeon).
+    if (kept <= 1024) {
+      std::partial_sort(order, order + kept, order + draw.ids, more_likely);
+      sorted = kept;
+    } else {
+      std::nth_element(order, order + kept - 1, order + draw.ids, more_likely);
+    }
+  }
+  double total = 0;
+  for (int i = 0; i < kept; ++i) total += weight(order[i]);
+
+  // The most probable come first, as far as top-p and min-p need them in order; and so do the top k, whose order
+  // nth_element leaves to the library.
+  if (kept < draw.ids || draw.top_p < 1 || draw.min_p > 0) {
+    const double wanted = draw.top_p < 1 ? draw.top_p * total : std::numeric_limits<double>::infinity();
+    double sum = 0;
+    int use = 0;
+    for (; use < kept; ++use) {
+      if (use == sorted) {
+        sorted = std::min(kept, std::max(64, 4 * sorted));
+        std::partial_sort(order + use, order + sorted, order + kept, more_likely);
+      }
+      const float w = weight(order[use]);
+      if (sum >= wanted || w < draw.min_p) break;  // never at the first: its weight is 1
+      sum += w;
+    }
+    kept = use;
+    total = sum;
+  }
+
+  double left = draw.uniform * total;
+  std::int32_t drawn = best;
+  for (int i = 0; i < kept; ++i) {
+    const float w = weight(order[i]);
+    if (w == 0) continue;  // where sums are rounded so that something is left, what has no weight is not drawn
+    drawn = order[i];
+    if ((left -= w) < 0) break;
+  }
+  return drawn;
+}
+
+}  // namespace detail
+
+IVL_INLINE void draw(Context& ctx, const Draw* draws, Rows<float> logits, std::int32_t* ids) {
+  const std::int64_t width = logits.width();
+  auto* const orders = ctx.scratch<std::int32_t>(logits.count * width);
+  ctx.pool.run(logits.count, [&](std::int64_t row) {
+    const Draw& draw = draws[row];
+    assert(draw.ids > 0 && draw.ids <= width);
+    ids[row] = detail::draw_row(draw, logits[row], orders + row * width);
+    if (draw.seen != nullptr) draw.seen[ids[row]] = 1;
+  });
+}
+
+}  // namespace IVL_CPU_LEVEL
+}  // namespace ivl::cpu
