@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "ivl/core/error.hpp"
 #include "ivl/image/video.hpp"
 
 namespace ivl {

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "ivl/core/compiled.hpp"
+#include "ivl/core/error.hpp"
 #include "ivl/facts/model_facts.hpp"
 #include "ivl/ops/sample.hpp"
 

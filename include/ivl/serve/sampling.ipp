@@ -2,7 +2,6 @@
 #pragma once
 #include <cmath>
 
-#include "ivl/core/error.hpp"
 #include "ivl/serve/sampling.hpp"
 
 namespace ivl {
