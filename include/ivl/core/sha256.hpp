@@ -1,13 +1,12 @@
 // SHA-256 (FIPS 180-4): keys of what is cached by its content.
 #pragma once
-#include <algorithm>
 #include <array>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <span>
 #include <string_view>
+
+#include "ivl/core/compiled.hpp"
 
 namespace ivl {
 
@@ -16,81 +15,17 @@ using Digest = std::array<std::uint8_t, 32>;
 /// Takes bytes in any pieces. About 400 MB/s on one core.
 class Sha256 {
  public:
-  void add(std::span<const std::byte> bytes) {
-    length_ += bytes.size();
-    while (!bytes.empty()) {
-      const std::size_t number = std::min(bytes.size(), block_.size() - used_);
-      std::memcpy(block_.data() + used_, bytes.data(), number);
-      used_ += number;
-      bytes = bytes.subspan(number);
-      if (used_ == block_.size()) take_block();
-    }
-  }
+  void add(std::span<const std::byte> bytes);
   void add(std::string_view text) { add(std::as_bytes(std::span(text))); }
 
   /// A number as eight bytes, the lowest first.
-  void add(std::uint64_t number) {
-    std::byte bytes[8];
-    for (int i = 0; i < 8; ++i) bytes[i] = std::byte(number >> 8 * i & 255);
-    add(std::span<const std::byte>(bytes));
-  }
+  void add(std::uint64_t number);
 
   /// Ends the message.
-  Digest finish() {
-    const std::uint64_t bits = length_ * 8;
-    const std::byte end{0x80}, zero{0};
-    add(std::span(&end, 1));
-    while (used_ != block_.size() - 8) add(std::span(&zero, 1));
-    std::byte length[8];
-    for (int i = 0; i < 8; ++i) length[i] = std::byte(bits >> (56 - 8 * i) & 255);
-    add(std::span<const std::byte>(length));
-    Digest digest;
-    for (std::size_t i = 0; i < digest.size(); ++i) digest[i] = std::uint8_t(state_[i / 4] >> (24 - 8 * (i % 4)) & 255);
-    return digest;
-  }
+  Digest finish();
 
  private:
-  /// The first 32 bits of the fractional parts of the cube roots of the first 64 primes.
-  static constexpr std::uint32_t constants_[64] = {
-      0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
-      0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
-      0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
-      0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
-      0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
-      0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
-      0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
-      0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
-
-  void take_block() {
-    std::uint32_t w[64];
-    for (int i = 0; i < 16; ++i) {
-      w[i] = 0;
-      for (int j = 0; j < 4; ++j) w[i] = w[i] << 8 | std::to_integer<std::uint32_t>(block_[std::size_t(4 * i + j)]);
-    }
-    for (int i = 16; i < 64; ++i) {
-      const std::uint32_t a = w[i - 15], b = w[i - 2];
-      w[i] = w[i - 16] + (std::rotr(a, 7) ^ std::rotr(a, 18) ^ a >> 3) + w[i - 7] +
-             (std::rotr(b, 17) ^ std::rotr(b, 19) ^ b >> 10);
-    }
-    auto [a, b, c, d, e, f, g, h] = state_;
-    for (int i = 0; i < 64; ++i) {
-      const std::uint32_t first =
-          h + (std::rotr(e, 6) ^ std::rotr(e, 11) ^ std::rotr(e, 25)) + ((e & f) ^ (~e & g)) + constants_[i] + w[i];
-      const std::uint32_t second =
-          (std::rotr(a, 2) ^ std::rotr(a, 13) ^ std::rotr(a, 22)) + ((a & b) ^ (a & c) ^ (b & c));
-      h = g;
-      g = f;
-      f = e;
-      e = d + first;
-      d = c;
-      c = b;
-      b = a;
-      a = first + second;
-    }
-    const std::uint32_t sums[] = {a, b, c, d, e, f, g, h};
-    for (std::size_t i = 0; i < state_.size(); ++i) state_[i] += sums[i];
-    used_ = 0;
-  }
+  void take_block();
 
   /// The first 32 bits of the fractional parts of the square roots of the first eight primes.
   std::array<std::uint32_t, 8> state_{0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
@@ -101,3 +36,7 @@ class Sha256 {
 };
 
 }  // namespace ivl
+
+#ifndef IVL_COMPILED
+#include "ivl/core/sha256.ipp"
+#endif

@@ -22,6 +22,7 @@
 #include "ivl/core/simd.hpp"
 
 namespace ivl::detail {
+inline namespace IVL_CPU_LEVEL {
 
 inline constexpr int weight_bits = 22;
 
@@ -141,8 +142,7 @@ struct Avx2Quads {
 };
 #endif
 
-// ---- AVX-512 with VNNI
-// ------------------------------------------------------------------------------------------------
+// ---- AVX-512 with VNNI ---------------------------------------------------------------------------------------------
 
 #if defined(IVL_AVX512) && defined(__AVX512VNNI__)
 /// A weight is high * 2^16 + middle * 2^8 + low, each a signed byte (|weight| <= 2^22, so |high| <= 2^6 + 1): vpdpbusd
@@ -203,12 +203,5 @@ struct VnniQuads {
 };
 #endif
 
-#if defined(IVL_AVX512) && defined(__AVX512VNNI__)
-using BestQuads = VnniQuads;
-#elif defined(__AVX2__)
-using BestQuads = Avx2Quads;
-#else
-using BestQuads = PlainQuads;
-#endif
-
+}  // namespace IVL_CPU_LEVEL
 }  // namespace ivl::detail

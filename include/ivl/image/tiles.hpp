@@ -1,6 +1,8 @@
 // A picture as the square tiles that the model sees.
 #pragma once
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "ivl/core/simd.hpp"
@@ -48,21 +50,12 @@ inline namespace IVL_CPU_LEVEL {
 
 /// Resizes the picture to its grid (the aspect ratio is not kept) and cuts it. Throws ImageError.
 template <class Quads = detail::BestQuads>
-Tiles make_tiles(ThreadPool& pool, const Picture& picture) {
-  Tiles tiles;
-  tiles.tile_px = picture.rules().tile_px;
-  tiles.grid = picture.grid();
-  tiles.count = picture.tiles();
-  tiles.pixels.resize(std::size_t(tiles.count) * std::size_t(tiles.tile_px) * std::size_t(tiles.tile_px) * 3);
-  detail::for_tile_rows<Quads>(pool, picture, [&](int tile, int y, const std::uint8_t* planes, int stride) {
-    std::uint8_t* out = tiles.pixels.data() + (std::int64_t(tile) * tiles.tile_px + y) * tiles.tile_px * 3;
-    for (int x = 0; x < tiles.tile_px; ++x) {
-      for (int colour = 0; colour < 3; ++colour) out[3 * x + colour] = planes[colour * stride + x];
-    }
-  });
-  return tiles;
-}
+Tiles make_tiles(ThreadPool& pool, const Picture& picture);
 
 }  // namespace IVL_CPU_LEVEL
 
 }  // namespace ivl
+
+#ifndef IVL_COMPILED
+#include "ivl/image/tiles.ipp"
+#endif

@@ -1,12 +1,10 @@
 // Which frames of a video the model sees.
 #pragma once
-#include <algorithm>
-#include <cmath>
 #include <cstdint>
-#include <limits>
 #include <optional>
 #include <vector>
 
+#include "ivl/core/compiled.hpp"
 #include "ivl/core/error.hpp"
 
 namespace ivl {
@@ -20,31 +18,11 @@ struct TimeRange {
 /// `segments` frame numbers, the middles of equal stretches of [0, frames - 1] or of `range`. Frames repeat where the
 /// stretch is shorter than `segments`. Each chosen frame is tiled with `max_tiles = 1`.
 /// The formula is `get_index` of the InternVL model cards, its rounding half to even included. Throws RequestError.
-inline std::vector<std::int64_t> frame_indices(std::int64_t frames, double frames_per_s, int segments = 32,
-                                               std::optional<TimeRange> range = {}) {
-  if (frames < 1) fail<RequestError>("video: expected at least one frame, found ", frames);
-  if (segments < 1) fail<RequestError>("video: expected at least one segment, found ", segments);
-  if (!(frames_per_s > 0) || !std::isfinite(frames_per_s)) {
-    fail<RequestError>("video: expected a positive frame rate, found ", frames_per_s);
-  }
-  double begin = 0, end = double(frames - 1);
-  if (range) {
-    if (std::isnan(range->begin_s) || std::isnan(range->end_s))
-      fail<RequestError>("video: the time range is not a number");
-    // nearbyint rounds half to even, as Python's round does.
-    begin = std::max(begin, std::nearbyint(range->begin_s * frames_per_s));
-    end = std::min(end, std::nearbyint(range->end_s * frames_per_s));
-    if (begin > end) {
-      fail<RequestError>("video: expected a time range inside ", double(frames) / frames_per_s, " s, found ",
-                         range->begin_s, " s to ", range->end_s, " s");
-    }
-  }
-  const double segment = (end - begin) / segments;
-  std::vector<std::int64_t> indices;
-  for (int i = 0; i < segments; ++i) {
-    indices.push_back(std::int64_t(begin + segment / 2 + std::nearbyint(segment * i)));
-  }
-  return indices;
-}
+std::vector<std::int64_t> frame_indices(std::int64_t frames, double frames_per_s, int segments = 32,
+                                        std::optional<TimeRange> range = {});
 
 }  // namespace ivl
+
+#ifndef IVL_COMPILED
+#include "ivl/image/video.ipp"
+#endif

@@ -1,15 +1,9 @@
 // Any checkpoint behind one interface: whose type it is, is found out when it is opened.
 #pragma once
 #include <cstdint>
-#include <filesystem>
 #include <memory>
-#include <span>
-#include <string>
-#include <string_view>
 #include <utility>
-#include <vector>
 
-#include "ivl/config/checkpoints.hpp"
 #include "ivl/model/processor.hpp"
 #include "ivl/model/step.hpp"
 

@@ -1,14 +1,15 @@
 // A loaded checkpoint: weights of a type, and the processor of its folder.
 #pragma once
 #include <filesystem>
-#include <optional>
-#include <string>
 #include <utility>
 
+#include "ivl/checkpoint/progress.hpp"
+#include "ivl/checkpoint/read_config.hpp"
 #include "ivl/config/checkpoints.hpp"
-#include "ivl/config/fields.hpp"
+#include "ivl/core/compiled.hpp"
 #include "ivl/model/load.hpp"
 #include "ivl/model/processor.hpp"
+#include "ivl/model/vlm.hpp"
 
 namespace ivl {
 
@@ -19,15 +20,8 @@ struct Checkpoint {
 };
 
 /// The processor of a folder, without its weights. Throws FileError, ConfigError.
-inline Processor load_processor(const std::filesystem::path& folder, const CheckpointConfig& config) {
-  std::optional<Tokenizer> tokenizer;
-  if (Tokenizer::is_in(folder)) tokenizer = Tokenizer::from_folder(folder);
-  return Processor(config.facts, config.vlm.vit.tile_px, config.vlm.tokens_per_tile(), std::move(tokenizer),
-                   folder.string());
-}
-inline Processor load_processor(const std::filesystem::path& folder) {
-  return load_processor(folder, read_checkpoint_config(folder));
-}
+Processor load_processor(const std::filesystem::path& folder, const CheckpointConfig& config);
+Processor load_processor(const std::filesystem::path& folder);
 
 /// Loads a folder, in either published format, as type `C`; `ctx` is the backend that will run it. See `load_weights`.
 template <VlmConfig C, PlaceOps Context>
@@ -40,15 +34,8 @@ Checkpoint<C> load(Context& ctx, const std::filesystem::path& folder, const Prog
 
 namespace detail {
 
-[[noreturn]] inline void fail_unknown_structure(const std::filesystem::path& folder, const VlmConfig& found) {
-  const std::string place = (folder / "config.json").string() + ": none of the compiled checkpoints has this structure";
-  if (const std::string rule = broken_rule(found); !rule.empty())
-    fail<ConfigError>(place, ", and none can have it. ", rule, ". The file says:\n\n", config_text(found));
-  fail<ConfigError>(place,
-                    ". To run it, put this into your source and call\nload<my_checkpoint>(...), or add it to the list "
-                    "that you give with_checkpoint:\n\n",
-                    config_text(found));
-}
+/// `found` is a structure that no type of a list has.
+[[noreturn]] void fail_unknown_structure(const std::filesystem::path& folder, const VlmConfig& found);
 
 template <class Context, class Visitor, VlmConfig First, VlmConfig... Rest>
 auto load_matching(Context& ctx, const std::filesystem::path& folder, const CheckpointConfig& config, Visitor& visitor,
@@ -76,3 +63,7 @@ auto with_checkpoint(Context& ctx, const std::filesystem::path& folder, Visitor&
 }
 
 }  // namespace ivl
+
+#ifndef IVL_COMPILED
+#include "ivl/model/checkpoint.ipp"
+#endif

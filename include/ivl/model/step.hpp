@@ -1,15 +1,12 @@
 // One step of a language model as plain data, on the host: a scheduler writes it, a runner executes it.
 #pragma once
-#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <string>
 #include <utility>
 #include <vector>
 
-#include "ivl/core/constant.hpp"
 #include "ivl/facts/model_facts.hpp"
 #include "ivl/image/picture.hpp"
 #include "ivl/ops/memory.hpp"

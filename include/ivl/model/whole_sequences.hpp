@@ -2,11 +2,12 @@
 // The only place outside serve/ that makes a `Batch` or a `KvView`.
 #pragma once
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <span>
-#include <utility>
 #include <vector>
 
+#include "ivl/core/compiled.hpp"
 #include "ivl/core/constant.hpp"
 #include "ivl/ops/attention.hpp"
 #include "ivl/ops/batch.hpp"
@@ -80,18 +81,7 @@ class WholeSequences {
     std::int64_t rows = 0;
 
     /// Positions begin ... end - 1 of each sequence, whose whole length is `length`.
-    void add(int sequences, int begin, int end, int length) {
-      const int each = end - begin, all = sequences * each;
-      steps.push_back({sequences, all, end, rows, std::int64_t(ints.size())});
-      rows += all;
-      for (int s = 0; s <= sequences; ++s) ints.push_back(s * each);           // row_begin
-      ints.insert(ints.end(), std::size_t(sequences), end);                    // kv_length
-      for (int s = 0; s < sequences; ++s) ints.push_back(s);                   // page table
-      for (int s = 0; s < sequences; ++s) ints.push_back((s + 1) * each - 1);  // last rows
-      for (int row = 0; row < all; ++row) ints.push_back(row / each);          // sequence_of
-      for (int row = 0; row < all; ++row) ints.push_back(begin + row % each);  // positions
-      ints.insert(ints.end(), std::size_t(all), length);                       // rope lengths
-    }
+    void add(int sequences, int begin, int end, int length);
   };
 
   template <class Context>
@@ -101,25 +91,11 @@ class WholeSequences {
         page_bytes_(kv_page_bytes(ctx, shape, scalar, page_tokens_)),
         pages_(ctx, page_bytes_ * pages),
         ints_(ctx, std::span<const std::int32_t>(tables.ints)) {
-    for (const Tables::Step& from : tables.steps) {
-      const std::int32_t* next = ints_.data() + from.at;
-      const auto take = [&next](int number) { return std::exchange(next, next + number); };
-      Step& step = steps_.emplace_back();
-      step.first = from.first;
-      Batch& batch = step.batch;
-      batch.rows = from.rows;
-      batch.sequences = from.sequences;
-      batch.row_begin = take(from.sequences + 1);
-      batch.kv_length = take(from.sequences);
-      const std::int32_t* page_table = take(from.sequences);
-      if (page_table_ == nullptr) page_table_ = page_table;  // of as many sequences as any step has
-      step.last_rows = take(from.sequences);
-      batch.sequence_of = take(from.rows);
-      batch.positions = take(from.rows);
-      step.rope_lengths = take(from.rows);
-      batch.longest = from.longest;
-    }
+    take_steps(tables);
   }
+
+  /// Pointers into `ints_` for the offsets of the tables.
+  void take_steps(const Tables& tables);
 
   int page_tokens_ = 0;
   std::int64_t page_bytes_ = 0;
@@ -130,3 +106,7 @@ class WholeSequences {
 };
 
 }  // namespace ivl
+
+#ifndef IVL_COMPILED
+#include "ivl/model/whole_sequences.ipp"
+#endif

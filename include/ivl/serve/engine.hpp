@@ -1,20 +1,13 @@
 // Runs requests of one model together: prefill chunks and decode rows of all of them share a step.
 #pragma once
-#include <algorithm>
-#include <cassert>
-#include <chrono>
-#include <cstddef>
-#include <cstdint>
 #include <deque>
 #include <exception>
 #include <memory>
 #include <span>
 #include <string_view>
-#include <utility>
 #include <vector>
 
-#include "ivl/core/constant.hpp"
-#include "ivl/core/error.hpp"
+#include "ivl/core/compiled.hpp"
 #include "ivl/model/step.hpp"
 #include "ivl/serve/feature_pool.hpp"
 #include "ivl/serve/kv_pool.hpp"
@@ -29,18 +22,7 @@ namespace ivl {
 class Engine {
  public:
   /// `runner` must outlive the engine, which takes its room. Throws RequestError for options that leave no room.
-  explicit Engine(AnyRunner& runner, const EngineOptions& options = {})
-      : runner_(runner),
-        options_(checked(options)),
-        room_(room_of(runner, options_)),
-        pool_(std::make_shared<KvPool>(room_.pages)),
-        features_(room_.feature_rows, runner.sizes().tokens_per_tile),
-        step_(room_),
-        scheduler_(room_) {
-    runner_.make_room(room_);
-    results_.ids.resize(std::size_t(room_.wanted));
-    running_.reserve(std::size_t(options_.max_sequences));
-  }
+  explicit Engine(AnyRunner& runner, const EngineOptions& options = {});
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
@@ -50,375 +32,74 @@ class Engine {
 
   /// Queues a request; `step` then runs it, together with others, as soon as there is room for it. Throws RequestError
   /// for one that could never run: a prompt that does not fit the context, the engine's room or the vocabulary.
-  std::shared_ptr<Sequence> start(Request request) {
-    const ModelFacts& facts = runner_.facts();
-    const Sampling sampling = resolved(request.generation.sampling, facts.sampling);
-    const int prompt_tokens = check_prompt(request);
-    const int usable = request.tokenizer ? std::min(facts.vocab_rows, request.tokenizer->size()) : facts.vocab_rows;
-    const std::shared_ptr<Sequence> sequence(
-        new Sequence(pool_, room_.pages_per_sequence, std::move(request), sampling, prompt_tokens, usable));
-    GenerationOptions& generation = sequence->request_.generation;
-    sequence->max_new_tokens_ = std::min(generation.max_new_tokens, facts.context_length - prompt_tokens);
-    const std::int64_t total = std::int64_t(prompt_tokens) + sequence->max_new_tokens_;
-    if (ceil_div(total, kv_page_tokens) > pool_->count(KvGroup::full))
-      fail<RequestError>("engine: the prompt and its answer need room for ", total,
-                         " tokens, but the engine has room for ", pool_->count(KvGroup::full) * kv_page_tokens);
-    if (!generation.ignore_stop_ids)
-      sequence->stop_ids_ = generation.stop_ids.empty() ? facts.stop_ids : std::move(generation.stop_ids);
-    if (const Tokenizer* tokenizer = sequence->request_.tokenizer)
-      sequence->decoder_.emplace(*tokenizer, std::move(generation.stop_strings),
-                                 generation.special_tokens.value_or(SpecialTokens::skip));
-    else if (!generation.stop_strings.empty())
-      fail<RequestError>("stop strings: expected a tokenizer to find them with, found none");
-    sequence->statistics_.prompt_tokens = prompt_tokens;
-    waiting_.push_back(sequence);
-    return sequence;
-  }
+  std::shared_ptr<Sequence> start(Request request);
 
   /// The rows that stand for a picture, as floats [rows, hidden]. A request about it does not see it again.
-  std::vector<float> features(const Picture& picture) {
-    AnswerStatistics unused;
-    const auto seen = see(picture, key_of(picture), unused);
-    if (!seen)
-      fail<RequestError>("engine: the picture's ", picture.tiles() * runner_.sizes().tokens_per_tile,
-                         " rows find no room beside those of running requests");
-    std::vector<std::int32_t> rows;
-    for (int row = 0; row < seen->rows(); ++row) rows.push_back(seen->row(row));
-    std::vector<float> values(rows.size() * std::size_t(runner_.sizes().hidden));
-    runner_.read_features(rows, values.data());
-    return values;
-  }
+  std::vector<float> features(const Picture& picture);
 
   /// Takes a sequence out before it is done.
-  void stop(Sequence& sequence) {
-    if (sequence.done()) return;
-    end(sequence, Finish::cancelled);
-    remove_done();
-  }
+  void stop(Sequence& sequence);
 
   /// One step of all running sequences. Returns whether any request is left. An error, a callback's among them, ends
   /// its own sequence; an error of the step itself ends all that ran in it.
-  bool step() {
-    admit();
-    if (running_.empty()) return !waiting_.empty();
-    scheduler_.plan(running_, *pool_, step_);
-    try {
-      runner_.run(step_, results_);
-    } catch (...) {
-      for (const Scheduler::Part& part : scheduler_.parts()) fail_with(*part.sequence, std::current_exception());
-      remove_done();
-      return !waiting_.empty();
-    }
-    for (const Scheduler::Part& part : scheduler_.parts()) take_results(part);
-    remove_done();
-    return !running_.empty() || !waiting_.empty();
-  }
+  bool step();
 
   /// Steps until nothing is left to do.
-  void run() {
-    while (step()) {
-    }
-  }
+  void run();
 
  private:
   // ---- room --------------------------------------------------------------------------------------------------------
-  static const EngineOptions& checked(const EngineOptions& options) {
-    if (options.max_sequences < 1 || options.max_rows < options.max_sequences || options.kv_tokens < 1)
-      fail<RequestError>("engine: expected at least one sequence, a row for each and one token, found max_sequences ",
-                         options.max_sequences, ", max_rows ", options.max_rows, ", kv_tokens ", options.kv_tokens);
-    return options;
-  }
+  static const EngineOptions& checked(const EngineOptions& options);
 
   /// A window's pages beside those that its rows see: one that ends, and one for a next turn that begins a little
   /// earlier than the last one ended.
   static constexpr int kept_window_tokens = kv_page_tokens;
-  static int window_pages(const AnyRunner& runner, const EngineOptions& options, int most) {
-    if (runner.sizes().layers[KvGroup::window] == 0) return 0;
-    const int tokens = runner.sizes().window - 1 + kept_window_tokens + kv_page_tokens + options.max_rows;
-    return std::min(most, int(ceil_div(tokens, kv_page_tokens)) + 1);
-  }
-
-  static StepRoom room_of(const AnyRunner& runner, const EngineOptions& options) {
-    StepRoom room;
-    room.rows = options.max_rows;
-    room.sequences = options.max_sequences;
-    room.wanted = std::max(options.max_sequences, std::min(options.max_logit_rows, options.max_rows));
-    // Each further sequence may leave a page partly filled.
-    const int pages = int(ceil_div(options.kv_tokens, kv_page_tokens)) + options.max_sequences - 1;
-    room.pages_per_sequence = pages;
-    room.pages[KvGroup::full] = pages;
-    // One more than run: a conversation that has ended keeps its window for the next turn.
-    room.pages[KvGroup::window] = window_pages(runner, options, pages) * (options.max_sequences + 1);
-    const int feature_tokens = options.feature_tokens > 0 ? options.feature_tokens : options.kv_tokens;
-    room.feature_rows = int(round_up(feature_tokens, runner.sizes().tokens_per_tile));
-    return room;
-  }
+  static int window_pages(const AnyRunner& runner, const EngineOptions& options, int most);
+  static StepRoom room_of(const AnyRunner& runner, const EngineOptions& options);
 
   // ---- starting ----------------------------------------------------------------------------------------------------
   /// How many tokens the prompt has, its pictures' rows among them.
-  int check_prompt(const Request& request) const {
-    const Prompt& prompt = request.prompt;
-    const int vocab_rows = runner_.facts().vocab_rows, context = runner_.facts().context_length;
-    std::int64_t tokens = std::int64_t(prompt.ids.size()), rows = 0;
-    std::size_t before = 0;
-    for (const Prompt::Place& place : prompt.pictures) {
-      if (place.at < before || place.at > prompt.ids.size())
-        fail<RequestError>("prompt: expected pictures in the order of their places among ", prompt.ids.size(),
-                           " tokens, found one at ", place.at);
-      before = place.at;
-      if (place.picture.rules().tile_px != runner_.sizes().tile_px)
-        fail<RequestError>("prompt: expected pictures in tiles of ", runner_.sizes().tile_px, " pixels, found ",
-                           place.picture.rules().tile_px);
-      rows += std::int64_t(place.picture.tiles()) * runner_.sizes().tokens_per_tile;
-    }
-    tokens += rows;
-    if (tokens == 0) fail<RequestError>("prompt: expected at least one token, found none");
-    if (tokens >= context)
-      fail<RequestError>("prompt: expected fewer tokens than the model's context of ", context, ", found ", tokens);
-    if (rows > room_.feature_rows)
-      fail<RequestError>("prompt: its pictures have ", rows, " rows, but the engine has room for ", room_.feature_rows);
-    if (request.generation.max_new_tokens < 1)
-      fail<RequestError>("max_new_tokens: expected at least 1, found ", request.generation.max_new_tokens);
-    for (const std::int32_t id : prompt.ids) {
-      if (id < 0 || id >= vocab_rows)
-        fail<RequestError>("prompt: token ", id, " is not in the model's vocabulary of ", vocab_rows);
-    }
-    return int(tokens);
-  }
+  int check_prompt(const Request& request) const;
 
   /// Lets waiting requests run, first come first served, while there is room for prompt and answer.
-  void admit() {
-    while (!waiting_.empty() && running_.size() < std::size_t(options_.max_sequences)) {
-      const std::shared_ptr<Sequence> sequence = waiting_.front();
-      try {
-        if (!sequence->prepared_ && !prepare(*sequence)) return;
-        if (!reserve_pages(*sequence)) return;
-      } catch (...) {
-        fail_with(*sequence, std::current_exception());
-        remove_done();
-        continue;
-      }
-      sequence->finish_ = Finish::running;
-      waiting_.pop_front();
-      running_.push_back(sequence);
-    }
-  }
+  void admit();
 
   /// Vision first: then the prompt's rows are known, and what an earlier sequence has of them. Returns false if the
   /// rows find no room beside those of requests that run.
-  bool prepare(Sequence& sequence) {
-    if (sequence.tokens_.empty()) lay_out(sequence);
-    sequence.statistics_.queue_s += sequence.lap_s();
-    const bool seen = see_pictures(sequence);
-    sequence.statistics_.vision_s += sequence.lap_s();
-    if (!seen) {
-      assert(!running_.empty());  // alone, every prompt that `start` takes has room
-      return false;
-    }
-    if (sequence.sampling_.repetition_penalty != 1) place_marks(sequence);
-    if (sequence.request_.earlier && !sequence.request_.generation.on_prompt_logits) take_over(sequence);
-    sequence.request_.earlier.reset();
-    sequence.cached_ = std::max(sequence.cached_, std::min(sequence.request_.assumed_tokens, sequence.length() - 1));
-    sequence.prepared_ = true;
-    return true;
-  }
+  bool prepare(Sequence& sequence);
 
   /// Tokens, and a span for each picture.
-  void lay_out(Sequence& sequence) {
-    const Prompt& prompt = sequence.request_.prompt;
-    sequence.tokens_.reserve(std::size_t(sequence.prompt_tokens_ + sequence.max_new_tokens_));
-    sequence.text_.reserve(std::size_t(sequence.max_new_tokens_) * 8);
-    std::size_t done = 0;
-    const auto ids_to = [&](std::size_t end) {
-      sequence.tokens_.insert(sequence.tokens_.end(), prompt.ids.begin() + std::ptrdiff_t(done),
-                              prompt.ids.begin() + std::ptrdiff_t(end));
-      done = end;
-    };
-    for (const Prompt::Place& place : prompt.pictures) {
-      ids_to(place.at);
-      const int rows = place.picture.tiles() * runner_.sizes().tokens_per_tile;
-      sequence.spans_.push_back({sequence.length(), rows, key_of(place.picture)});
-      sequence.tokens_.resize(sequence.tokens_.size() + std::size_t(rows), -1);
-    }
-    ids_to(prompt.ids.size());
-    assert(sequence.length() == sequence.prompt_tokens_);
-  }
+  void lay_out(Sequence& sequence);
 
   /// All pictures of a sequence, or none and false where there is no room for all.
-  bool see_pictures(Sequence& sequence) {
-    std::vector<Prompt::Place>& places = sequence.request_.prompt.pictures;
-    for (std::size_t i = 0; i < places.size(); ++i) {
-      PictureSpan& span = sequence.spans_[i];
-      span.features = see(places[i].picture, span.key, sequence.statistics_);
-      if (span.features) continue;
-      for (PictureSpan& other : sequence.spans_) other.features.reset();
-      return false;
-    }
-    sequence.request_.prompt = {};  // the pixels are not needed any more
-    return true;
-  }
+  bool see_pictures(Sequence& sequence);
 
   /// The rows of a picture, which no picture needs twice; null where there is no room for them.
-  std::shared_ptr<const PictureRows> see(const Picture& picture, const Digest& key, AnswerStatistics& statistics) {
-    if (auto known = features_.find(key)) return known;
-    auto features = features_.reserve(key, picture.tiles());
-    if (!features) return nullptr;
-    try {
-      runner_.encode(picture, features->first_rows);
-    } catch (...) {
-      features_.forget(key);
-      throw;
-    }
-    statistics.tiles += picture.tiles();
-    return features;
-  }
+  std::shared_ptr<const PictureRows> see(const Picture& picture, const Digest& key, AnswerStatistics& statistics);
 
   /// Only a repetition penalty asks which ids a sequence holds. Pictures do not count, nor ids that are never drawn.
-  void place_marks(Sequence& sequence) {
-    std::vector<std::uint8_t> marks(std::size_t(sequence.usable_ids_));
-    for (const std::int32_t token : sequence.tokens_) {
-      if (token >= 0 && token < sequence.usable_ids_) marks[std::size_t(token)] = 1;
-    }
-    sequence.marks_ = runner_.place_marks(marks);
-  }
+  void place_marks(Sequence& sequence);
 
   /// Uses the earlier sequence's pages for as many tokens as both begin with, but for the prompt's last, whose logits
   /// are wanted.
-  void take_over(Sequence& sequence) {
-    Sequence& earlier = *sequence.request_.earlier;
-    const bool gives_all = earlier.done() && sequence.request_.earlier.use_count() == 1;
-    int common = std::min({sequence.common_tokens(earlier), earlier.cached_, sequence.length() - 1});
-    // Beyond the context, dynamic NTK turns a prompt's keys by the prompt's whole length.
-    const RopeFacts& rope = runner_.facts().rope;
-    const int longest_prompt = std::max(earlier.prompt_tokens_, sequence.prompt_tokens_);
-    if (rope.kind == RopeKind::dynamic_ntk && longest_prompt > rope.context) common = 0;
-    // A page that is not whole will be written to, so nobody else may see it.
-    const int last = common / kv_page_tokens;
-    if (common % kv_page_tokens != 0) {
-      const auto is_own = [&](KvGroup group) { return room_.pages[group] == 0 || earlier.pages_.owns(group, last); };
-      if (!gives_all || !is_own(KvGroup::full) || !is_own(KvGroup::window)) common = last * kv_page_tokens;
-    }
-    const int pages = int(ceil_div(common, kv_page_tokens));
-    if (int(earlier.pages_.table(KvGroup::full).size()) < pages) return;  // they were reclaimed
-    if (room_.pages[KvGroup::window] > 0) {
-      const int first_seen = std::max(0, common - runner_.sizes().window + 1) / kv_page_tokens;
-      if (int(earlier.pages_.table(KvGroup::window).size()) < pages ||
-          earlier.pages_.begin(KvGroup::window) > first_seen)
-        return;
-      sequence.pages_.share(KvGroup::window, earlier.pages_, pages);
-    }
-    sequence.pages_.share(KvGroup::full, earlier.pages_, pages);
-    if (gives_all) earlier.pages_.clear();
-    sequence.cached_ = sequence.taken_over_ = common;
-    sequence.statistics_.cached_tokens = common;
-  }
+  void take_over(Sequence& sequence);
 
   /// Pages for prompt and answer, at the cost of sequences that have ended. Returns false if others that run have them.
-  bool reserve_pages(Sequence& sequence) {
-    const int total = sequence.prompt_tokens_ + sequence.max_new_tokens_;
-    PerGroup<int> wanted;
-    wanted[KvGroup::full] = int(ceil_div(total, kv_page_tokens)) - int(sequence.pages_.table(KvGroup::full).size());
-    if (!pool_->reclaim(wanted)) return false;
-    sequence.pages_.grow(KvGroup::full, total);
-    return true;
-  }
+  bool reserve_pages(Sequence& sequence);
 
   // ---- after a step ------------------------------------------------------------------------------------------------
-  void take_results(const Scheduler::Part& part) {
-    Sequence& sequence = *part.sequence;
-    const bool prompt_logits = sequence.wants_prompt_logits();
-    const int before = sequence.cached_;
-    sequence.cached_ += part.rows;
-    if (before < sequence.prompt_tokens_ && sequence.cached_ >= sequence.prompt_tokens_)
-      sequence.statistics_.prefill_s = sequence.lap_s();
-    if (room_.pages[KvGroup::window] > 0)
-      sequence.pages_.drop_before(KvGroup::window,
-                                  std::max(0, sequence.cached_ - runner_.sizes().window + 1 - kept_window_tokens));
-    try {
-      if (prompt_logits) {
-        const int number = std::min(part.rows, sequence.prompt_tokens_ - before);
-        for (int i = 0; i < number; ++i)
-          sequence.request_.generation.on_prompt_logits(before + i, logits_of(part.first_wanted + i));
-      }
-      if (sequence.cached_ < sequence.length()) return;
-      const int last = part.first_wanted + part.wanted - 1;
-      const bool on_host = step_.wants[std::size_t(last)] == Want::logits;
-      take_token(sequence, on_host ? choose(sequence, logits_of(last)) : results_.ids[std::size_t(last)]);
-    } catch (...) {
-      fail_with(sequence, std::current_exception());
-    }
-  }
-
-  std::span<float> logits_of(int wanted) {
-    const auto width = std::size_t(runner_.facts().vocab_rows);
-    return std::span(results_.logits).subspan(std::size_t(wanted) * width, width);
-  }
-
-  int choose(Sequence& sequence, std::span<float> logits) {
-    const GenerationOptions& generation = sequence.request_.generation;
-    if (generation.mask) generation.mask(logits);
-    if (generation.choose) {
-      const int id = generation.choose(logits);
-      if (id < 0 || id >= int(logits.size()))
-        fail<RequestError>("choose: expected a token id below ", logits.size(), ", found ", id);
-      return id;
-    }
-    const Draw draw = sequence.next_draw();
-    if (!is_greedy(draw)) return runner_.choose(logits, draw);
-    const auto usable = logits.first(std::size_t(draw.ids));
-    return int(std::max_element(usable.begin(), usable.end()) - usable.begin());
-  }
+  void take_results(const Scheduler::Part& part);
+  std::span<float> logits_of(int wanted);
+  int choose(Sequence& sequence, std::span<float> logits);
 
   /// The sequence has its token, and knows whether it is done, before its callback may throw.
-  void take_token(Sequence& sequence, int id) {
-    sequence.statistics_.decode_s = std::chrono::duration<double>(Sequence::Clock::now() - sequence.last_).count();
-    if (sequence.stops_at(id)) {
-      end(sequence, Finish::stop_token);
-      if (sequence.decoder_) give(sequence, sequence.decoder_->finish());
-      return;
-    }
-    sequence.tokens_.push_back(id);
-    sequence.statistics_.new_tokens = int(sequence.generated().size());
-    const bool at_limit = sequence.statistics_.new_tokens == sequence.max_new_tokens_;
-    if (!sequence.decoder_) {
-      if (at_limit) end(sequence, Finish::length);
-      return;
-    }
-    const std::string_view text = sequence.decoder_->push(id);
-    if (sequence.decoder_->stopped_by())
-      end(sequence, Finish::stop_string);
-    else if (at_limit)
-      end(sequence, Finish::length);
-    give(sequence, text);
-    if (sequence.finish_ != Finish::length) return;
-    const std::string_view held_back = sequence.decoder_->finish();
-    if (sequence.decoder_->stopped_by()) sequence.finish_ = Finish::stop_string;
-    give(sequence, held_back);
-  }
-
-  static void give(Sequence& sequence, std::string_view text) {
-    sequence.text_ += text;
-    if (sequence.request_.on_text && !text.empty()) sequence.request_.on_text(text);
-  }
+  void take_token(Sequence& sequence, int id);
+  static void give(Sequence& sequence, std::string_view text);
 
   /// Its pages stay until others need them; its pictures' rows may go.
-  static void end(Sequence& sequence, Finish finish) {
-    sequence.finish_ = finish;
-    for (PictureSpan& span : sequence.spans_) span.features.reset();
-    sequence.pages_.end();
-  }
-
-  static void fail_with(Sequence& sequence, std::exception_ptr error) {
-    if (!sequence.done()) end(sequence, Finish::error);
-    sequence.finish_ = Finish::error;
-    sequence.error_ = std::move(error);
-  }
-
-  void remove_done() {
-    const auto done = [](const std::shared_ptr<Sequence>& sequence) { return sequence->done(); };
-    std::erase_if(running_, done);
-    std::erase_if(waiting_, done);
-  }
+  static void end(Sequence& sequence, Finish finish);
+  static void fail_with(Sequence& sequence, std::exception_ptr error);
+  void remove_done();
 
   AnyRunner& runner_;
   EngineOptions options_;
@@ -434,16 +115,10 @@ class Engine {
 
 /// Starts all requests and steps until the last one has ended: what finds no room waits until others are done. An error
 /// of one alone is that sequence's `error`. Throws RequestError as `start` does, before any of them runs.
-inline std::vector<std::shared_ptr<Sequence>> run_all(Engine& engine, std::vector<Request> requests) {
-  std::vector<std::shared_ptr<Sequence>> sequences;
-  try {
-    for (Request& request : requests) sequences.push_back(engine.start(std::move(request)));
-  } catch (...) {
-    for (const auto& sequence : sequences) engine.stop(*sequence);
-    throw;
-  }
-  engine.run();
-  return sequences;
-}
+std::vector<std::shared_ptr<Sequence>> run_all(Engine& engine, std::vector<Request> requests);
 
 }  // namespace ivl
+
+#ifndef IVL_COMPILED
+#include "ivl/serve/engine.ipp"
+#endif

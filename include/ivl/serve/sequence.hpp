@@ -1,6 +1,5 @@
 // One request of an engine: its tokens, its pages, how they are chosen and the text that came out.
 #pragma once
-#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <exception>
@@ -8,10 +7,9 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <string_view>
-#include <utility>
 #include <vector>
 
+#include "ivl/core/compiled.hpp"
 #include "ivl/model/prompt.hpp"
 #include "ivl/model/step.hpp"
 #include "ivl/serve/feature_pool.hpp"
@@ -56,9 +54,7 @@ class Sequence {
   /// The answer so far.
   const std::string& text() const { return text_; }
   /// Token ids generated so far, the stop token not among them.
-  std::span<const std::int32_t> generated() const {
-    return std::span(tokens_).subspan(std::size_t(std::min<std::ptrdiff_t>(prompt_tokens_, std::ssize(tokens_))));
-  }
+  std::span<const std::int32_t> generated() const;
   /// Ids of prompt and answer, -1 for the rows of pictures; known once the sequence runs.
   std::span<const std::int32_t> tokens() const { return tokens_; }
   int prompt_tokens() const { return prompt_tokens_; }
@@ -75,51 +71,21 @@ class Sequence {
   using Clock = std::chrono::steady_clock;
 
   Sequence(std::shared_ptr<KvPool> pool, int most_pages, Request request, const Sampling& sampling, int prompt_tokens,
-           int usable_ids)
-      : request_(std::move(request)),
-        sampling_(sampling),
-        prompt_tokens_(prompt_tokens),
-        usable_ids_(usable_ids),
-        pages_(std::move(pool), most_pages) {}
+           int usable_ids);
 
   /// The number that a step embeds at `position`.
-  std::int32_t source(int position) const {
-    const std::int32_t token = tokens_[std::size_t(position)];
-    if (token >= 0) return token;
-    const PictureSpan& span = *span_at(position);
-    return -1 - span.features->row(position - span.begin);
-  }
-  const PictureSpan* span_at(int position) const {
-    const auto behind = std::upper_bound(spans_.begin(), spans_.end(), position,
-                                         [](int at, const PictureSpan& span) { return at < span.begin; });
-    return &*std::prev(behind);
-  }
+  std::int32_t source(int position) const;
+  const PictureSpan* span_at(int position) const;
   /// How many tokens both begin with; a row of a picture is the same row of the same picture.
-  int common_tokens(const Sequence& other) const {
-    const int most = std::min(length(), other.length());
-    int common = 0;
-    while (common < most && tokens_[std::size_t(common)] == other.tokens_[std::size_t(common)]) {
-      if (tokens_[std::size_t(common)] < 0) {
-        const PictureSpan &a = *span_at(common), &b = *other.span_at(common);
-        if (a.begin != b.begin || a.key != b.key) break;
-      }
-      ++common;
-    }
-    return common;
-  }
+  int common_tokens(const Sequence& other) const;
 
-  bool stops_at(int id) const { return std::find(stop_ids_.begin(), stop_ids_.end(), id) != stop_ids_.end(); }
-  Draw next_draw() const {
-    return draw_of(sampling_, generated().size(), usable_ids_, reinterpret_cast<std::uint8_t*>(marks_.data));
-  }
+  bool stops_at(int id) const;
+  Draw next_draw() const;
   /// Whether the engine itself chooses the next token, from logits.
   bool chooses_on_host() const { return bool(request_.generation.mask) || bool(request_.generation.choose); }
   bool wants_prompt_logits() const { return bool(request_.generation.on_prompt_logits) && cached_ < prompt_tokens_; }
 
-  double lap_s() {
-    const auto now = Clock::now();
-    return std::chrono::duration<double>(now - std::exchange(last_, now)).count();
-  }
+  double lap_s();
 
   Request request_;
   Sampling sampling_;
@@ -142,3 +108,7 @@ class Sequence {
 };
 
 }  // namespace ivl
+
+#ifndef IVL_COMPILED
+#include "ivl/serve/sequence.ipp"
+#endif

@@ -1,0 +1,38 @@
+// The bodies of checkpoint.hpp.
+#pragma once
+#include <optional>
+#include <string>
+
+#include "ivl/config/fields.hpp"
+#include "ivl/core/error.hpp"
+#include "ivl/model/checkpoint.hpp"
+#include "ivl/text/tokenizer.hpp"
+
+namespace ivl {
+
+IVL_INLINE Processor load_processor(const std::filesystem::path& folder, const CheckpointConfig& config) {
+  std::optional<Tokenizer> tokenizer;
+  if (Tokenizer::is_in(folder)) tokenizer = Tokenizer::from_folder(folder);
+  return Processor(config.facts, config.vlm.vit.tile_px, config.vlm.tokens_per_tile(), std::move(tokenizer),
+                   folder.string());
+}
+
+IVL_INLINE Processor load_processor(const std::filesystem::path& folder) {
+  return load_processor(folder, read_checkpoint_config(folder));
+}
+
+namespace detail {
+
+IVL_INLINE void fail_unknown_structure(const std::filesystem::path& folder, const VlmConfig& found) {
+  const std::string place = (folder / "config.json").string() + ": none of the compiled checkpoints has this structure";
+  if (const std::string rule = broken_rule(found); !rule.empty())
+    fail<ConfigError>(place, ", and none can have it. ", rule, ". The file says:\n\n", config_text(found));
+  fail<ConfigError>(place,
+                    ". To run it, put this into your source and call\nload<my_checkpoint>(...), or add it to the list "
+                    "that you give with_checkpoint:\n\n",
+                    config_text(found));
+}
+
+}  // namespace detail
+
+}  // namespace ivl

@@ -1,0 +1,76 @@
+// The bodies of scheduler.hpp.
+#pragma once
+#include <algorithm>
+#include <cstdint>
+
+#include "ivl/core/constant.hpp"
+#include "ivl/serve/scheduler.hpp"
+
+namespace ivl {
+
+IVL_INLINE Scheduler::Scheduler(const StepRoom& room) { parts_.reserve(std::size_t(room.sequences)); }
+
+IVL_INLINE void Scheduler::plan(std::span<const std::shared_ptr<Sequence>> running, KvPool& pool, Step& step) {
+  const StepRoom& room = step.room();
+  parts_.clear();
+  step.rows = step.sequences = step.wanted = step.longest = 0;
+  step.pictures = false;
+  int spare_rows = room.rows - int(running.size()), spare_wanted = room.wanted - int(running.size());
+  for (const auto& shared : running) {
+    Sequence& sequence = *shared;
+    const int waiting = sequence.length() - sequence.cached_;
+    int rows = 1 + std::min(waiting - 1, spare_rows);
+    if (sequence.wants_prompt_logits()) {
+      rows = std::min(rows, 1 + spare_wanted);
+      spare_wanted -= rows - 1;
+    }
+    spare_rows -= rows - 1;
+    add(sequence, rows, rows == waiting, pool, step);
+  }
+  step.row_begin[step.sequences] = step.rows;
+}
+
+IVL_INLINE void Scheduler::add(Sequence& sequence, int rows, bool reaches_end, KvPool& pool, Step& step) {
+  const int index = step.sequences++, first = step.rows, first_wanted = step.wanted;
+  const int length = sequence.cached_ + rows;
+  const bool prompt_logits = sequence.wants_prompt_logits();
+  step.row_begin[index] = first;
+  step.kv_length[index] = length;
+  step.longest = std::max(step.longest, length);
+  for (int position = sequence.cached_; position < length; ++position, ++step.rows) {
+    step.sequence_of[step.rows] = index;
+    step.positions[step.rows] = position;
+    step.rope_lengths[step.rows] = std::max(sequence.prompt_tokens_, position + 1);
+    step.sources[step.rows] = sequence.source(position);
+    step.pictures |= step.sources[step.rows] < 0;
+    const bool last = reaches_end && position + 1 == length;
+    if (last && !prompt_logits && !sequence.chooses_on_host())
+      want(step, Want::token, sequence.next_draw());
+    else if (last || prompt_logits)
+      want(step, Want::logits, {});
+  }
+  grow_window(sequence, length, pool, step.room());
+  for (const KvGroup group : all_kv_groups) {
+    const auto& table = sequence.pages_.table(group);
+    std::copy(table.begin(), table.end(),
+              step.page_table[group] + std::int64_t(index) * step.room().pages_per_sequence);
+  }
+  parts_.push_back({&sequence, first, rows, first_wanted, step.wanted - first_wanted});
+}
+
+IVL_INLINE void Scheduler::want(Step& step, Want want, const Draw& draw) {
+  step.wanted_rows[step.wanted] = step.rows;
+  step.wants[std::size_t(step.wanted)] = want;
+  step.draws[std::size_t(step.wanted)] = draw;
+  ++step.wanted;
+}
+
+IVL_INLINE void Scheduler::grow_window(Sequence& sequence, int length, KvPool& pool, const StepRoom& room) {
+  if (room.pages[KvGroup::window] == 0) return;
+  PerGroup<int> wanted;
+  wanted[KvGroup::window] = int(ceil_div(length, kv_page_tokens)) - int(sequence.pages_.table(KvGroup::window).size());
+  pool.reclaim(wanted);
+  sequence.pages_.grow(KvGroup::window, length);
+}
+
+}  // namespace ivl
