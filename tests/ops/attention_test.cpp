@@ -10,6 +10,7 @@
 #include <random>
 #include <vector>
 
+#include "ivl/core/error.hpp"
 #include "tests/support/rounding.hpp"
 
 namespace {

@@ -10,6 +10,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "ivl/core/error.hpp"
 #include "tests/support/file_experts.hpp"
 #include "tests/support/poisoned_rows.hpp"
 #include "tests/support/rounding.hpp"
