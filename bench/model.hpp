@@ -17,6 +17,7 @@
 #include "bench/options.hpp"
 #include "bench/timing.hpp"
 #include "ivl/config/published.hpp"
+#include "ivl/core/error.hpp"
 #include "ivl/core/thread_pool.hpp"
 #include "ivl/model/load.hpp"
 #include "ivl/model/runner.hpp"

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <vector>
 
+#include "ivl/core/error.hpp"
 #include "ivl/cuda/linear/linear.cuh"
 #include "ivl/cuda/linear/place.cuh"
 #include "ivl/cuda/rows/norm.cuh"

@@ -12,6 +12,11 @@
 #include <vector>
 
 #include "../support/tiny_models.hpp"
+#include "ivl/checkpoint/names.hpp"
+#include "ivl/checkpoint/read_config.hpp"
+#include "ivl/core/tensor.hpp"
+#include "ivl/files/json.hpp"
+#include "ivl/files/safetensors.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 namespace {

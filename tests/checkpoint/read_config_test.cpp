@@ -12,6 +12,8 @@
 #include "../support/tiny_models.hpp"
 #include "ivl/checkpoint/read_config.hpp"
 #include "ivl/config/checkpoints.hpp"
+#include "ivl/core/error.hpp"
+#include "ivl/files/json.hpp"
 
 namespace {
 

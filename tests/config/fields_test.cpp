@@ -7,6 +7,8 @@
 
 #include "ivl/checkpoint/config_json.hpp"
 #include "ivl/config/checkpoints.hpp"
+#include "ivl/core/error.hpp"
+#include "ivl/files/json.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 namespace {

@@ -16,6 +16,7 @@
 #include "../support/checkpoint_copy.hpp"
 #include "../support/engine_on.hpp"
 #include "../support/tiny_models.hpp"
+#include "ivl/core/error.hpp"
 #include "ivl/cpu/cpu.hpp"
 #include "ivl/model/checkpoint.hpp"
 #include "ivl/serve/chat.hpp"

@@ -8,6 +8,7 @@
 
 #include "../support/own_tensors.hpp"
 #include "../support/tiny_models.hpp"
+#include "ivl/core/error.hpp"
 #include "ivl/cpu/cpu.hpp"
 
 namespace {

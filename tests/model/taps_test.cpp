@@ -15,6 +15,7 @@
 #include "../support/own_tensors.hpp"
 #include "../support/tiny_models.hpp"
 #include "examples/look_inside.hpp"
+#include "ivl/core/error.hpp"
 #include "ivl/cpu/cpu.hpp"
 #include "ivl/image/normalise.hpp"
 #include "ivl/testing/random_tensors.hpp"

@@ -10,6 +10,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "ivl/core/error.hpp"
 #include "ivl/cpu/epilogue.hpp"
 #include "ivl/cpu/lanes.hpp"
 #include "ivl/cpu/panel_format.hpp"

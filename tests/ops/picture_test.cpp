@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "ivl/core/error.hpp"
 #include "ivl/image/normalise.hpp"
 #include "ivl/image/tiles.hpp"
 #include "tests/image/golden.hpp"

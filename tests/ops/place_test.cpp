@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "ivl/core/error.hpp"
 #include "ivl/cpu/linear.hpp"
 #include "tests/support/file_matrix.hpp"
 

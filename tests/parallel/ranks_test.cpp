@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "ivl/config/published.hpp"
+#include "ivl/core/error.hpp"
 #include "ivl/cpu/cpu.hpp"
 #include "ivl/parallel/ranked.hpp"
 #include "ivl/parallel/shard.hpp"

@@ -1,4 +1,5 @@
-// One object of a JSON file of a checkpoint, read field by field.
+// One object of a JSON file of a checkpoint, read field by field. Bodies alone include this (read_config.ipp,
+// read_decoder.hpp), so its own stay here.
 #pragma once
 #include <algorithm>
 #include <span>

@@ -1,14 +1,15 @@
 // One part of a model, such as a block or a layer, from tensors in memory.
 #pragma once
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
-#include <numeric>
-#include <set>
 #include <span>
 #include <string>
 #include <vector>
 
-#include "ivl/checkpoint/bind.hpp"
+#include "ivl/checkpoint/slots.hpp"
+#include "ivl/checkpoint/sources.hpp"
+#include "ivl/core/compiled.hpp"
 #include "ivl/core/error.hpp"
 #include "ivl/core/tensor.hpp"
 #include "ivl/formats/source_matrix.hpp"
@@ -36,15 +37,11 @@ std::vector<WeightSlot> part_slots(Part& part) {
   return slots;
 }
 
-inline std::int64_t height_of(const WeightSlot& slot) {
-  return std::accumulate(slot.heights.begin(), slot.heights.end(), std::int64_t(0));
-}
+std::int64_t height_of(const WeightSlot& slot);
+WantedTensor wanted_tensor(const WeightSlot& slot);
 
-inline WantedTensor wanted_tensor(const WeightSlot& slot) {
-  const std::int64_t height = height_of(slot);
-  if (slot.mixture != nullptr) return {slot.canonical, {slot.experts, height, slot.in}};
-  return {slot.canonical, slot.shape.value_or(slot.in > 0 ? Shape{height, slot.in} : Shape{height})};
-}
+/// Missing, misshapen and unexpected tensors, a line each; empty if all is well.
+std::string part_differences(const std::vector<WeightSlot>& slots, const TensorMap& tensors);
 
 template <PlaceOps Context>
 void place_slot(Context& ctx, const WeightSlot& slot, TensorView view) {
@@ -73,27 +70,6 @@ void place_slot(Context& ctx, const WeightSlot& slot, TensorView view) {
     *slot.matrix = place_matrix(ctx, std::span<const SourceMatrix>(matrices), slot.fusion);
 }
 
-/// Missing, misshapen and unexpected tensors, a line each; empty if all is well.
-inline std::string part_differences(const std::vector<WeightSlot>& slots, const TensorMap& tensors) {
-  std::string lines;
-  std::set<std::string> known;
-  for (const WeightSlot& slot : slots) {
-    const auto [name, shape] = wanted_tensor(slot);
-    known.insert(name);
-    const auto found = tensors.find(name);
-    if (found == tensors.end())
-      lines += "\n  " + name + ": expected " + shape_text(shape) + ", found none";
-    else if (found->second.shape != shape)
-      lines += "\n  " + name + ": expected " + shape_text(shape) + ", found " + shape_text(found->second.shape);
-    else if (!scalar_kind(found->second.dtype))
-      lines += "\n  " + name + ": expected F32, BF16 or F16, found " + std::string(name_of(found->second.dtype));
-  }
-  for (const auto& [name, view] : tensors) {
-    if (!known.contains(name)) lines += "\n  " + name + ": expected none, found " + shape_text(view.shape);
-  }
-  return lines;
-}
-
 }  // namespace detail
 
 /// What `place<Part>` wants: the names and shapes of a block's or a layer's weights.
@@ -118,3 +94,7 @@ Part place(Context& ctx, const TensorMap& tensors) {
 }
 
 }  // namespace ivl
+
+#ifndef IVL_COMPILED
+#include "ivl/checkpoint/place_part.ipp"
+#endif

@@ -1,6 +1,5 @@
 // The tensors of a checkpoint into a backend's memory.
 #pragma once
-#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -8,7 +7,9 @@
 
 #include "ivl/checkpoint/bind.hpp"
 #include "ivl/checkpoint/progress.hpp"
+#include "ivl/core/compiled.hpp"
 #include "ivl/core/error.hpp"
+#include "ivl/core/tensor.hpp"
 #include "ivl/formats/source_matrix.hpp"
 #include "ivl/ops/moe.hpp"
 #include "ivl/ops/place.hpp"
@@ -18,121 +19,14 @@ namespace ivl {
 
 namespace detail {
 
-/// What one piece holds of one expert, whatever the tensors' shapes; `experts`: those that share the piece's tensors.
-inline SourceMatrix matrix_of(const BoundPiece& piece, std::int64_t in, int expert, int experts) {
-  const auto plane = [&](std::size_t number) {
-    const std::span<const std::byte> all = piece.planes[number].found->bytes;
-    const std::size_t bytes = all.size() / std::size_t(experts);
-    return all.subspan(std::size_t(expert) * bytes, bytes);
-  };
-  switch (piece.form.as) {
-    case StoredAs::scalars: {
-      const Dtype dtype = piece.planes[0].found->dtype;
-      if (piece.transposed()) return source_matrix({dtype, {in, piece.height}, plane(0)}, SourceOrder::transposed);
-      return source_matrix({dtype, {piece.height, in}, plane(0)});
-    }
-    case StoredAs::mxfp4:
-      return source_matrix(Format::mxfp4, piece.height, in, {plane(0), plane(1)});
-    case StoredAs::awq:
-      break;
-  }
-  fail<FileError>("AWQ cannot be placed");
-}
-
 /// The matrices of a weight: the parts of expert 0, those of expert 1, ...; gate and up each on its own.
-inline std::vector<SourceMatrix> matrices_of(const BoundWeight& weight) {
-  const WeightSlot& slot = weight.slot;
-  std::vector<SourceMatrix> matrices;
-  const int sharing = slot.experts > 0 && weight.pieces[0].expert < 0 ? slot.experts : 1;
-  for (int expert = 0; expert < sharing; ++expert) {
-    for (const BoundPiece& piece : weight.pieces) {
-      const SourceMatrix matrix = matrix_of(piece, slot.in, expert, sharing);
-      if (piece.row->transform == Transform::transposed_interleaved) {
-        matrices.push_back(matrix.every_other(0));
-        matrices.push_back(matrix.every_other(1));
-      } else {
-        matrices.push_back(matrix);
-      }
-    }
-  }
-  return matrices;
-}
+std::vector<SourceMatrix> matrices_of(const BoundWeight& weight);
 
-// ---- a rank's part of a weight: views of the whole, nothing is copied ----------------------------------------------
-/// `number` outputs or inputs from `first` on begin and end where the format's cells do.
-inline void check_cells(Format format, const char* what, int Cell::*size, const RankPart& part) {
-  with_format(format, [&](auto tag) {
-    for (const Cell& cell : decltype(tag)::planes) {
-      if (part.first % (cell.*size) != 0 || part.count % (cell.*size) != 0)
-        fail<FileError>("a rank's part in ", decltype(tag)::name, ": expected ", what, " in whole blocks of ",
-                        cell.*size, ", found ", part.count, " from ", part.first, " on");
-    }
-  });
-}
+/// Those that a rank has of `whole`, which matrices_of made: views, nothing is copied.
+std::vector<SourceMatrix> rank_matrices(const BoundWeight& weight, const std::vector<SourceMatrix>& whole, int rank);
 
-/// A rank's rows of each part (q, k, v; gate, up) that a piece of `height` rows holds.
-inline std::vector<RankPart> rank_rows(const BoundWeight& weight, std::int64_t height, int rank) {
-  const WeightSlot& slot = weight.slot;
-  if (slot.heights[0] == dynamic) return {vocabulary_part(height, rank, slot.ranks)};
-  if (slot.heights.size() == weight.pieces.size()) return {equal_part(height, rank, slot.ranks)};
-  std::vector<RankPart> rows;
-  std::int64_t first = 0;
-  for (const int part : slot.heights) {
-    rows.push_back(equal_part(part, rank, slot.ranks));
-    rows.back().first += first;
-    first += part;
-  }
-  return rows;
-}
-
-inline ShardAxis axis_of(const BoundWeight& weight) {
-  return weight.slot.ranks == 1 ? ShardAxis::none : weight.name.part->shard;
-}
-
-/// `whole`: of matrices_of.
-inline std::vector<SourceMatrix> rank_matrices(const BoundWeight& weight, const std::vector<SourceMatrix>& whole,
-                                               int rank) {
-  std::vector<SourceMatrix> matrices;
-  switch (axis_of(weight)) {
-    case ShardAxis::none:
-      return whole;
-    case ShardAxis::column:
-      for (const SourceMatrix& matrix : whole) {
-        for (const RankPart& rows : rank_rows(weight, matrix.out, rank)) {
-          check_cells(matrix.format, "rows", &Cell::outs, rows);
-          matrices.push_back(matrix.outputs(rows.first, rows.count));
-        }
-      }
-      return matrices;
-    case ShardAxis::row:
-      for (const SourceMatrix& matrix : whole) {
-        const RankPart columns = equal_part(matrix.in, rank, weight.slot.ranks);
-        check_cells(matrix.format, "columns", &Cell::ins, columns);
-        matrices.push_back(matrix.inputs(columns.first, columns.count));
-      }
-      return matrices;
-    case ShardAxis::expert: {
-      const RankPart experts = equal_part(std::int64_t(whole.size()), rank, weight.slot.ranks);
-      return {whole.begin() + experts.first, whole.begin() + experts.first + experts.count};
-    }
-  }
-  return matrices;
-}
-
-/// `view`: a vector, or the whole biases of all experts.
-inline std::vector<TensorView> rank_views(const BoundWeight& weight, const TensorView& view, int rank) {
-  const std::int64_t width = *elements_of(view.shape);
-  std::vector<RankPart> parts{{0, width}};
-  if (axis_of(weight) == ShardAxis::column) parts = rank_rows(weight, width, rank);
-  if (axis_of(weight) == ShardAxis::expert) parts = {equal_part(width, rank, weight.slot.ranks)};
-  const std::size_t bytes = std::size_t(bits_of(view.dtype) / 8);
-  std::vector<TensorView> views;
-  for (const RankPart& part : parts)
-    views.push_back({view.dtype,
-                     {part.count},
-                     view.bytes.subspan(std::size_t(part.first) * bytes, std::size_t(part.count) * bytes)});
-  return views;
-}
+/// What a rank has of `view`: a vector, or the whole biases of all experts.
+std::vector<TensorView> rank_views(const BoundWeight& weight, const TensorView& view, int rank);
 
 /// Places one weight whose tensors are all there: all of it, or what rank `rank` of those that share it has.
 template <PlaceOps Context>
@@ -185,3 +79,7 @@ void place_all(Context& ctx, const Binding& binding, const std::string& where, c
 }  // namespace detail
 
 }  // namespace ivl
+
+#ifndef IVL_COMPILED
+#include "ivl/checkpoint/place_weights.ipp"
+#endif

@@ -1,4 +1,5 @@
-// The language model's object of config.json: `llm_config` or `text_config`.
+// The language model's object of config.json: `llm_config` or `text_config`. read_config.ipp alone includes this, so
+// its bodies stay here.
 #pragma once
 #include <algorithm>
 #include <cmath>

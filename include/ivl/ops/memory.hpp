@@ -4,9 +4,9 @@
 #include <cstddef>
 #include <memory>
 
-#include "ivl/core/thread_pool.hpp"
-
 namespace ivl {
+
+class ThreadPool;  // core/thread_pool.hpp
 
 /// A block of a backend's memory, 64-byte aligned, shared by those who use it; not initialised.
 struct Memory {

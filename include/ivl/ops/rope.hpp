@@ -11,10 +11,9 @@
 //   low, high = d ln(context / (2 pi beta)) / (2 ln base) for beta_fast and beta_slow, and cos and sin times
 //   attention_factor
 #pragma once
-#include <algorithm>
-#include <cmath>
 #include <cstdint>
 
+#include "ivl/core/compiled.hpp"
 #include "ivl/core/rows.hpp"
 #include "ivl/facts/rope.hpp"
 
@@ -25,22 +24,8 @@ struct YarnRamp {
   float begin = 0, length = 1;
 };
 
-inline YarnRamp yarn_ramp(const RopeFacts& facts, int head_dim) {
-  if (facts.kind != RopeKind::yarn) return {};
-  // The dimension whose frequency turns so often within the context.
-  const auto dimension = [&](double turns) {
-    constexpr double two_pi = 6.283185307179586;
-    return head_dim * std::log(facts.context / (turns * two_pi)) / (2 * std::log(facts.base));
-  };
-  double low = dimension(facts.beta_fast), high = dimension(facts.beta_slow);
-  if (facts.truncate) {
-    low = std::floor(low);
-    high = std::ceil(high);
-  }
-  low = std::max(low, 0.0);
-  high = std::min(high, head_dim - 1.0);
-  return {float(low), float(low == high ? 0.001 : high - low)};
-}
+/// Of a head of this width; without YaRN no dimension is divided.
+YarnRamp yarn_ramp(const RopeFacts& facts, int head_dim);
 
 /// What a backend offers: rope_angles(ctx, facts, positions [rows], rope_lengths [rows], angles).
 template <class Context>
@@ -49,3 +34,7 @@ concept RopeOp = requires(Context& ctx, const RopeFacts& facts, const std::int32
 };
 
 }  // namespace ivl
+
+#ifndef IVL_COMPILED
+#include "ivl/ops/rope.ipp"
+#endif

@@ -1,6 +1,5 @@
 // Ranks as threads of one process, for tests and for machines of several sockets. Memory is the host's.
 #pragma once
-#include <algorithm>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -11,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "ivl/core/error.hpp"
+#include "ivl/core/compiled.hpp"
 
 namespace ivl {
 
@@ -38,33 +37,10 @@ class ThreadGroup {
   };
 
   /// Returns when all ranks have called it. Throws if one of them never will.
-  void meet() {
-    std::unique_lock lock(mutex_);
-    const auto meeting = meetings_;
-    if (++waiting_ == ranks()) {
-      waiting_ = 0;
-      ++meetings_;
-      changed_.notify_all();
-    } else {
-      changed_.wait(lock, [&] { return meetings_ != meeting || gone_ > 0; });
-      if (meetings_ == meeting) fail<Error>("ranks: one has ended, and others wait for it");
-    }
-  }
+  void meet();
   /// The same, and sees that all ask for as much.
-  void meet_with(int rank, const Slot& slot) {
-    slots_[std::size_t(rank)] = slot;
-    meet();
-    for (const Slot& other : slots_) {
-      if (other.number != slot.number)
-        fail<Error>("ranks: expected all to bring ", slot.number, ", as rank ", rank, " does, found ", other.number);
-    }
-  }
-  void leave(std::exception_ptr error) {
-    const std::lock_guard lock(mutex_);
-    if (error && !failed_) failed_ = std::move(error);
-    ++gone_;
-    changed_.notify_all();
-  }
+  void meet_with(int rank, const Slot& slot);
+  void leave(std::exception_ptr error);
 
   std::vector<Slot> slots_;
   std::mutex mutex_;
@@ -131,3 +107,7 @@ void ThreadGroup::run(const Body& body) {
 }
 
 }  // namespace ivl
+
+#ifndef IVL_COMPILED
+#include "ivl/parallel/threads.ipp"
+#endif

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "ivl/core/error.hpp"
 #include "tests/simt/support/device_test.hpp"
 
 namespace {

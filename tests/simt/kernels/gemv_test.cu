@@ -11,6 +11,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "ivl/core/error.hpp"
 #include "tests/simt/support/device_test.hpp"
 #include "tests/support/rounding.hpp"
 

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "ivl/core/error.hpp"
 #include "tests/simt/support/product.hpp"
 
 namespace {

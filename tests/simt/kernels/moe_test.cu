@@ -13,6 +13,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "ivl/core/error.hpp"
 #include "ivl/cuda/runtime/graph.cuh"
 #include "tests/simt/support/device_test.hpp"
 #include "tests/support/file_experts.hpp"

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "ivl/core/error.hpp"
 #include "ivl/image/normalise.hpp"
 #include "ivl/image/tiles.hpp"
 #include "tests/image/golden.hpp"

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "ivl/core/error.hpp"
 #include "ivl/cuda/linear/place.cuh"
 #include "ivl/cuda/moe/experts.cuh"
 #include "ivl/cuda/runtime/context.cuh"

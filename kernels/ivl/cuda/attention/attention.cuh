@@ -28,6 +28,7 @@
 #include <type_traits>
 
 #include "ivl/core/constant.hpp"
+#include "ivl/core/error.hpp"
 #include "ivl/cuda/attention/choose.hpp"
 #include "ivl/cuda/attention/plain.cuh"
 #include "ivl/cuda/attention/sm80_prefill.cuh"

@@ -17,6 +17,7 @@
 #include <cstdint>
 
 #include "ivl/core/constant.hpp"
+#include "ivl/core/error.hpp"
 #include "ivl/cuda/prim/convert.cuh"
 #include "ivl/cuda/rows/choose.hpp"
 #include "ivl/cuda/runtime/context.cuh"

@@ -13,6 +13,7 @@
 #include <string>
 #include <utility>
 
+#include "ivl/core/error.hpp"
 #include "ivl/core/thread_pool.hpp"
 #include "ivl/cuda/runtime/error.cuh"
 #include "ivl/cuda/runtime/order.hpp"

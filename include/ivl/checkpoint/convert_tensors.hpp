@@ -1,0 +1,207 @@
+// The tensors of a checkpoint folder as the other published layout has them. convert.ipp alone includes this, so its
+// bodies stay here.
+#pragma once
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "ivl/checkpoint/bind.hpp"
+#include "ivl/checkpoint/names.hpp"
+#include "ivl/checkpoint/slots.hpp"
+#include "ivl/checkpoint/sources.hpp"
+#include "ivl/core/error.hpp"
+#include "ivl/core/tensor.hpp"
+#include "ivl/facts/model_facts.hpp"
+
+namespace ivl::detail {
+
+// ---- names -------------------------------------------------------------------------------------------------------
+/// What `#` and `*` of a pattern stand for in a name; nothing where it is another name. -1: the pattern has none.
+struct NameNumbers {
+  int layer = -1, expert = -1;
+};
+inline std::optional<NameNumbers> match_name(std::string_view pattern, std::string_view name) {
+  NameNumbers numbers;
+  while (!pattern.empty() && !name.empty()) {
+    if (pattern[0] != '#' && pattern[0] != '*') {
+      if (pattern[0] != name[0]) return std::nullopt;
+      pattern.remove_prefix(1), name.remove_prefix(1);
+      continue;
+    }
+    int& number = pattern[0] == '#' ? numbers.layer : numbers.expert;
+    std::size_t digits = 0;
+    for (number = 0; digits < name.size() && digits < 6 && name[digits] >= '0' && name[digits] <= '9'; ++digits)
+      number = 10 * number + (name[digits] - '0');
+    if (digits == 0) return std::nullopt;
+    pattern.remove_prefix(1), name.remove_prefix(digits);
+  }
+  return pattern.empty() && name.empty() ? std::optional(numbers) : std::nullopt;
+}
+
+/// What one name of a file says: a plane of a part, of a layer and perhaps of an expert.
+struct FileName {
+  const PartName* row = nullptr;
+  bool bias = false;
+  NameNumbers numbers;
+};
+
+/// Reads names of one dialect and family, the table the other way round.
+class NameReader {
+ public:
+  NameReader(Dialect dialect, Family family) {
+    for (const PartName& row : names::table) {
+      if (row.family.value_or(family) != family || row.files.in(dialect).empty()) continue;
+      const auto add = [&](const StoredForm& form, bool bias) {
+        for (int plane = 0; plane < form.planes; ++plane)
+          patterns_.push_back(
+              {name_pattern(row, dialect) + std::string(form.suffixes[std::size_t(plane)]), {&row, bias, {}}});
+      };
+      for (const StoredForm& form : stored_forms) {
+        if (form.naming == row.naming) add(form, false);
+      }
+      if (row.naming != Naming::bare) add(form_of_bias(row.naming), true);
+    }
+  }
+  std::optional<FileName> read(std::string_view name) const {
+    for (const auto& [pattern, meaning] : patterns_) {
+      if (const auto numbers = match_name(pattern, name)) return FileName{meaning.row, meaning.bias, *numbers};
+    }
+    return std::nullopt;
+  }
+
+ private:
+  std::vector<std::pair<std::string, FileName>> patterns_;
+};
+
+/// The weight that a part belongs to where files of the dialect store it in parts; else the part itself.
+inline const PartName& weight_of(const PartName& part, Dialect dialect) {
+  for (const PartName& row : names::table) {
+    if (row.where.canonical == part.where.canonical && row.family == part.family && row.files.in(dialect).empty() &&
+        std::ranges::find(row.parts, part.part) != row.parts.end())
+      return row;
+  }
+  return part;
+}
+
+/// The weights that a folder has something of, whatever its structure: they are renamed, not placed.
+inline std::vector<WeightSlot> slots_in(const FolderWeights& files, const ModelFacts& facts,
+                                        const std::string& folder) {
+  const Dialect dialect = dialect_of(facts.format);
+  const NameReader reader(dialect, facts.family);
+  std::map<std::pair<std::string, int>, WeightSlot> slots;
+  for (const std::string& name : files.names()) {
+    const auto found = reader.read(name);
+    if (!found)
+      fail<FileError>(folder, ": cannot convert the tensor ", name, ": no weight of these models has this name");
+    const PartName& row = weight_of(*found->row, dialect);
+    const std::string canonical = canonical_name({&row, found->bias});
+    WeightSlot& slot = slots[{canonical, found->numbers.layer}];
+    slot.canonical = canonical;
+    slot.layer = found->numbers.layer;
+    slot.any_shape = true;
+    slot.heights.assign(std::size_t(std::max(1, number_of_parts(row))), 0);
+    slot.experts = std::max(slot.experts, found->numbers.expert + 1);
+  }
+  std::vector<WeightSlot> list;
+  for (auto& [key, slot] : slots) list.push_back(std::move(slot));
+  return list;
+}
+
+// ---- tensors -----------------------------------------------------------------------------------------------------
+/// One tensor to be written: `parts` one below the other.
+struct ConvertedTensor {
+  std::string name;
+  Dtype dtype = Dtype::u8;
+  Shape shape;
+  std::vector<std::span<const std::byte>> parts;
+};
+
+/// `height` rows of a tensor from `first` on, under another name.
+inline ConvertedTensor some_rows(const TensorView& view, std::string name, std::int64_t first, std::int64_t height) {
+  Shape shape{height};
+  for (int d = 1; d < view.shape.rank(); ++d) shape.push_back(view.shape[d]);
+  const std::size_t row_bytes = view.shape[0] > 0 ? view.bytes.size() / std::size_t(view.shape[0]) : 0;
+  return {std::move(name),
+          view.dtype,
+          shape,
+          {view.bytes.subspan(std::size_t(first) * row_bytes, std::size_t(height) * row_bytes)}};
+}
+
+/// Parts of one height, one below the other. Throws FileError where they do not go together.
+inline ConvertedTensor joined_tensor(std::span<const BoundPiece> pieces, std::string name) {
+  const BoundTensor& first = pieces[0].planes[0];
+  ConvertedTensor joined{std::move(name), first.found->dtype, first.found->shape, {}};
+  for (const BoundPiece& piece : pieces) {
+    const BoundTensor& part = piece.planes[0];
+    const TensorView& view = *part.found;
+    if (view.shape.rank() == 0 || view.shape != first.found->shape || view.dtype != first.found->dtype)
+      fail<FileError>("tensor ", part.name, ": expected ", name_of(first.found->dtype), ' ',
+                      shape_text(first.found->shape), " like ", first.name, ", found ", name_of(view.dtype), ' ',
+                      shape_text(view.shape));
+    joined.parts.push_back(view.bytes);
+  }
+  Shape whole{std::int64_t(pieces.size()) * joined.shape[0]};
+  for (int d = 1; d < joined.shape.rank(); ++d) whole.push_back(joined.shape[d]);
+  joined.shape = whole;
+  return joined;
+}
+
+/// The tensors of one weight as the other format has them.
+inline void convert_weight(const BoundWeight& weight, Dialect target, std::vector<ConvertedTensor>& to) {
+  const PartName& whole = *weight.name.part;
+  const auto renamed = [&](const PartName& row, int expert, std::string_view suffix) {
+    return with_numbers(name_pattern(row, target), weight.slot.layer, std::max(0, expert)) + std::string(suffix);
+  };
+  const bool is_whole = weight.pieces[0].row == &whole, becomes_whole = !whole.files.in(target).empty();
+  if (is_whole == becomes_whole) {
+    for (const BoundPiece& piece : weight.pieces) {
+      for (std::size_t plane = 0; plane < piece.planes.size(); ++plane) {
+        const TensorView& view = *piece.planes[plane].found;
+        to.push_back(
+            {renamed(*piece.row, piece.expert, piece.form.suffixes[plane]), view.dtype, view.shape, {view.bytes}});
+      }
+    }
+    return;
+  }
+  // The tower's q, k and v, of one height.
+  const StoredForm& form = weight.pieces[0].form;
+  if (form.as != StoredAs::scalars)
+    fail<FileError>("tensor ", weight.pieces[0].planes[0].name, ": only scalars can be joined or cut");
+  if (becomes_whole) {
+    to.push_back(joined_tensor(weight.pieces, renamed(whole, -1, form.suffixes[0])));
+    return;
+  }
+  const BoundTensor& tensor = weight.pieces[0].planes[0];
+  const int parts = number_of_parts(whole);
+  const Shape& shape = tensor.found->shape;
+  if (shape.rank() == 0 || shape[0] % parts != 0)
+    fail<FileError>("tensor ", tensor.name, ": expected ", parts, " parts of one height, found ", shape_text(shape));
+  const std::int64_t height = shape[0] / parts;
+  for (int part = 0; part < parts; ++part)
+    to.push_back(some_rows(*tensor.found, renamed(*find_part(whole, std::size_t(part)), -1, form.suffixes[0]),
+                           part * height, height));
+}
+
+/// All tensors of a folder as the other format has them. Throws FileError where one is unknown, missing or misshapen.
+inline std::vector<ConvertedTensor> converted_tensors(const FolderWeights& files, const ModelFacts& facts,
+                                                      FolderFormat target, const std::string& folder) {
+  const Binding binding = bind_weights(slots_in(files, facts, folder), facts, files);
+  if (const std::string differences = binding_differences(binding); !differences.empty())
+    fail<FileError>(folder, ": tensors cannot be converted:", differences);
+  std::vector<ConvertedTensor> tensors;
+  try {
+    for (const BoundWeight& weight : binding.weights) convert_weight(weight, dialect_of(target), tensors);
+  } catch (const FileError& error) {
+    fail<FileError>(folder, ": ", error.what());
+  }
+  return tensors;
+}
+
+}  // namespace ivl::detail
