@@ -3,12 +3,19 @@
 set(ivl_source ${CMAKE_CURRENT_BINARY_DIR}/ivl_definitions.cpp)
 file(WRITE ${ivl_source}.new "#include <ivl/definitions.ipp>\n")
 file(COPY_FILE ${ivl_source}.new ${ivl_source} ONLY_IF_DIFFERENT)
-add_library(ivl_compiled STATIC EXCLUDE_FROM_ALL ${ivl_source})
-add_library(ivl::compiled ALIAS ivl_compiled)
-target_link_libraries(ivl_compiled PUBLIC ivl::ivl)
-target_compile_definitions(ivl_compiled PUBLIC IVL_COMPILED)
+
+# ivl_add_compiled(target flags...): such a library, for files that are compiled with these flags.
+function(ivl_add_compiled target)
+  add_library(${target} STATIC EXCLUDE_FROM_ALL ${ivl_source})
+  target_link_libraries(${target} PUBLIC ivl::ivl)
+  target_compile_definitions(${target} PUBLIC IVL_COMPILED)
+  foreach(flag IN LISTS ARGN)
+    target_compile_options(${target} PUBLIC $<$<COMPILE_LANGUAGE:CXX>:${flag}> $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=${flag}>)
+  endforeach()
+endfunction()
+
 if(NOT IVL_MARCH)
   set(IVL_MARCH native)
 endif()
-target_compile_options(ivl_compiled PUBLIC $<$<COMPILE_LANGUAGE:CXX>:-march=${IVL_MARCH}>
-                                           $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-march=${IVL_MARCH}>)
+ivl_add_compiled(ivl_compiled -march=${IVL_MARCH})
+add_library(ivl::compiled ALIAS ivl_compiled)
