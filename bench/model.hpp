@@ -22,6 +22,8 @@
 #include "ivl/model/load.hpp"
 #include "ivl/model/runner.hpp"
 #include "ivl/serve/engine.hpp"
+#include "ivl/text/tokenizer.hpp"
+#include "ivl/text/vocabulary.hpp"
 
 namespace ivl::bench {
 

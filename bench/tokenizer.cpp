@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "ivl/text/tokenizer.hpp"
+#include "ivl/text/tokenizer_file.hpp"
+#include "ivl/text/utf8.hpp"
 
 namespace {
 

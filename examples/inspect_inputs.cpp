@@ -3,6 +3,7 @@
 #include <fstream>
 #include <iostream>
 
+#include "ivl/files/json.hpp"
 #include "ivl/files/safetensors.hpp"
 #include "ivl/image/decode.hpp"
 #include "ivl/image/tiles.hpp"

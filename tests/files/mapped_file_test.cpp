@@ -1,6 +1,8 @@
 #include "ivl/files/mapped_file.hpp"
 
 #include <doctest/doctest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cstddef>
 #include <fstream>

@@ -9,6 +9,7 @@
 #include "ivl/core/error.hpp"
 #include "ivl/text/stream_decoder.hpp"
 #include "ivl/text/tokenizer.hpp"
+#include "ivl/text/utf8.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view bytes(reinterpret_cast<const char*>(data), size);

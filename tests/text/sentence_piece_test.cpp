@@ -15,6 +15,7 @@
 
 #include "ivl/text/stream_decoder.hpp"
 #include "ivl/text/tokenizer.hpp"
+#include "ivl/text/tokenizer_file.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 using namespace ivl;

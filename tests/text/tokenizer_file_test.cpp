@@ -9,6 +9,7 @@
 #include <map>
 #include <string>
 
+#include "ivl/files/json.hpp"
 #include "ivl/text/tokenizer.hpp"
 #include "small_tokenizer.hpp"
 #include "tests/support/temporary_folder.hpp"

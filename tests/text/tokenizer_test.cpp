@@ -11,7 +11,10 @@
 #include <thread>
 #include <vector>
 
+#include "ivl/text/split_regex.hpp"
 #include "ivl/text/stream_decoder.hpp"
+#include "ivl/text/tokenizer_file.hpp"
+#include "ivl/text/utf8.hpp"
 #include "small_tokenizer.hpp"
 
 using namespace ivl;

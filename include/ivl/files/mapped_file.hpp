@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "ivl/core/compiled.hpp"
+#include "ivl/core/error.hpp"
 
 namespace ivl {
 

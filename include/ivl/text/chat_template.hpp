@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "ivl/core/compiled.hpp"
+#include "ivl/core/error.hpp"
 
 namespace ivl {
 

@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "ivl/core/compiled.hpp"
+#include "ivl/core/error.hpp"
 #include "ivl/text/tokenizer_parts.hpp"
 
 namespace ivl {

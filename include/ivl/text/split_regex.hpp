@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "ivl/core/compiled.hpp"
+#include "ivl/core/error.hpp"
 
 struct pcre2_real_code_8;  // what pcre2.h calls pcre2_code
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "ivl/core/compiled.hpp"
+#include "ivl/core/error.hpp"
 #include "ivl/text/detokenizer.hpp"
 #include "ivl/text/tokenizer.hpp"
 

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "ivl/core/compiled.hpp"
+#include "ivl/core/error.hpp"
 #include "ivl/text/bpe.hpp"
 #include "ivl/text/detokenizer.hpp"
 #include "ivl/text/split_regex.hpp"
