@@ -21,6 +21,7 @@
 #include "../support/tiny_models.hpp"
 #include "ivl/cpu/cpu.hpp"
 #include "ivl/serve/chat.hpp"
+#include "ivl/text/strip.hpp"
 #include "ivl/text/utf8.hpp"
 
 namespace {
