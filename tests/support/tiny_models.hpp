@@ -102,6 +102,4 @@ std::string what_of(const Action& action) {
   return "";
 }
 
-inline bool contains(std::string_view text, std::string_view part) { return text.find(part) != text.npos; }
-
 }  // namespace ivl_test
