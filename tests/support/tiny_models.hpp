@@ -7,6 +7,7 @@
 
 #include "ivl/config/vlm.hpp"
 #include "ivl/testing/random.hpp"
+#include "tests/support/text.hpp"
 
 namespace ivl_test {
 
