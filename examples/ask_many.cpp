@@ -19,16 +19,16 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(1, 512));
   app.add_option("--max-new-tokens", max_new_tokens, "longest answer")->capture_default_str();
   app.add_option("--gumbel", gumbel_temperature, "draw with the example's own sampler at this temperature");
-  CLI11_PARSE(app, argc, argv);
 
-  return run_example([&] {
-    const ivl::AnyModel opened = open_model(model);
+  return run_program(app, argc, argv, [&] {
+    StatusLine status;
+    const ivl::AnyModel opened = open_model(model, status);
     const ivl::Processor& processor = opened.processor();
     const ivl::TileRules rules = processor.tile_rules(model.chat.max_tiles);
     std::vector<ivl::Prompt> prompts;
     for (const std::string& file : images) {
       const std::string marked = ivl::with_image_marks(processor.style(), question, 1);
-      const ivl::Picture picture(ivl::read_image(file), rules);
+      const ivl::Picture picture = ivl::open_picture(file, rules);
       prompts.push_back(processor.prompt(model.chat.system, {}, marked, std::span(&picture, 1)));
     }
     ivl::Engine engine(opened.runner(), {.kv_tokens = model.chat.kv_tokens, .max_sequences = together});
@@ -38,7 +38,7 @@ int main(int argc, char** argv) {
     const auto answers = ask_many::answers(engine, std::move(prompts), generation, &processor.tokenizer());
     for (std::size_t i = 0; i < answers.size(); ++i) {
       if (answers[i]->error()) std::rethrow_exception(answers[i]->error());
-      std::printf("%s: %s\n", images[i].c_str(), answers[i]->text().c_str());
+      print_text(images[i] + ": " + answers[i]->text() + "\n");
     }
   });
 }

@@ -1,15 +1,22 @@
 // Flags and messages that the examples share.
 #pragma once
-#include <unistd.h>
 #include <CLI/CLI.hpp>
+#include <atomic>
+#include <cstdint>
 #include <cstdio>
-#include <exception>
+#include <optional>
+#include <span>
 #include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include "ivl/core/thread_pool.hpp"
 #include "ivl/serve/chat.hpp"
 #include "ivl/text/channels.hpp"
 #include "models.hpp"
+#include "program.hpp"
+#include "status_line.hpp"
 
 /// Flags about how to generate. Unset ones follow the checkpoint's generation_config.json.
 struct SamplingFlags {
@@ -17,7 +24,7 @@ struct SamplingFlags {
   std::optional<int> top_k;
   float min_p = 0;
   std::uint64_t seed = 0;
-  int max_new_tokens = 1024;
+  std::optional<int> max_new_tokens;
   std::vector<std::string> stop;
   bool separate_channels = false;
 
@@ -28,7 +35,9 @@ struct SamplingFlags {
     app.add_option("--min-p", min_p, "leave out tokens less probable than this, relative to the most probable");
     app.add_option("--repetition-penalty", repetition_penalty, "above 1: tokens already used become less likely");
     app.add_option("--seed", seed, "of the sampler")->capture_default_str();
-    app.add_option("--max-new-tokens", max_new_tokens, "longest answer")->capture_default_str();
+    app.add_option("--max-new-tokens", max_new_tokens,
+                   "longest answer (default: what the checkpoint proposes, or 1024)")
+        ->check(CLI::PositiveNumber);
     app.add_option("--stop", stop, "text that ends the answer; repeat for several");
     app.add_flag("--separate-channels", separate_channels,
                  "gpt-oss: the final text alone to stdout, the analysis before it to stderr");
@@ -58,46 +67,39 @@ struct ModelFlags {
     app.add_option("--system", chat.system, "system message (default: the checkpoint's own)");
     app.add_option("--max-tiles", chat.max_tiles,
                    "most tiles of a picture, the thumbnail not counted (default: the checkpoint's own)");
-    app.add_option("--context", chat.kv_tokens, "room for the conversation in tokens")->capture_default_str();
+    app.add_option("--context", chat.kv_tokens,
+                   "room for the conversation in tokens (default: the model's own context, as far as memory allows)")
+        ->check(CLI::PositiveNumber);
     app.add_option("--device", device, "cpu or cuda")->capture_default_str()->check(CLI::IsMember({"cpu", "cuda"}));
     app.add_option("--threads", threads, "CPU threads")->capture_default_str()->check(CLI::Range(1, 1024));
   }
 };
 
-inline void print_progress(const ivl::LoadProgress& progress) {
-  if (!isatty(2)) return;
-  std::fprintf(stderr, "\rloading: %3d %%",
-               int(100 * progress.bytes_done / std::max<std::int64_t>(1, progress.bytes_total)));
-  if (progress.bytes_done == progress.bytes_total) std::fprintf(stderr, "\r               \r");
-}
-
 /// Opens it and says on stderr what runs where.
-inline ivl::AnyModel open_model(const ModelFlags& flags) {
+inline ivl::AnyModel open_model(const ModelFlags& flags, StatusLine& status) {
   const ModelChoice choice{.checkpoint = flags.checkpoint, .threads = flags.threads, .kv_tokens = flags.chat.kv_tokens};
   std::string device;
   const auto open = flags.device == "cuda" ? open_on_cuda : open_on_cpu;
-  ivl::AnyModel model = open(choice, print_progress, device);
+  ivl::AnyModel model = open(
+      choice, [&](const ivl::LoadProgress& progress) { status.show(progress); }, device);
   std::fprintf(stderr, "%.6g M parameters, %s\n", double(model.parameters()) / 1e6, device.c_str());
   return model;
-}
-
-inline void print_text(std::string_view text) {
-  std::fwrite(text.data(), 1, text.size(), stdout);
-  std::fflush(stdout);
 }
 
 /// Prints an answer as it comes. A gpt-oss model's channels stand in it; with `separate` its final text goes to stdout
 /// alone, and what it thought before to stderr.
 class AnswerPrinter {
  public:
-  explicit AnswerPrinter(bool separate) : separate_(separate) {}
+  AnswerPrinter(bool separate, StatusLine& status) : separate_(separate), status_(status) {}
   void print(std::string_view text) {
+    status_.clear();
     if (separate_)
       reader_.push(text, to_streams);
     else
       print_text(text);
   }
   void finish() {
+    status_.clear();
     reader_.finish(to_streams);
     print_text("\n");
   }
@@ -110,8 +112,32 @@ class AnswerPrinter {
       std::fprintf(stderr, "%.*s", int(text.size()), text.data());
   }
   bool separate_;
+  StatusLine& status_;
   ivl::ChannelReader reader_;
 };
+
+/// Asks, prints the answer as it comes, and says on stderr where it was cut.
+inline void ask(ivl::Chat& chat, const std::string& question, std::span<const ivl::Picture> pictures,
+                const SamplingFlags& flags, StatusLine& status, const std::atomic<bool>* cancel = nullptr) {
+  AnswerPrinter printer(flags.separate_channels, status);
+  ivl::GenerationOptions generation = flags.options();
+  generation.cancel = cancel;
+  generation.on_progress = [&](const ivl::AnswerProgress& progress) { status.show(progress); };
+  try {
+    chat.ask_about({pictures.begin(), pictures.end()}, question, std::move(generation),
+                   [&](std::string_view text) { printer.print(text); });
+  } catch (const ivl::RoomError& error) {
+    ivl::fail<ivl::RequestError>(error.what(),
+                                 ". --context N makes room for more, --max-tiles N makes a picture smaller");
+  }
+  printer.finish();
+  if (chat.finish() == ivl::Finish::length) {
+    const int length = chat.statistics().new_tokens;
+    const bool by_flag = flags.max_new_tokens && length == *flags.max_new_tokens;
+    std::fprintf(stderr, "note: the answer was cut after %d tokens, %s\n", length,
+                 by_flag ? "which --max-new-tokens allows" : "where its room ends (--max-new-tokens, --context)");
+  }
+}
 
 inline void print_statistics(const ivl::AnswerStatistics& s) {
   const int prefilled = s.prompt_tokens - s.cached_tokens;
@@ -125,17 +151,4 @@ inline void print_statistics(const ivl::AnswerStatistics& s) {
     std::fprintf(stderr, "%d tokens, %.1f tok/s\n", s.new_tokens, (s.new_tokens - 1) / s.decode_s);
   else
     std::fprintf(stderr, "%d tokens\n", s.new_tokens);
-}
-
-/// Runs an example's body; an error becomes one line and exit code 1.
-template <class Body>
-int run_example(Body&& body) {
-  try {
-    body();
-    return 0;
-  } catch (const std::exception& error) {
-    std::fflush(stdout);
-    std::fprintf(stderr, "error: %s\n", error.what());
-    return 1;
-  }
 }

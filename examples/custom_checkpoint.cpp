@@ -2,6 +2,7 @@
 #include <cstdio>
 
 #include "ivl/ivl.hpp"
+#include "program.hpp"
 
 // InternVL3.5-1B's tower in front of a decoder of your own.
 constexpr ivl::VlmConfig my_checkpoint{
@@ -17,22 +18,20 @@ constexpr ivl::VlmConfig my_checkpoint{
 static_assert(ivl::checked<my_checkpoint>());
 
 int main(int argc, char** argv) {
-  constexpr int vocabulary = 151936;
-  std::printf("%.0f M parameters, %d tokens a tile, %lld bytes of keys and values a token\n",
-              double(parameters(my_checkpoint, vocabulary)) / 1e6, my_checkpoint.tokens_per_tile(),
-              static_cast<long long>(kv_bytes_per_token(my_checkpoint.decoder)));
-  if (argc < 2) {
-    std::printf("give a folder to load as this type; any other structure is refused, difference by difference\n");
-    return 0;
-  }
-  try {
+  CLI::App app("Says what a type of one's own needs, and loads a folder as it.");
+  std::string folder;
+  app.add_option("folder", folder, "to load as this type; any other structure is refused, difference by difference");
+
+  return run_program(app, argc, argv, [&] {
+    constexpr int vocabulary = 151936;
+    std::printf("%.0f M parameters, %d tokens a tile, %lld bytes of keys and values a token\n",
+                double(parameters(my_checkpoint, vocabulary)) / 1e6, my_checkpoint.tokens_per_tile(),
+                static_cast<long long>(kv_bytes_per_token(my_checkpoint.decoder)));
+    if (folder.empty()) return;
     ivl::cpu::Context ctx;
-    const auto checkpoint = ivl::load<my_checkpoint>(ctx, argv[1]);
+    const auto checkpoint = ivl::load<my_checkpoint>(ctx, folder);
     ivl::Runner runner(ctx, checkpoint.vlm);
     ivl::Chat chat(runner, checkpoint.processor);
-    std::printf("%s\n", chat.ask("Who are you?").c_str());
-  } catch (const ivl::Error& error) {
-    std::fprintf(stderr, "error: %s\n", error.what());
-    return 1;
-  }
+    print_text(chat.ask("Who are you?") + "\n");
+  });
 }

@@ -14,21 +14,17 @@ int main(int argc, char** argv) {
   app.add_option("--question", question, "may place pictures itself with <image>")->capture_default_str();
   sampling.add_to(app);
   app.add_flag("--stats", stats, "print where the time went");
-  CLI11_PARSE(app, argc, argv);
 
-  return run_example([&] {
-    std::vector<ivl::Image> pictures;
-    for (const std::string& file : images) pictures.push_back(ivl::read_image(file));
-    const ivl::AnyModel opened = open_model(model);
+  return run_program(app, argc, argv, [&] {
+    StatusLine status;
+    const ivl::AnyModel opened = open_model(model, status);
     ivl::Chat chat(opened.runner(), opened.processor(), model.chat);
-    for (std::size_t i = 0; i < pictures.size(); ++i) {
-      const ivl::TileGrid grid = ivl::Picture::view(pictures[i], chat.tile_rules()).grid();
-      std::fprintf(stderr, "%s: %d x %d, %d x %d tiles\n", images[i].c_str(), pictures[i].width, pictures[i].height,
-                   grid.columns, grid.rows);
+    std::vector<ivl::Picture> pictures;
+    for (const std::string& file : images) {
+      pictures.push_back(ivl::open_picture(file, chat.tile_rules()));
+      print_grid(file, pictures.back());
     }
-    AnswerPrinter printer(sampling.separate_channels);
-    chat.ask(question, pictures, sampling.options(), [&](std::string_view text) { printer.print(text); });
-    printer.finish();
+    ask(chat, question, pictures, sampling, status);
     if (stats) print_statistics(chat.statistics());
   });
 }

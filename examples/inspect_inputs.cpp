@@ -1,13 +1,12 @@
 // What the model really sees: the prompt, its tokens, and the tiles of the pictures. Needs no weights.
-#include <CLI/CLI.hpp>
 #include <fstream>
-#include <iostream>
 
 #include "ivl/files/json.hpp"
 #include "ivl/files/safetensors.hpp"
 #include "ivl/image/decode.hpp"
 #include "ivl/image/tiles.hpp"
 #include "ivl/model/checkpoint.hpp"
+#include "program.hpp"
 
 using ivl::Json;
 
@@ -19,7 +18,7 @@ static void encode_lines(const ivl::Processor& processor, const std::string& fil
   for (int number = 1; std::getline(in, line); ++number) {
     const Json text = ivl::parse_json(line, file + " line " + std::to_string(number));
     if (!text.is_string()) ivl::fail<ivl::FileError>(file, " line ", number, ": expected a JSON string");
-    std::cout << Json(processor.tokenizer().encode(text.get<std::string>())) << '\n';
+    print_text(Json(processor.tokenizer().encode(text.get<std::string>())).dump() + "\n");
   }
 }
 
@@ -40,11 +39,10 @@ int main(int argc, char** argv) {
       "writes every tile as uint8 [tiles, tile_px, tile_px, 3] to a safetensors file: image_0, image_1, ...");
   app.add_option("--text-lines", text_lines,
                  "instead: reads one JSON string a line, prints one JSON array of ids a line");
-  CLI11_PARSE(app, argc, argv);
 
-  try {
+  return run_program(app, argc, argv, [&] {
     const auto processor = ivl::load_processor(checkpoint);
-    if (!text_lines.empty()) return encode_lines(processor, text_lines), 0;
+    if (!text_lines.empty()) return encode_lines(processor, text_lines);
 
     ivl::ThreadPool pool;
     std::vector<ivl::Tiles> tiles;
@@ -65,7 +63,7 @@ int main(int argc, char** argv) {
     std::vector<int> ids;
     if (const auto bos = processor.tokenizer().bos()) ids.push_back(*bos);
     processor.tokenizer().encode(prompt, ids);
-    std::cout << nlohmann::ordered_json{{"prompt", prompt}, {"ids", ids}, {"images", images}} << '\n';
+    print_text(nlohmann::ordered_json{{"prompt", prompt}, {"ids", ids}, {"images", images}}.dump() + "\n");
 
     if (!tiles_out.empty()) {
       std::vector<ivl::NamedTensor> tensors;
@@ -76,8 +74,5 @@ int main(int argc, char** argv) {
       }
       ivl::write_safetensors(tiles_out, tensors);
     }
-  } catch (const std::exception& error) {
-    std::cerr << "error: " << error.what() << '\n';
-    return 1;
-  }
+  });
 }

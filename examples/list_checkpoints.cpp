@@ -1,6 +1,5 @@
 // What there is to run, how large it is, what a token costs, and whether it fits here. The costs are counted: each
 // checkpoint's layers run through a context that computes nothing.
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <fstream>
 #include <iostream>
@@ -14,6 +13,7 @@
 #include "ivl/config/published.hpp"
 #include "ivl/image/tile_grid.hpp"
 #include "ivl/model/predict.hpp"
+#include "program.hpp"
 
 using Json = nlohmann::ordered_json;
 
@@ -72,64 +72,67 @@ int main(int argc, char** argv) {
   app.add_option("--context", context, "tokens whose keys and values must fit beside the weights")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
-  CLI11_PARSE(app, argc, argv);
 
-  const auto cpu = cpu_memory_bytes(), gpu = gpu_memory_bytes();
-  const auto gib = [](std::int64_t bytes) { return double(bytes) / (1 << 30); };
-  if (!json) {
-    std::printf("memory: CPU %s, GPU %s\n\n", cpu ? (std::to_string(int(gib(*cpu))) + " GiB free").c_str() : "unknown",
-                gpu ? (std::to_string(int(gib(*gpu))) + " GiB").c_str() : "none found");
-    std::printf("%-28s %12s %10s %10s %10s %12s %8s %10s %10s %12s   %s\n", "type", "parameters", "active", "bf16 GiB",
-                "mxfp4 GiB", "KV B/token", "tokens", "Gflop/tok", "GB/tok", "Tflop/tile", "fits");
-  }
-  const auto predicted = predictions(context, std::make_index_sequence<std::size(ivl::published_checkpoints)>{});
-  for (std::size_t row = 0; row < predicted.size(); ++row) {
-    const ivl::PublishedCheckpoint& p = ivl::published_checkpoints[row];
-    const ivl::Prediction& prediction = predicted[row];
-    const ivl::VlmConfig& c = p.config;
-    const std::int64_t kv = ivl::kv_bytes_per_token(c.decoder);
-    Json bytes = {{"bf16", ivl::weight_bytes(c, p.vocab_rows)}};
-    if (c.decoder.attention.sinks)
-      bytes["mxfp4"] = ivl::weight_bytes_mxfp4(c, p.vocab_rows);  // what GPT-OSS's files may hold
-    const ivl::TileRules rules{.tile_px = c.vit.tile_px, .min_tiles = 1, .max_tiles = max_tiles, .thumbnail = true};
-    const int tiles = ivl::choose_grid(width, height, rules).tiles(rules);
-    const std::int64_t least = prediction.weight_bytes + kv * context;
-    const auto fits = [&](std::optional<std::int64_t> memory) {
-      return memory ? Json(least <= *memory) : Json(nullptr);
-    };
-    const std::int64_t parameters = ivl::parameters(c, p.vocab_rows), active = ivl::active_parameters(c, p.vocab_rows);
-    if (json) {
-      std::cout
-          << Json{{"type", p.type},
-                  {"name", p.name},
-                  {"parameters", parameters},
-                  {"active_parameters", active},
-                  {"bytes", bytes},
-                  {"kv_bytes_per_token", kv},
-                  {"picture",
-                   {{"width", width}, {"height", height}, {"tiles", tiles}, {"tokens", tiles * c.tokens_per_tile()}}},
-                  {"context", context},
-                  {"prediction",
-                   {{"tile", json_of(prediction.tile)},
-                    {"prompt", json_of(prediction.prefill)},
-                    {"token", json_of(prediction.token)}}},
-                  {"fits", {{"cpu", fits(cpu)}, {"gpu", fits(gpu)}}}}
-          << '\n';
-      continue;
+  return run_program(app, argc, argv, [&] {
+    const auto cpu = cpu_memory_bytes(), gpu = gpu_memory_bytes();
+    const auto gib = [](std::int64_t bytes) { return double(bytes) / (1 << 30); };
+    if (!json) {
+      std::printf("memory: CPU %s, GPU %s\n\n",
+                  cpu ? (std::to_string(int(gib(*cpu))) + " GiB free").c_str() : "unknown",
+                  gpu ? (std::to_string(int(gib(*gpu))) + " GiB").c_str() : "none found");
+      std::printf("%-28s %12s %10s %10s %10s %12s %8s %10s %10s %12s   %s\n", "type", "parameters", "active",
+                  "bf16 GiB", "mxfp4 GiB", "KV B/token", "tokens", "Gflop/tok", "GB/tok", "Tflop/tile", "fits");
     }
-    std::string places;
-    if (cpu && least <= *cpu) places += "CPU ";
-    if (gpu && least <= *gpu) places += "GPU ";
-    char mxfp4[32] = "-";
-    if (bytes.contains("mxfp4")) std::snprintf(mxfp4, sizeof mxfp4, "%.1f", gib(bytes["mxfp4"]));
-    std::printf("%-28s %10.2f B %8.2f B %10.1f %10s %12lld %8d %10.1f %10.2f %12.2f   %s\n",
-                std::string(p.type).c_str(), double(parameters) / 1e9, double(active) / 1e9, gib(bytes["bf16"]), mxfp4,
-                static_cast<long long>(kv), tiles * c.tokens_per_tile(), prediction.token.flops / 1e9,
-                prediction.token.bytes() / 1e9, prediction.tile.flops / 1e12, places.empty() ? "-" : places.c_str());
-  }
-  if (!json)
-    std::printf(
-        "\ntokens: of a picture of %d x %d px in at most %d tiles; Gflop and GB: of one more token behind %d, "
-        "weights in the smallest format;\nfits: those weights and the keys and values of %d tokens\n",
-        width, height, max_tiles, context, context);
+    const auto predicted = predictions(context, std::make_index_sequence<std::size(ivl::published_checkpoints)>{});
+    for (std::size_t row = 0; row < predicted.size(); ++row) {
+      const ivl::PublishedCheckpoint& p = ivl::published_checkpoints[row];
+      const ivl::Prediction& prediction = predicted[row];
+      const ivl::VlmConfig& c = p.config;
+      const std::int64_t kv = ivl::kv_bytes_per_token(c.decoder);
+      Json bytes = {{"bf16", ivl::weight_bytes(c, p.vocab_rows)}};
+      if (c.decoder.attention.sinks)
+        bytes["mxfp4"] = ivl::weight_bytes_mxfp4(c, p.vocab_rows);  // what GPT-OSS's files may hold
+      const ivl::TileRules rules{.tile_px = c.vit.tile_px, .min_tiles = 1, .max_tiles = max_tiles, .thumbnail = true};
+      const int tiles = ivl::choose_grid(width, height, rules).tiles(rules);
+      const std::int64_t least = prediction.weight_bytes + kv * context;
+      const auto fits = [&](std::optional<std::int64_t> memory) {
+        return memory ? Json(least <= *memory) : Json(nullptr);
+      };
+      const std::int64_t parameters = ivl::parameters(c, p.vocab_rows),
+                         active = ivl::active_parameters(c, p.vocab_rows);
+      if (json) {
+        const Json line = {
+            {"type", p.type},
+            {"name", p.name},
+            {"parameters", parameters},
+            {"active_parameters", active},
+            {"bytes", bytes},
+            {"kv_bytes_per_token", kv},
+            {"picture",
+             {{"width", width}, {"height", height}, {"tiles", tiles}, {"tokens", tiles * c.tokens_per_tile()}}},
+            {"context", context},
+            {"prediction",
+             {{"tile", json_of(prediction.tile)},
+              {"prompt", json_of(prediction.prefill)},
+              {"token", json_of(prediction.token)}}},
+            {"fits", {{"cpu", fits(cpu)}, {"gpu", fits(gpu)}}}};
+        print_text(line.dump() + "\n");
+        continue;
+      }
+      std::string places;
+      if (cpu && least <= *cpu) places += "CPU ";
+      if (gpu && least <= *gpu) places += "GPU ";
+      char mxfp4[32] = "-";
+      if (bytes.contains("mxfp4")) std::snprintf(mxfp4, sizeof mxfp4, "%.1f", gib(bytes["mxfp4"]));
+      std::printf("%-28s %10.2f B %8.2f B %10.1f %10s %12lld %8d %10.1f %10.2f %12.2f   %s\n",
+                  std::string(p.type).c_str(), double(parameters) / 1e9, double(active) / 1e9, gib(bytes["bf16"]),
+                  mxfp4, static_cast<long long>(kv), tiles * c.tokens_per_tile(), prediction.token.flops / 1e9,
+                  prediction.token.bytes() / 1e9, prediction.tile.flops / 1e12, places.empty() ? "-" : places.c_str());
+    }
+    if (!json)
+      std::printf(
+          "\ntokens: of a picture of %d x %d px in at most %d tiles; Gflop and GB: of one more token behind %d, "
+          "weights in the smallest format;\nfits: those weights and the keys and values of %d tokens\n",
+          width, height, max_tiles, context, context);
+  });
 }

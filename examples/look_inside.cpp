@@ -2,7 +2,6 @@
 // look_inside.hpp.
 #include "look_inside.hpp"
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -11,6 +10,7 @@
 #include "ivl/counting/counting.hpp"
 #include "ivl/cpu/cpu.hpp"
 #include "ivl/image/decode.hpp"
+#include "program.hpp"
 
 using namespace ivl;
 
@@ -26,8 +26,8 @@ int main(int argc, char** argv) {
   app.add_option("--checkpoint", folder, "folder of the dense toy")->capture_default_str();
   app.add_option("--image", file, "PNG or JPEG; without it only the text is shown");
   app.add_option("--question", question)->capture_default_str();
-  CLI11_PARSE(app, argc, argv);
-  try {
+
+  return run_program(app, argc, argv, [&] {
     Counting<cpu::Context> ctx;  // as a cpu::Context, and it counts
     const auto model = load<drawn_scenes>(ctx, folder);
     const Prompt prompt = model.processor.prompt({}, {}, question);
@@ -54,8 +54,5 @@ int main(int argc, char** argv) {
     for (const auto& [op, tally] : ctx.ops)
       std::printf("%-18s %8.0f %10.1f %10.1f\n", std::string(op).c_str(), tally.calls, tally.flops / 1e6,
                   tally.bytes() / 1e6);
-  } catch (const Error& error) {
-    std::fprintf(stderr, "error: %s\n", error.what());
-    return 1;
-  }
+  });
 }

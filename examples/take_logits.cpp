@@ -64,9 +64,10 @@ int main(int argc, char** argv) {
   app.add_option("--device", device, "cpu or cuda")->capture_default_str()->check(CLI::IsMember({"cpu", "cuda"}));
   app.add_option("--threads", choice.threads, "CPU threads")->capture_default_str()->check(CLI::Range(1, 1024));
   app.add_option("--out", out, "safetensors file to write")->required();
-  CLI11_PARSE(app, argc, argv);
 
-  return run_example([&] {
+  return run_program(app, argc, argv, [&] {
+    StatusLine status;
+    const auto print_progress = [&](const ivl::LoadProgress& progress) { status.show(progress); };
     choice.checkpoint = checkpoint;
     std::string said;
     const ivl::AnyModel model = device == "cuda"  ? open_on_cuda(choice, print_progress, said)
@@ -75,8 +76,7 @@ int main(int argc, char** argv) {
     const ivl::Processor& processor = model.processor();
     const ivl::RunnerSizes& sizes = model.runner().sizes();
     std::vector<ivl::Picture> pictures;
-    for (const std::string& file : images)
-      pictures.push_back(ivl::Picture(ivl::read_image(file), processor.tile_rules(max_tiles)));
+    for (const std::string& file : images) pictures.push_back(ivl::open_picture(file, processor.tile_rules(max_tiles)));
     ivl::Prompt prompt =
         ids_file.empty()
             ? processor.prompt(system, {}, with_image_marks(processor.style(), question, int(images.size())), pictures)

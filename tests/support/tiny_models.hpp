@@ -7,6 +7,7 @@
 
 #include "ivl/config/vlm.hpp"
 #include "ivl/testing/random.hpp"
+#include "tests/support/text.hpp"
 
 namespace ivl_test {
 
@@ -101,7 +102,5 @@ std::string what_of(const Action& action) {
   }
   return "";
 }
-
-inline bool contains(std::string_view text, std::string_view part) { return text.find(part) != text.npos; }
 
 }  // namespace ivl_test

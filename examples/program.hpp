@@ -1,0 +1,56 @@
+// How every program of this folder starts, prints and ends.
+//
+// Exit codes: 0 done; 1 an error, which one line on stderr tells; 2 flags that are wrong; 130 ended by Ctrl-C.
+#pragma once
+#include <CLI/CLI.hpp>
+#include <cerrno>
+#include <cstdio>
+#include <exception>
+#include <iostream>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <type_traits>
+
+#include "ivl/core/error.hpp"
+#include "ivl/core/simd.hpp"
+#include "ivl/core/version.hpp"
+
+[[noreturn]] inline void fail_output() {
+  const int code = errno;
+  ivl::fail<ivl::Error>("standard output: cannot write: ",
+                        code ? std::generic_category().message(code) : "a part of it is lost");
+}
+
+/// To standard output. Throws ivl::Error where the text does not arrive, such as on a full disk.
+inline void print_text(std::string_view text) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) fail_output();
+}
+
+/// Reads the flags, --help and --version among them, and runs body(), which may return an exit code. Anything thrown
+/// becomes one line on stderr.
+template <class Body>
+int run_program(CLI::App& app, int argc, char** argv, Body&& body) {
+  const std::string built_for(name_of(ivl::compiled_level));
+  app.set_version_flag("--version", "ivl " + std::string(ivl::version) + ", built for " + built_for);
+  try {
+    try {
+      app.parse(argc, argv);
+    } catch (const CLI::ParseError& said) {  // --help and --version too
+      const bool wrong = app.exit(said) != 0;
+      if (!std::cout.flush()) fail_output();
+      return wrong ? 2 : 0;
+    }
+    int code = 0;
+    if constexpr (std::is_void_v<decltype(body())>)
+      body();
+    else
+      code = body();
+    if (std::fflush(stdout) != 0 || std::ferror(stdout) || !std::cout.flush()) fail_output();
+    return code;
+  } catch (const std::exception& error) {
+    std::fflush(stdout);
+    std::fprintf(stderr, "error: %s\n", error.what());
+    return 1;
+  }
+}

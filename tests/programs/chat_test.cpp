@@ -1,0 +1,160 @@
+// chat with lines from a pipe, and on a terminal.
+#include <pty.h>
+#include <signal.h>
+#include <sys/select.h>
+#include <unistd.h>
+
+#include <chrono>
+
+#include "examples/typed_path.hpp"
+#include "ivl/files/json.hpp"
+#include "tests/programs/run.hpp"
+
+using namespace ivl;
+using namespace ivl::programs;
+
+namespace {
+
+const std::string question = "How many red circles are there?";
+
+/// chat on a terminal of its own.
+class Terminal {
+ public:
+  explicit Terminal(const std::string& flags) {
+    child_ = forkpty(&terminal_, nullptr, nullptr, nullptr);
+    REQUIRE(child_ >= 0);
+    if (child_ == 0) {
+      execl("/bin/sh", "sh", "-c", ("cd " IVL_SOURCE_DIR " && exec " IVL_BIN_DIR "/chat" + flags).c_str(), nullptr);
+      _exit(127);
+    }
+  }
+  ~Terminal() {
+    if (child_ > 0) kill(child_, SIGKILL), waitpid(child_, nullptr, 0);
+    close(terminal_);
+  }
+
+  void type(const std::string& text) { REQUIRE(write(terminal_, text.data(), text.size()) == std::ssize(text)); }
+  /// Reads until `text` appears behind what was read before; false if the program ends first or takes a minute.
+  bool wait_for(const std::string& text) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+    while (std::chrono::steady_clock::now() < end) {
+      if (const auto at = seen_.find(text, read_); at != seen_.npos) {
+        read_ = at + text.size();
+        return true;
+      }
+      fd_set ready;
+      FD_ZERO(&ready);
+      FD_SET(terminal_, &ready);
+      timeval wait{.tv_sec = 1, .tv_usec = 0};
+      if (select(terminal_ + 1, &ready, nullptr, nullptr, &wait) <= 0) continue;
+      char buffer[4096];
+      const auto bytes = ::read(terminal_, buffer, sizeof buffer);
+      if (bytes <= 0) return false;
+      seen_.append(buffer, std::size_t(bytes));
+    }
+    return false;
+  }
+  int exit_code() {
+    int status = 0;
+    waitpid(std::exchange(child_, 0), &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  }
+  const std::string& seen() const { return seen_; }
+
+ private:
+  pid_t child_ = 0;
+  int terminal_ = -1;
+  std::string seen_;
+  std::size_t read_ = 0;
+};
+
+}  // namespace
+
+TEST_CASE("a path may be typed, quoted, escaped, dragged or with blanks behind it") {
+  const std::string home = std::getenv("HOME") ? std::getenv("HOME") : "";
+  CHECK(typed_path(" a.png \r") == "a.png");
+  CHECK(typed_path("'a b.png' ") == "a b.png");
+  CHECK(typed_path("\"a b.png\"") == "a b.png");
+  CHECK(typed_path("a\\ b\\(1\\).png") == "a b(1).png");
+  CHECK(typed_path("file:///a%20b.png") == "/a b.png");
+  CHECK(typed_path("file://host/a%2.png") == "/a%2.png");
+  CHECK(typed_path("~/a.png") == home + "/a.png");
+  CHECK(typed_path("~a.png") == "~a.png");
+  CHECK(typed_path("") == "");
+  CHECK(typed_path("'") == "'");
+  const auto odd = work_folder() / "odd\\ name";
+  std::ofstream(odd) << "x";
+  CHECK(typed_path(odd.string()) == odd.string());
+}
+
+TEST_CASE("lines from a pipe: Windows line ends, quotes and blanks") {
+  const Ran plain = run("chat" + toy, "/image " + demo + "balloons.png\n" + question + "\n");
+  CHECK(plain.code == 0);
+  REQUIRE(contains(plain.out, "3"));
+  for (const std::string& path :
+       {demo + "balloons.png\r", '"' + demo + "balloons.png\"  \r", "./" + demo + "balloons.png"}) {
+    CAPTURE(path);
+    const Ran other = run("chat" + toy, "/image " + path + "\n" + question + "\r\n/quit\r\n" + question + "\n");
+    CHECK(other.code == 0);
+    CHECK(other.out == plain.out);
+  }
+  const Ran dragged = run("chat" + toy, "'" IVL_SOURCE_DIR "/" + demo + "balloons.png'\n" + question);  // no line end
+  CHECK(dragged.code == 0);
+  CHECK(dragged.out == plain.out);
+}
+
+TEST_CASE("a question whose picture failed is not answered, and a script learns of it") {
+  const Ran lost =
+      run("chat" + toy, "/image nowhere.png\n" + question + "\n/image " + demo + "balloons.png\n" + question + "\n");
+  CHECK(lost.code == 1);
+  CHECK(contains(lost.err, "nowhere.png"));
+  CHECK(contains(lost.err, "the question was not asked"));
+  CHECK(std::count(lost.out.begin(), lost.out.end(), '\n') == 1);
+  CHECK(run("chat" + toy, "/nonsense\n").code == 1);
+}
+
+TEST_CASE("a conversation can be cut back, and saved") {
+  const std::string picture = "/image " + demo + "balloons.png\n", other = "/image " + demo + "hill.png\n";
+  const std::string ask = question + "\n";
+  const std::string first = run("chat" + toy, picture + ask).out;
+  const std::string second = run("chat" + toy, other + ask).out;
+  CHECK(run("chat" + toy, picture + ask + "/clear\n" + other + ask).out == first + second);
+  CHECK(run("chat" + toy, picture + ask + "/undo\n" + other + ask).out == first + second);
+  CHECK(run("chat" + toy, picture + ask + "/cut\n" + other + ask).out == first + second);
+  CHECK(run("chat" + toy, "/undo\n/cut\n/clear\n/help\n" + picture + ask).out == first);
+
+  const std::string file = (work_folder() / "saved.json").string();
+  const Ran saved = run("chat" + toy, other + ask + "/undo\n" + picture + ask + "What?\n/save " + file + "\n");
+  CHECK(saved.code == 0);
+  const Json turns = parse_json(text_of(file), "saved");
+  REQUIRE(turns.size() == 2);
+  CHECK(turns[0]["images"] == Json::array({demo + "balloons.png"}));
+  CHECK(turns[0]["answer"].get<std::string>() + "\n" == first);
+  CHECK(contains(turns[0]["question"].get<std::string>(), question));
+  CHECK(turns[1]["images"].empty());
+  CHECK(run("chat" + toy, "/save /dev/full\n").code == 1);
+}
+
+TEST_CASE("on a terminal Ctrl-C at the prompt ends only when it comes twice") {
+  Terminal terminal(toy);
+  REQUIRE(terminal.wait_for("> "));
+  terminal.type("\x03");
+  REQUIRE(terminal.wait_for("another Ctrl-C ends"));
+  REQUIRE(terminal.wait_for("> "));
+  terminal.type("/image " + demo + "balloons.png\r");
+  REQUIRE(terminal.wait_for("tiles"));
+  terminal.type(question + "\r");
+  REQUIRE(terminal.wait_for("> "));
+  terminal.type("/help\r");
+  REQUIRE(terminal.wait_for("/cut"));
+  terminal.type("/exit\r");
+  CHECK(terminal.exit_code() == 0);
+  CHECK(contains(terminal.seen(), "loading: "));
+
+  Terminal twice(toy);
+  REQUIRE(twice.wait_for("> "));
+  twice.type("\x03");
+  REQUIRE(twice.wait_for("another Ctrl-C ends"));
+  twice.type("\x03");
+  CHECK(twice.exit_code() == 130);
+}

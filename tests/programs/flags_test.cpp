@@ -1,0 +1,90 @@
+// What every program says of itself, and how it ends.
+#include <algorithm>
+
+#include "ivl/core/simd.hpp"
+#include "ivl/core/version.hpp"
+#include "tests/programs/run.hpp"
+
+using namespace ivl;
+using namespace ivl::programs;
+
+namespace {
+
+const char* const all_programs[] = {"ask_many",       "chat",           "convert",          "custom_checkpoint",
+                                    "describe_image", "inspect_inputs", "list_checkpoints", "look_inside",
+                                    "one_block",      "take_logits"};
+
+bool is_printable(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char c) { return c == '\n' || (c >= 0x20 && c < 0x7f); });
+}
+
+}  // namespace
+
+TEST_CASE("every program says what it is for, in printable text") {
+  for (const std::string program : all_programs) {
+    CAPTURE(program);
+    const Ran help = run(program + " --help");
+    CHECK(help.code == 0);
+    CHECK(help.err.empty());
+    CHECK(is_printable(help.out));
+    CHECK(contains(help.out, "--help"));
+    CHECK(contains(help.out, "--version"));
+    const Ran version = run(program + " --version");
+    CHECK(version.code == 0);
+    CHECK(version.out.starts_with("ivl " + std::string(ivl::version) + ", built for "));
+    CHECK(is_printable(version.out));
+  }
+}
+
+TEST_CASE("a flag that nobody knows ends with code 2 and its name") {
+  for (const std::string program : all_programs) {
+    CAPTURE(program);
+    const Ran wrong = run(program + " --no-such-flag");
+    CHECK(wrong.code == 2);
+    CHECK(wrong.out.empty());
+    CHECK(is_printable(wrong.err));
+  }
+  const Ran format = run("convert --from a --to b --format xml");
+  CHECK(format.code == 2);
+  CHECK(contains(format.err, "github"));
+  CHECK(is_printable(format.err));
+}
+
+TEST_CASE("an answer that cannot be written is an error") {
+  for (const std::string redirection : {" >/dev/full", " >&-"}) {
+    CAPTURE(redirection);
+    for (const std::string command :
+         {"describe_image" + toy + balloons, std::string("list_checkpoints"),
+          "inspect_inputs --checkpoint examples/drawn_scenes/checkpoint", std::string("describe_image --help")}) {
+      CAPTURE(command);
+      const Ran lost = run(command + redirection);
+      CHECK(lost.code == 1);
+      CHECK(contains(lost.err, "error: standard output: cannot write"));
+    }
+  }
+}
+
+TEST_CASE("an answer that is cut says so") {
+  const Ran cut = run("describe_image" + toy + balloons + " --max-new-tokens 2");
+  CHECK(cut.code == 0);
+  CHECK(contains(cut.err, "note: the answer was cut after 2 tokens, which --max-new-tokens allows"));
+  const Ran whole = run("describe_image" + toy + balloons);
+  CHECK(whole.code == 0);
+  CHECK(!contains(whole.err, "note:"));
+  CHECK(contains(whole.out, "3"));
+  CHECK(!contains(whole.err, "loading"));  // progress is for terminals
+}
+
+TEST_CASE("what does not fit is refused with numbers and flags before a picture is seen") {
+  const Ran small = run("describe_image" + toy + balloons + " --context 10");
+  CHECK(small.code == 1);
+  CHECK(small.out.empty());
+  CHECK(contains(small.err, "10"));
+  CHECK(contains(small.err, "--context"));
+  CHECK(contains(small.err, "--max-tiles"));
+  std::string many = "describe_image" + toy + " --stats";
+  for (int i = 0; i < 300; ++i) many += " --image " + demo + "balloons.png";
+  const Ran refused = run(many);
+  CHECK(refused.code == 1);
+  CHECK(contains(refused.err, "--context"));
+}
