@@ -81,7 +81,7 @@ template <class Kind>
 /// and floating-point numbers.
 template <class Kind, class... Parts>
 [[noreturn]] void fail(const Parts&... parts) {
-  detail::throw_error<Kind>({parts...});
+  detail::throw_error<Kind>({detail::ErrorPart(parts)...});
 }
 
 /// Gives action(). A FileError that it throws gets `where`, mostly the path of the file that is read, in front.

@@ -137,7 +137,8 @@ void run(Context& ctx, Rows<const Scalar> x, const PlacedMatrix& w, const Epilog
   if constexpr (std::is_same_v<Scalar, bf16>) {
     if ((w.format() == Format::bf16 || w.format() == Format::f16) && !gemm_takes(x, w)) {
       fail<RequestError>("linear on CUDA: expected bf16 rows of whole groups of 4 scalars, 8-byte aligned, found ",
-                         w.in, " scalars, ", x.stride, " from row to row, at ", x.data);
+                         w.in, " scalars, ", x.stride, " from row to row, at ",
+                         reinterpret_cast<std::uintptr_t>(x.data));
     }
     const LinearChoice choice = choose(ctx, problem_of(x, w));
     switch (choice.kernel) {

@@ -352,7 +352,7 @@ void run(Context& ctx, Rows<const bf16> x, Norm norm, const PlacedMatrix& w, con
   if (w.in % 16 != 0) fail<RequestError>("gemv on CUDA: expected rows of a multiple of 16 scalars, found ", w.in);
   if (x.stride % 8 != 0 || !aligned(x.data, 16))
     fail<RequestError>("gemv on CUDA: expected rows of x that start at multiples of 16 bytes, found a stride of ",
-                       x.stride, " scalars from ", x.data);
+                       x.stride, " scalars from ", reinterpret_cast<std::uintptr_t>(x.data));
   if (x.count == 0 || w.out == 0) return;
   constexpr bool normed = std::is_same_v<Norm, RmsNorm>;
   launch(gemv_kernel<Stored, Result, Norm, Constant<P>>,
