@@ -2,7 +2,6 @@
 #include "ask_many.hpp"
 
 #include "command_line.hpp"
-#include "ivl/image/decode.hpp"
 
 int main(int argc, char** argv) {
   CLI::App app("Asks one question about each of many pictures, several at a time.");
@@ -28,10 +27,10 @@ int main(int argc, char** argv) {
     std::vector<ivl::Prompt> prompts;
     for (const std::string& file : images) {
       const std::string marked = ivl::with_image_marks(processor.style(), question, 1);
-      const ivl::Picture picture = ivl::open_picture(file, rules);
+      const ivl::Picture picture = open_picture(file, rules);
       prompts.push_back(processor.prompt(model.chat.system, {}, marked, std::span(&picture, 1)));
     }
-    ivl::Engine engine(opened.runner(), {.kv_tokens = model.chat.kv_tokens, .max_sequences = together});
+    ivl::Engine engine(opened.runner(), {.kv_tokens = model.chat.kv_tokens.value_or(8192), .max_sequences = together});
     ivl::GenerationOptions generation;
     if (gumbel_temperature > 0) generation = ask_many::gumbel(gumbel_temperature, 1);
     generation.max_new_tokens = max_new_tokens;

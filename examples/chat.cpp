@@ -6,7 +6,6 @@
 
 #include "command_line.hpp"
 #include "ivl/files/json.hpp"
-#include "ivl/image/decode.hpp"
 #include "typed_path.hpp"
 
 static constexpr const char* help =
@@ -97,7 +96,7 @@ class Conversation {
   void add_picture(const std::string& path) {
     if (path.empty()) ivl::fail<ivl::RequestError>("/image: expected a file, found none");
     lost_picture_ = true;  // until it is there
-    pictures_.push_back(ivl::open_picture(path, chat_.tile_rules()));
+    pictures_.push_back(open_picture(path, chat_.tile_rules()));
     lost_picture_ = false;
     print_grid(path, pictures_.back());
     waiting_paths_.push_back(path);

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "ivl/core/thread_pool.hpp"
+#include "ivl/image/decode.hpp"
 #include "ivl/serve/chat.hpp"
 #include "ivl/text/channels.hpp"
 #include "models.hpp"
@@ -20,9 +21,8 @@
 
 /// Flags about how to generate. Unset ones follow the checkpoint's generation_config.json.
 struct SamplingFlags {
-  std::optional<float> temperature, top_p, repetition_penalty;
+  std::optional<float> temperature, top_p, min_p, repetition_penalty;
   std::optional<int> top_k;
-  float min_p = 0;
   std::uint64_t seed = 0;
   std::optional<int> max_new_tokens;
   std::vector<std::string> stop;
@@ -77,13 +77,24 @@ struct ModelFlags {
 
 /// Opens it and says on stderr what runs where.
 inline ivl::AnyModel open_model(const ModelFlags& flags, StatusLine& status) {
-  const ModelChoice choice{.checkpoint = flags.checkpoint, .threads = flags.threads, .kv_tokens = flags.chat.kv_tokens};
+  const ModelChoice choice{
+      .checkpoint = flags.checkpoint, .threads = flags.threads, .kv_tokens = flags.chat.kv_tokens.value_or(0)};
   std::string device;
   const auto open = flags.device == "cuda" ? open_on_cuda : open_on_cpu;
   ivl::AnyModel model = open(
       choice, [&](const ivl::LoadProgress& progress) { status.show(progress); }, device);
   std::fprintf(stderr, "%.6g M parameters, %s\n", double(model.parameters()) / 1e6, device.c_str());
   return model;
+}
+
+/// A picture of a file, as the model will see it.
+inline ivl::Picture open_picture(const std::string& file, const ivl::TileRules& rules) {
+  return ivl::Picture(ivl::read_image(file), rules);
+}
+
+inline void print_grid(const std::string& file, const ivl::Picture& picture) {
+  std::fprintf(stderr, "%s: %d x %d, %d x %d tiles\n", file.c_str(), picture.image().width, picture.image().height,
+               picture.grid().columns, picture.grid().rows);
 }
 
 /// Prints an answer as it comes. A gpt-oss model's channels stand in it; with `separate` its final text goes to stdout

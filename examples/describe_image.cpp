@@ -1,6 +1,5 @@
 // A picture (or several) and a question in, a streamed answer out.
 #include "command_line.hpp"
-#include "ivl/image/decode.hpp"
 
 int main(int argc, char** argv) {
   CLI::App app("Answers a question about pictures.");
@@ -21,7 +20,7 @@ int main(int argc, char** argv) {
     ivl::Chat chat(opened.runner(), opened.processor(), model.chat);
     std::vector<ivl::Picture> pictures;
     for (const std::string& file : images) {
-      pictures.push_back(ivl::open_picture(file, chat.tile_rules()));
+      pictures.push_back(open_picture(file, chat.tile_rules()));
       print_grid(file, pictures.back());
     }
     ask(chat, question, pictures, sampling, status);

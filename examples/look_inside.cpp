@@ -9,6 +9,7 @@
 
 #include "ivl/counting/counting.hpp"
 #include "ivl/cpu/cpu.hpp"
+#include "ivl/files/json.hpp"
 #include "ivl/image/decode.hpp"
 #include "program.hpp"
 

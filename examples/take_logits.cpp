@@ -6,7 +6,6 @@
 
 #include "command_line.hpp"
 #include "ivl/files/safetensors.hpp"
-#include "ivl/image/decode.hpp"
 
 /// Ids separated by anything but digits and signs; a run of -1 is the place of the next picture's rows.
 static ivl::Prompt prompt_of_ids(const std::string& file, const std::vector<ivl::Picture>& pictures,
@@ -76,7 +75,7 @@ int main(int argc, char** argv) {
     const ivl::Processor& processor = model.processor();
     const ivl::RunnerSizes& sizes = model.runner().sizes();
     std::vector<ivl::Picture> pictures;
-    for (const std::string& file : images) pictures.push_back(ivl::open_picture(file, processor.tile_rules(max_tiles)));
+    for (const std::string& file : images) pictures.push_back(open_picture(file, processor.tile_rules(max_tiles)));
     ivl::Prompt prompt =
         ids_file.empty()
             ? processor.prompt(system, {}, with_image_marks(processor.style(), question, int(images.size())), pictures)

@@ -1,5 +1,8 @@
 // What every program says of itself, and how it ends.
 #include <algorithm>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include "ivl/core/simd.hpp"
 #include "ivl/core/version.hpp"
@@ -53,9 +56,10 @@ TEST_CASE("a flag that nobody knows ends with code 2 and its name") {
 TEST_CASE("an answer that cannot be written is an error") {
   for (const std::string redirection : {" >/dev/full", " >&-"}) {
     CAPTURE(redirection);
-    for (const std::string command :
-         {"describe_image" + toy + balloons, std::string("list_checkpoints"),
-          "inspect_inputs --checkpoint examples/drawn_scenes/checkpoint", std::string("describe_image --help")}) {
+    const std::vector<std::string> commands = {"describe_image" + toy + balloons, "list_checkpoints",
+                                               "inspect_inputs --checkpoint examples/drawn_scenes/checkpoint",
+                                               "describe_image --help"};
+    for (const std::string& command : commands) {
       CAPTURE(command);
       const Ran lost = run(command + redirection);
       CHECK(lost.code == 1);

@@ -100,6 +100,9 @@ inline void read_generation(const std::filesystem::path& generation, ModelFacts&
   sampling.temperature = reader.get_or("temperature", sampling.temperature);
   sampling.top_k = reader.get_or("top_k", sampling.top_k);
   sampling.top_p = reader.get_or("top_p", sampling.top_p);
+  sampling.min_p = reader.get_or("min_p", sampling.min_p);
+  sampling.max_new_tokens = reader.has("max_new_tokens") ? reader.size("max_new_tokens") : 0;
+  sampling.max_length = reader.has("max_length") ? reader.size("max_length") : 0;
   sampling.repetition_penalty = reader.get_or("repetition_penalty", sampling.repetition_penalty);
 }
 

@@ -66,7 +66,7 @@ inline constexpr Setting all_settings[] = {
     {generation, "repetition_penalty", obeyed},
     {generation, "max_new_tokens", obeyed},
     {generation, "max_length", obeyed},
-    {generation, "stop_strings", obeyed},
+    {generation, "stop_strings", fixed, "null | []"},
     {generation, "num_beams", fixed, "1"},
     {generation, "num_beam_groups", fixed, "1"},
     {generation, "penalty_alpha", fixed, "0"},

@@ -77,6 +77,11 @@ template <class Kind>
 
 }  // namespace detail
 
+/// A prompt, its pictures and its answer find no room in the engine, or in the model's context.
+struct RoomError : RequestError {
+  using RequestError::RequestError;
+};
+
 /// Throws `Kind` with the parts written one after the other, as a std::ostream writes them: text, characters, integers
 /// and floating-point numbers.
 template <class Kind, class... Parts>

@@ -36,7 +36,10 @@ struct SamplingFacts {
   float temperature = 1;
   int top_k = 50;
   float top_p = 1;
+  float min_p = 0;
   float repetition_penalty = 1;
+  int max_new_tokens = 0;  ///< 0: no proposal
+  int max_length = 0;      ///< of prompt and answer, where there is no max_new_tokens; 0: no proposal
 };
 
 struct ModelFacts {

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -134,7 +135,9 @@ class AnyRunner {
   virtual std::int32_t choose(std::span<const float> logits, const Draw& draw) = 0;
 
   /// Sees a picture; tile t's rows become feature rows [first_rows[t], first_rows[t] + tokens_per_tile).
-  virtual void encode(const Picture& picture, std::span<const std::int32_t> first_rows) = 0;
+  /// After each pass of the tower, `on_tiles` receives how many tiles it saw.
+  virtual void encode(const Picture& picture, std::span<const std::int32_t> first_rows,
+                      const std::function<void(int tiles)>& on_tiles) = 0;
 
   /// Feature rows as floats: to [rows.size(), hidden].
   virtual void read_features(std::span<const std::int32_t> rows, float* to) = 0;

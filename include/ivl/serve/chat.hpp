@@ -29,7 +29,8 @@ class Chat {
   /// Asks the next question; `pictures` are new ones, cut by the chat's own rules. "<image>" marks in the question
   /// place them; without marks they go before it. `on_text` receives the answer as it comes; the whole of it is
   /// returned, as the reference's chat() does: without white space at its ends (in the HF format as it came). The
-  /// conversation is as it was before when this throws (RequestError, ImageError, or whatever `on_text` throws).
+  /// conversation is as it was before when this throws (RequestError, ImageError, or whatever `on_text` throws), and
+  /// when the answer is cancelled before its first token; a later part of an answer counts as the whole.
   std::string ask(std::string_view question, std::span<const Image> pictures = {}, GenerationOptions generation = {},
                   TextCallback on_text = {});
 
@@ -37,25 +38,33 @@ class Chat {
   std::string ask_about(std::vector<Picture> new_pictures, std::string_view question, GenerationOptions generation = {},
                         TextCallback on_text = {});
 
+  /// Forgets `count` turns from `first` on, with their pictures. What is left is as if it had been all.
+  void forget(std::size_t first, std::size_t count);
+
   const AnswerStatistics& statistics() const { return statistics_; }
+  /// How the last answer ended.
+  Finish finish() const { return finish_; }
   const TileRules& tile_rules() const { return rules_; }
   const std::vector<Turn>& history() const { return history_; }
 
  private:
-  Chat(std::unique_ptr<Engine> engine, const Processor& processor, ChatOptions options);
-
   /// What the caller left open follows the prompt style and the room.
-  void complete(Request& request) const;
+  void complete(Request& request);
+  void make_engine(int kv_tokens);
+  void count_pictures();
 
   const Processor& processor_;
+  AnyRunner* runner_ = nullptr;  // of the chat's own engine
   std::unique_ptr<Engine> own_engine_;
   Engine* engine_;
   std::vector<Turn> history_;
   std::vector<Picture> pictures_;  // of all turns so far
+  std::vector<int> pictures_of_;   // how many each turn has
   ChatOptions options_;
   TileRules rules_;
   std::shared_ptr<Sequence> sequence_;
   AnswerStatistics statistics_;
+  Finish finish_ = Finish::waiting;
 };
 
 }  // namespace ivl

@@ -2,6 +2,7 @@
 #pragma once
 #include <deque>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -61,6 +62,9 @@ class Engine {
   /// How many tokens the prompt has, its pictures' rows among them.
   int check_prompt(const Request& request) const;
 
+  /// Ends the sequences whose callers ask for it.
+  void end_cancelled();
+
   /// Lets waiting requests run, first come first served, while there is room for prompt and answer.
   void admit();
 
@@ -75,7 +79,8 @@ class Engine {
   bool see_pictures(Sequence& sequence);
 
   /// The rows of a picture, which no picture needs twice; null where there is no room for them.
-  std::shared_ptr<const PictureRows> see(const Picture& picture, const Digest& key, AnswerStatistics& statistics);
+  std::shared_ptr<const PictureRows> see(const Picture& picture, const Digest& key, AnswerStatistics& statistics,
+                                         const std::function<void(int tiles)>& on_tiles = {});
 
   /// Only a repetition penalty asks which ids a sequence holds. Pictures do not count, nor ids that are never drawn.
   void place_marks(Sequence& sequence);
@@ -112,6 +117,10 @@ class Engine {
   std::deque<std::shared_ptr<Sequence>> waiting_;
   std::vector<std::shared_ptr<Sequence>> running_;
 };
+
+/// The longest answer that a request may get behind its prompt: what its caller says, else what the checkpoint
+/// proposes, else 1024 tokens; never more than the context leaves. Throws RequestError for less than one token.
+int longest_answer(const GenerationOptions& generation, const ModelFacts& facts, int prompt_tokens);
 
 /// Starts all requests and steps until the last one has ended: what finds no room waits until others are done. An error
 /// of one alone is that sequence's `error`. Throws RequestError as `start` does, before any of them runs.

@@ -34,11 +34,11 @@ IVL_INLINE std::shared_ptr<Sequence> Engine::start(Request request) {
   const std::shared_ptr<Sequence> sequence(
       new Sequence(pool_, room_.pages_per_sequence, std::move(request), sampling, prompt_tokens, usable));
   GenerationOptions& generation = sequence->request_.generation;
-  sequence->max_new_tokens_ = std::min(generation.max_new_tokens, facts.context_length - prompt_tokens);
+  sequence->max_new_tokens_ = longest_answer(generation, facts, prompt_tokens);
   const std::int64_t total = std::int64_t(prompt_tokens) + sequence->max_new_tokens_;
-  if (ceil_div(total, kv_page_tokens) > pool_->count(KvGroup::full))
-    fail<RequestError>("engine: the prompt and its answer need room for ", total,
-                       " tokens, but the engine has room for ", pool_->count(KvGroup::full) * kv_page_tokens);
+  if (total > options_.kv_tokens)
+    fail<RoomError>("engine: the prompt of ", prompt_tokens, " tokens and an answer of ", sequence->max_new_tokens_,
+                    " need room for ", total, ", but the engine has room for ", options_.kv_tokens);
   if (!generation.ignore_stop_ids)
     sequence->stop_ids_ = generation.stop_ids.empty() ? facts.stop_ids : std::move(generation.stop_ids);
   if (const Tokenizer* tokenizer = sequence->request_.tokenizer)
@@ -71,7 +71,9 @@ IVL_INLINE void Engine::stop(Sequence& sequence) {
 }
 
 IVL_INLINE bool Engine::step() {
+  end_cancelled();
   admit();
+  end_cancelled();  // between pictures
   if (running_.empty()) return !waiting_.empty();
   scheduler_.plan(running_, *pool_, step_);
   try {
@@ -142,16 +144,43 @@ IVL_INLINE int Engine::check_prompt(const Request& request) const {
   tokens += rows;
   if (tokens == 0) fail<RequestError>("prompt: expected at least one token, found none");
   if (tokens >= context)
-    fail<RequestError>("prompt: expected fewer tokens than the model's context of ", context, ", found ", tokens);
+    fail<RoomError>("prompt: expected fewer tokens than the model's context of ", context, ", found ", tokens);
   if (rows > room_.feature_rows)
-    fail<RequestError>("prompt: its pictures have ", rows, " rows, but the engine has room for ", room_.feature_rows);
-  if (request.generation.max_new_tokens < 1)
-    fail<RequestError>("max_new_tokens: expected at least 1, found ", request.generation.max_new_tokens);
+    fail<RoomError>("prompt: its pictures have ", rows, " rows, but the engine has room for ", room_.feature_rows);
   for (const std::int32_t id : prompt.ids) {
     if (id < 0 || id >= vocab_rows)
       fail<RequestError>("prompt: token ", id, " is not in the model's vocabulary of ", vocab_rows);
   }
   return int(tokens);
+}
+
+IVL_INLINE int longest_answer(const GenerationOptions& generation, const ModelFacts& facts, int prompt_tokens) {
+  const SamplingFacts& proposed = facts.sampling;
+  int longest = generation.max_new_tokens.value_or(proposed.max_new_tokens > 0 ? proposed.max_new_tokens : 1024);
+  if (!generation.max_new_tokens && proposed.max_new_tokens == 0 && proposed.max_length > 0) {
+    longest = proposed.max_length - prompt_tokens;
+    if (longest < 1)
+      fail<RequestError>("max_length: generation_config.json allows prompt and answer ", proposed.max_length,
+                         " tokens, but the prompt has ", prompt_tokens, " alone; max_new_tokens replaces it");
+  }
+  if (longest < 1) fail<RequestError>("max_new_tokens: expected at least 1, found ", longest);
+  return std::min(longest, facts.context_length - prompt_tokens);
+}
+
+IVL_INLINE void Engine::end_cancelled() {
+  const auto look_at = [](const std::shared_ptr<Sequence>& sequence) {
+    const std::atomic<bool>* cancel = sequence->request_.generation.cancel;
+    if (!cancel || !*cancel || sequence->done()) return;
+    end(*sequence, Finish::cancelled);
+    try {
+      if (sequence->decoder_) give(*sequence, sequence->decoder_->finish());
+    } catch (...) {
+      fail_with(*sequence, std::current_exception());
+    }
+  };
+  std::ranges::for_each(running_, look_at);
+  std::ranges::for_each(waiting_, look_at);
+  remove_done();
 }
 
 IVL_INLINE void Engine::admit() {
@@ -177,7 +206,8 @@ IVL_INLINE bool Engine::prepare(Sequence& sequence) {
   const bool seen = see_pictures(sequence);
   sequence.statistics_.vision_s += sequence.lap_s();
   if (!seen) {
-    assert(!running_.empty());  // alone, every prompt that `start` takes has room
+    // Alone, every prompt that `start` takes has room.
+    assert(!running_.empty() || sequence.request_.generation.cancel);
     return false;
   }
   if (sequence.sampling_.repetition_penalty != 1) place_marks(sequence);
@@ -210,9 +240,22 @@ IVL_INLINE void Engine::lay_out(Sequence& sequence) {
 
 IVL_INLINE bool Engine::see_pictures(Sequence& sequence) {
   std::vector<Prompt::Place>& places = sequence.request_.prompt.pictures;
+  const GenerationOptions& generation = sequence.request_.generation;
+  AnswerProgress progress{.prompt_tokens = sequence.prompt_tokens_};
+  for (const Prompt::Place& place : places) progress.tiles += place.picture.tiles();
+  const auto report = [&](int tiles) {
+    progress.tiles_done = tiles;
+    if (generation.on_progress) generation.on_progress(progress);
+  };
+  int before = 0;  // tiles of the pictures that are seen
   for (std::size_t i = 0; i < places.size(); ++i) {
+    report(before);
     PictureSpan& span = sequence.spans_[i];
-    span.features = see(places[i].picture, span.key, sequence.statistics_);
+    int done = before;
+    const bool cancelled = generation.cancel && *generation.cancel;
+    if (!cancelled)
+      span.features = see(places[i].picture, span.key, sequence.statistics_, [&](int tiles) { report(done += tiles); });
+    before += places[i].picture.tiles();
     if (span.features) continue;
     for (PictureSpan& other : sequence.spans_) other.features.reset();
     return false;
@@ -222,12 +265,13 @@ IVL_INLINE bool Engine::see_pictures(Sequence& sequence) {
 }
 
 IVL_INLINE std::shared_ptr<const PictureRows> Engine::see(const Picture& picture, const Digest& key,
-                                                          AnswerStatistics& statistics) {
+                                                          AnswerStatistics& statistics,
+                                                          const std::function<void(int tiles)>& on_tiles) {
   if (auto known = features_.find(key)) return known;
   auto features = features_.reserve(key, picture.tiles());
   if (!features) return nullptr;
   try {
-    runner_.encode(picture, features->first_rows);
+    runner_.encode(picture, features->first_rows, on_tiles);
   } catch (...) {
     features_.forget(key);
     throw;
@@ -299,6 +343,9 @@ IVL_INLINE void Engine::take_results(const Scheduler::Part& part) {
       for (int i = 0; i < number; ++i)
         sequence.request_.generation.on_prompt_logits(before + i, logits_of(part.first_wanted + i));
     }
+    if (sequence.cached_ < sequence.prompt_tokens_ && sequence.request_.generation.on_progress)
+      sequence.request_.generation.on_progress(
+          {.prompt_tokens = sequence.prompt_tokens_, .prompt_done = sequence.cached_});
     if (sequence.cached_ < sequence.length()) return;
     const int last = part.first_wanted + part.wanted - 1;
     const bool on_host = step_.wants[std::size_t(last)] == Want::logits;

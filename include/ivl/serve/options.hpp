@@ -1,5 +1,6 @@
 // What a caller says to an engine or a chat, and what he learns from it, apart from any model.
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -25,13 +26,25 @@ struct EngineOptions {
   int feature_tokens = 0;  ///< picture rows that stay for the next question; 0: kv_tokens
 };
 
+/// How far an answer is before its first token.
+struct AnswerProgress {
+  int tiles = 0, tiles_done = 0;  ///< of the prompt's pictures; those of earlier turns count as done at once
+  int prompt_tokens = 0, prompt_done = 0;
+};
+
 struct GenerationOptions {
-  int max_new_tokens = 1024;  ///< fewer where the context ends
+  /// Fewer where the context ends. Unset: what the checkpoint proposes, or 1024.
+  std::optional<int> max_new_tokens = {};
   SamplingOptions sampling = {};
   std::vector<int> stop_ids = {};                    ///< tokens that end the answer; empty: those of the checkpoint
   bool ignore_stop_ids = false;                      ///< no token ends the answer, not even the checkpoint's
   std::vector<std::string> stop_strings = {};        ///< texts that end the answer; not part of it
   std::optional<SpecialTokens> special_tokens = {};  ///< in the answer's text; unset: what the prompt style does
+
+  /// Ends the answer before its next token once it is true: set from another thread, or in a signal's handler.
+  const std::atomic<bool>* cancel = nullptr;
+  /// Called between the parts of the work that comes before the first token. What it throws ends its own sequence.
+  std::function<void(const AnswerProgress&)> on_progress = {};
 
   /// Changes the logits [vocab_rows] that the next token is chosen from: a constraint sets what it forbids to
   /// -infinity.
@@ -50,8 +63,9 @@ using TextCallback = std::function<void(std::string_view)>;
 struct ChatOptions {
   std::optional<std::string> system = {};  ///< nothing: the checkpoint's own default
   std::optional<int> max_tiles = {};       ///< of one picture; nothing: the checkpoint's own
-  int kv_tokens =
-      8192;  ///< room for the conversation, at most the model's context; of a chat with an engine of its own
+  /// Room for the conversation, at most the model's context; of a chat with an engine of its own. Unset: it grows with
+  /// the conversation, up to the model's context.
+  std::optional<int> kv_tokens = {};
   std::vector<Turn> history = {};      ///< what was said before, with its <image> marks
   std::vector<Picture> pictures = {};  ///< of the history's marks, in order
 };

@@ -16,7 +16,7 @@ struct SamplingOptions {
   std::optional<float> temperature = {};         ///< 0: the largest logit
   std::optional<int> top_k = {};                 ///< 0: all
   std::optional<float> top_p = {};               ///< smallest set of most probable tokens that holds this much
-  float min_p = 0;                               ///< relative to the most probable token
+  std::optional<float> min_p = {};               ///< relative to the most probable token
   std::optional<float> repetition_penalty = {};  ///< > 1 makes tokens that the sequence already holds, prompt included,
                                                  ///< less likely
   std::uint64_t seed = 0;

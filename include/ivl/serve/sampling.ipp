@@ -10,7 +10,7 @@ IVL_INLINE Sampling resolved(const SamplingOptions& options, const SamplingFacts
   const Sampling s{.temperature = options.temperature.value_or(facts.sample ? facts.temperature : 0),
                    .top_k = options.top_k.value_or(facts.top_k),
                    .top_p = options.top_p.value_or(facts.top_p),
-                   .min_p = options.min_p,
+                   .min_p = options.min_p.value_or(facts.min_p),
                    .repetition_penalty = options.repetition_penalty.value_or(facts.repetition_penalty),
                    .seed = options.seed};
   if (!(s.temperature >= 0 && std::isfinite(s.temperature)))

@@ -93,6 +93,9 @@ std::vector<Segment> render_segments(PromptStyle style, std::optional<std::strin
 /// What a prompt looks like to the reference's tokenizer: <IMG_CONTEXT> for each row of a picture. For people to read.
 std::string text_of(std::span<const Segment> segments, std::span<const int> tokens_per_picture);
 
+/// How many "<image>" a text holds.
+int count_image_marks(std::string_view text);
+
 /// "Image-1: <image>\nImage-2: <image>\n": what goes before a question about several images.
 std::string image_marks(int images);
 

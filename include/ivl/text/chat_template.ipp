@@ -79,6 +79,12 @@ IVL_INLINE std::string text_of(std::span<const Segment> segments, std::span<cons
   return text;
 }
 
+IVL_INLINE int count_image_marks(std::string_view text) {
+  int marks = 0;
+  for (std::size_t at; (at = text.find(image_mark)) != text.npos; ++marks) text.remove_prefix(at + image_mark.size());
+  return marks;
+}
+
 IVL_INLINE std::string image_marks(int images) {
   std::string marks;
   for (int image = 1; image <= images; ++image) marks += "Image-" + std::to_string(image) + ": <image>\n";
