@@ -34,9 +34,11 @@ IVL_INLINE double granted_cpus(const std::string& root) {
     if (second == std::string::npos) continue;
     const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
     if (controllers != ",," && controllers.find(",cpu,") == std::string::npos) continue;
-    for (std::string group = line.substr(second + 1); !group.empty(); group.resize(group.rfind('/')))
+    for (std::string group = line.substr(second + 1);; group.resize(group.rfind('/'))) {
       for (const char* mount : {"/sys/fs/cgroup", "/sys/fs/cgroup/cpu", "/sys/fs/cgroup/unified"})
         granted = std::min(granted, granted_by_group(root + mount + group));
+      if (group.find('/') == std::string::npos) break;
+    }
   }
   return granted;
 }
