@@ -1,6 +1,6 @@
 // A folder's own chat_template: the Jinja that transformers' apply_chat_template renders, without an interpreter of
-// Python. Text, white space, order of keys, undefined names and errors are those of jinja2 3.1 in transformers' sandbox;
-// what is not supported is refused by name, mostly before anything is rendered.
+// Python. Text, white space, order of keys, undefined names and errors are those of jinja2 3.1 in transformers'
+// sandbox; what is not supported is refused by name, mostly before anything is rendered.
 #pragma once
 #include <memory>
 #include <nlohmann/json.hpp>

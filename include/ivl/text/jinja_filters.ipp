@@ -9,6 +9,8 @@
 #include "ivl/text/jinja_filters.hpp"
 #include "ivl/text/jinja_methods.hpp"
 #include "ivl/text/jinja_operators.hpp"
+#include "ivl/text/jinja_print.hpp"
+#include "ivl/text/jinja_tests.hpp"
 #include "ivl/text/jinja_text.hpp"
 
 namespace ivl::detail::jinja {
@@ -43,10 +45,7 @@ inline Value filter_trim(Run& run, std::string_view name, const Value& value, co
 inline Value filter_case(Run& run, std::string_view name, const Value& value, const std::vector<Value>&) {
   const Value text = soft_text(run, value);
   const std::string& bytes = need_text(run, text, name);
-  const auto change = name == "upper"   ? upper
-                      : name == "lower" ? lower
-                      : name == "title" ? title_filter
-                                        : capitalize;
+  const auto change = name == "upper" ? upper : name == "lower" ? lower : name == "title" ? title_filter : capitalize;
   std::optional<std::string> changed = change(bytes);
   if (!changed) run.fail("'", name, "' of this text is not supported: a character's other case is no character");
   return run.text(std::move(*changed));
@@ -197,7 +196,6 @@ inline Value filter_first(Run& run, std::string_view, const Value& value, const 
 }
 
 inline Value filter_last(Run& run, std::string_view name, const Value& value, const std::vector<Value>&) {
-  need_defined(run, value);
   if (value.is(Kind::generator)) run.fail(name, ": expected something that can be reversed, found a generator");
   const std::vector<Value> items = Iterator(run, value).rest(run);
   return items.empty() ? undefined("No last item, sequence was empty.") : items.back();
@@ -208,7 +206,7 @@ inline Value filter_reverse(Run& run, std::string_view, const Value& value, cons
   std::vector<Value> items = Iterator(run, value).rest(run);
   std::ranges::reverse(items);
   const Value reversed = run.list(std::move(items));
-  if (value.is(Kind::generator) || value.is(Kind::undefined)) return reversed;  // Python has an iterator of the others
+  if (value.is(Kind::generator)) return reversed;  // of the others Python makes an iterator
   return run.generator(reversed.depth(), [&run, iterator = Iterator(run, reversed)](Value& item) mutable {
     return iterator.next(run, item);
   });
@@ -235,9 +233,12 @@ inline Value sort_key(Run& run, const Value& value, bool case_sensitive) {
 }
 
 inline void sort_by_keys(Run& run, std::vector<std::pair<Value, Value>>& keyed, bool reverse) {
-  // Python calls nothing but a < b; std::stable_sort may not see values that have no order, which NaN has none of.
+  // std::stable_sort may not see values that have no order, and NaN has none.
+  const auto is_nan = [](const Value& key) { return key.is(Kind::real) && std::isnan(key.real()); };
   for (const auto& [key, value] : keyed) {
-    if (key.is(Kind::real) && std::isnan(key.real())) run.fail("sorting NaN is not supported");
+    if (is_nan(key) || (key.is(Kind::list) && std::ranges::any_of(key.as<Sequence>().items, is_nan))) {
+      run.fail("sorting NaN is not supported");
+    }
   }
   std::ranges::stable_sort(keyed, [&](const auto& a, const auto& b) {
     return reverse ? less(run, b.first, a.first) : less(run, a.first, b.first);
@@ -246,13 +247,14 @@ inline void sort_by_keys(Run& run, std::vector<std::pair<Value, Value>>& keyed, 
 
 inline Value filter_sort(Run& run, std::string_view name, const Value& value, const std::vector<Value>& given) {
   const bool reverse = truth(argument(given, 0)), case_sensitive = truth(argument(given, 1));
-  const Value path = argument(given, 2);
-  if (path.is(Kind::string) && path.bytes().find(',') != std::string::npos) {
-    run.fail(name, " by several attributes is not supported");
-  }
+  std::vector<Value> paths{argument(given, 2)};
+  if (paths[0].is(Kind::string))
+    paths = texts(run, split(need_text(run, paths[0], name), ",", -1)).as<Sequence>().items;
   std::vector<std::pair<Value, Value>> keyed;
   for (const Value& item : Iterator(run, value).rest(run)) {
-    keyed.emplace_back(sort_key(run, item_at(run, item, path), case_sensitive), item);
+    std::vector<Value> keys;
+    for (const Value& path : paths) keys.push_back(sort_key(run, item_at(run, item, path), case_sensitive));
+    keyed.emplace_back(run.list(std::move(keys)), item);
   }
   sort_by_keys(run, keyed, reverse);
   std::vector<Value> items;
@@ -287,9 +289,8 @@ inline Value filter_unique(Run& run, std::string_view, const Value& value, const
     if (seen.size() > before) items.push_back(item);
   }
   const Value list = run.list(std::move(items));
-  return run.generator(list.depth(), [&run, iterator = Iterator(run, list)](Value& item) mutable {
-    return iterator.next(run, item);
-  });
+  return run.generator(
+      list.depth(), [&run, iterator = Iterator(run, list)](Value& item) mutable { return iterator.next(run, item); });
 }
 
 /// min and max.
@@ -427,78 +428,6 @@ IVL_INLINE Value apply_filter(Run& run, std::string_view name, const Value& valu
   const auto filter = std::ranges::find(filters(), name, &Filter::name);
   if (filter == filters().end()) run.fail("the filter ", in_quotes(name), " is not supported");
   return filter->apply(run, name, value, bind_all(run, name, filter->parameters, 0, args));
-}
-
-// ---- tests -----------------------------------------------------------------------------------------
-
-/// Tests with an argument that are operators.
-inline std::optional<Op> operator_test(std::string_view name) {
-  if (name == "eq" || name == "equalto" || name == "==") return Op::equal;
-  if (name == "ne" || name == "!=") return Op::not_equal;
-  if (name == "lt" || name == "lessthan" || name == "<") return Op::less;
-  if (name == "le" || name == "<=") return Op::less_equal;
-  if (name == "gt" || name == "greaterthan" || name == ">") return Op::greater;
-  if (name == "ge" || name == ">=") return Op::greater_equal;
-  if (name == "in") return Op::in;
-  return std::nullopt;
-}
-
-IVL_INLINE bool is_test(std::string_view name) {
-  constexpr std::string_view plain[] = {"defined", "undefined", "none",     "boolean",  "false",  "true",
-                                        "integer", "float",     "string",   "mapping",  "number", "sequence",
-                                        "odd",     "even",      "iterable", "callable", "sameas", "divisibleby"};
-  return operator_test(name) || std::ranges::find(plain, name) != std::end(plain);
-}
-
-/// Tests without an argument, nothing if this is none.
-inline std::optional<bool> kind_test(std::string_view name, const Value& value) {
-  const Kind kind = value.kind();
-  const bool is_undefined = kind == Kind::undefined, is_text = kind == Kind::string, is_dict = kind == Kind::dict;
-  if (name == "defined") return !is_undefined;
-  if (name == "undefined") return is_undefined;
-  if (name == "none") return kind == Kind::none;
-  if (name == "boolean") return kind == Kind::boolean;
-  if (name == "false") return kind == Kind::boolean && !value.integer();
-  if (name == "true") return kind == Kind::boolean && value.integer();
-  if (name == "integer") return kind == Kind::integer;
-  if (name == "float") return kind == Kind::real;
-  if (name == "string") return is_text;
-  if (name == "mapping") return is_dict;
-  if (name == "number") return value.is_number();
-  if (name == "sequence") {
-    return is_text || is_dict || is_undefined || kind == Kind::list || kind == Kind::tuple || kind == Kind::range;
-  }
-  if (name == "iterable") {
-    return is_text || is_dict || is_undefined || value.is_sequence() || kind == Kind::generator || kind == Kind::loop;
-  }
-  if (name == "callable") return is_undefined || kind >= Kind::loop;
-  return std::nullopt;
-}
-
-inline bool same(Run& run, const Value& a, const Value& b) {
-  if (a.kind() != b.kind()) return false;
-  if (a.is(Kind::none)) return true;
-  if (a.is(Kind::boolean)) return a.integer() == b.integer();
-  if (a.is_number() || a.is(Kind::string)) run.fail("'sameas' of ", type_name(a), " is not supported");
-  return a.object() == b.object();
-}
-
-IVL_INLINE bool apply_test(Run& run, std::string_view name, const Value& value, Args args) {
-  if (const std::optional<bool> result = kind_test(name, value)) {
-    bind(run, name, {}, 0, args);
-    return *result;
-  }
-  if (name == "odd" || name == "even") {
-    bind(run, name, {}, 0, args);
-    const Value rest = arithmetic(run, Op::modulo, value, 2);
-    return equal(run, rest, name == "odd");
-  }
-  const Value other = bind(run, name, {"other"}, 1, args)[0];
-  if (name == "sameas") return same(run, value, other);
-  if (name == "divisibleby") return equal(run, arithmetic(run, Op::modulo, value, other), 0);
-  const std::optional<Op> op = operator_test(name);
-  if (!op) run.fail("the test ", in_quotes(name), " is not supported");
-  return compares(run, *op, value, other);
 }
 
 }  // namespace ivl::detail::jinja

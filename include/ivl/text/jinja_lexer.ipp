@@ -90,7 +90,8 @@ class Lexer {
     if (!text.empty()) add(Token::Kind::data, std::string(text));
   }
 
-  /// The end of a tag, with the white space that goes with it, if it stands here. `trims`: a new line after it goes too.
+  /// The end of a tag, with the white space that goes with it, if it stands here. `trims`: a new line after it goes
+  /// too.
   bool take_end(std::string_view end, bool trims, bool plus) {
     const bool minus = sees("-");
     const std::size_t sign = minus || (plus && sees("+")) ? 1 : 0;
@@ -315,6 +316,28 @@ class Lexer {
 
 IVL_INLINE std::vector<Token> tokens_of(std::string_view source, const std::string& where) {
   return Lexer(source, where).run();
+}
+
+IVL_INLINE std::string TokenStream::describe(const Token& token) {
+  switch (token.kind) {
+    case Token::Kind::data:
+      return "text";
+    case Token::Kind::variable_begin:
+      return "'{{'";
+    case Token::Kind::variable_end:
+      return "'}}'";
+    case Token::Kind::block_begin:
+      return "'{%'";
+    case Token::Kind::block_end:
+      return "'%}'";
+    case Token::Kind::integer:
+    case Token::Kind::real:
+      return "a number";
+    case Token::Kind::end:
+      return "the end of the template";
+    default:
+      return in_quotes(token.text);
+  }
 }
 
 }  // namespace ivl::detail::jinja

@@ -1,4 +1,4 @@
-// Members, methods and functions that chat templates use, as Python's types and jinja2's sandbox have them.
+// Members and methods that chat templates use, as Python's types and jinja2's sandbox have them.
 #pragma once
 #include <functional>
 #include <initializer_list>
@@ -28,7 +28,8 @@ struct Loop : Object {
   void clear() override { before = current = after = changed = Value(); }
 };
 
-/// `args` for parameters of these names, missing where they are not given. Fails unless all of the first `required` are.
+/// `args` for parameters of these names, missing where they are not given. Fails unless all of the first `required`
+/// are.
 std::vector<Value> bind_all(Run& run, std::string_view what, std::span<const std::string_view> names,
                             std::size_t required, Args& args);
 inline std::vector<Value> bind(Run& run, std::string_view what, std::initializer_list<std::string_view> names,
@@ -36,6 +37,8 @@ inline std::vector<Value> bind(Run& run, std::string_view what, std::initializer
   return bind_all(run, what, {names.begin(), names.size()}, required, args);
 }
 
+/// Whether `name` is one of the words of `words`, which have single spaces between them and around them.
+bool is_word(std::string_view words, std::string_view name);
 bool is_method(std::string_view name);
 /// value.name and value[key].
 Value attribute(Run& run, const Value& value, std::string_view name);
@@ -45,13 +48,11 @@ Value slice(Run& run, const Value& value, const Value& begin, const Value& end, 
 Value item_at(Run& run, Value value, const Value& path);
 
 Value call_method(Run& run, const Callable& method, Args args);
-/// The function that every template has under this name, missing if there is none.
-Value global(std::string_view name);
-Value call_function(Run& run, std::string_view name, Args args);
-
 /// The text of a str, `what` it is for. Fails for other values and for a text that is marked as safe, since that would
 /// have to be escaped.
 const std::string& need_text(Run& run, const Value& value, std::string_view what);
+/// A list of texts.
+Value texts(Run& run, const std::vector<std::string_view>& parts);
 std::int64_t need_integer(Run& run, const Value& value, std::string_view what);
 
 }  // namespace ivl::detail::jinja

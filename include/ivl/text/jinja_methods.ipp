@@ -1,12 +1,9 @@
 #pragma once
-#include <locale.h>
-#include <time.h>
-
 #include <algorithm>
-#include <ctime>
 
 #include "ivl/files/json.hpp"
 #include "ivl/text/jinja_methods.hpp"
+#include "ivl/text/jinja_print.hpp"
 #include "ivl/text/jinja_text.hpp"
 #include "ivl/text/strip.hpp"
 
@@ -33,7 +30,8 @@ IVL_INLINE bool Loop::advance(Value& item) {
 }
 
 IVL_INLINE const Value& Loop::peek() {
-  if (after.is(Kind::missing)) take(after);
+  Value next;
+  if (after.is(Kind::missing) && take(next)) after = std::move(next);
   return after;
 }
 
@@ -86,8 +84,7 @@ IVL_INLINE std::vector<Value> bind_all(Run& run, std::string_view what, std::spa
   return values;
 }
 
-/// Whether `name` is one of the words of `words`, which have single spaces between them and around them.
-inline bool is_word(std::string_view words, std::string_view name) {
+IVL_INLINE bool is_word(std::string_view words, std::string_view name) {
   if (name.find(' ') != name.npos) return false;
   for (std::size_t at = words.find(name); at != words.npos; at = words.find(name, at + 1)) {
     if (words[at - 1] == ' ' && words[at + name.size()] == ' ') return !name.empty();
@@ -109,10 +106,11 @@ struct PythonMembers {
 inline PythonMembers python_members(Kind kind) {
   switch (kind) {
     case Kind::string:
-      return {" capitalize casefold center count encode endswith expandtabs find format format_map index isalnum isalpha "
-              "isascii isdecimal isdigit isidentifier islower isnumeric isprintable isspace istitle isupper join ljust "
-              "lower lstrip maketrans partition removeprefix removesuffix replace rfind rindex rjust rpartition rsplit "
-              "rstrip split splitlines startswith strip swapcase title translate upper zfill "};
+      return {
+          " capitalize casefold center count encode endswith expandtabs find format format_map index isalnum isalpha "
+          "isascii isdecimal isdigit isidentifier islower isnumeric isprintable isspace istitle isupper join ljust "
+          "lower lstrip maketrans partition removeprefix removesuffix replace rfind rindex rjust rpartition rsplit "
+          "rstrip split splitlines startswith strip swapcase title translate upper zfill "};
     case Kind::list:
       return {" copy count index ", " append clear extend insert pop remove reverse sort "};
     case Kind::tuple:
@@ -128,8 +126,9 @@ inline PythonMembers python_members(Kind kind) {
     case Kind::boolean:
     case Kind::integer:
     case Kind::real:
-      return {" as_integer_ratio bit_count bit_length conjugate denominator from_bytes fromhex hex imag is_integer "
-              "numerator real to_bytes "};
+      return {
+          " as_integer_ratio bit_count bit_length conjugate denominator from_bytes fromhex hex imag is_integer "
+          "numerator real to_bytes "};
     case Kind::generator:
       return {" close gi_code gi_frame gi_running gi_suspended gi_yieldfrom send throw "};
     case Kind::macro:
@@ -216,10 +215,10 @@ IVL_INLINE Value slice(Run& run, const Value& value, const Value& begin, const V
     if (at < 0) at = at < -size ? -1 : at + size;
     return stride < 0 ? std::clamp<std::int64_t>(at, -1, size - 1) : std::clamp<std::int64_t>(at, 0, size);
   };
-  const std::int64_t first = begin.is(Kind::missing) || begin.is(Kind::none) ? (stride < 0 ? size - 1 : 0)
-                                                                             : clamp(bound(begin, 0));
-  const std::int64_t last = end.is(Kind::missing) || end.is(Kind::none) ? (stride < 0 ? -1 : size)
-                                                                        : clamp(bound(end, 0));
+  const std::int64_t first =
+      begin.is(Kind::missing) || begin.is(Kind::none) ? (stride < 0 ? size - 1 : 0) : clamp(bound(begin, 0));
+  const std::int64_t last =
+      end.is(Kind::missing) || end.is(Kind::none) ? (stride < 0 ? -1 : size) : clamp(bound(end, 0));
   std::vector<Value> items;
   std::string text;
   for (std::int64_t at = first; stride < 0 ? at > last : at < last;) {
@@ -261,7 +260,7 @@ IVL_INLINE std::int64_t need_integer(Run& run, const Value& value, std::string_v
 
 // ---- methods ---------------------------------------------------------------------------------------
 
-inline Value texts(Run& run, const std::vector<std::string_view>& parts) {
+IVL_INLINE Value texts(Run& run, const std::vector<std::string_view>& parts) {
   std::vector<Value> items;
   for (const std::string_view part : parts) items.push_back(run.text(std::string(part)));
   return run.list(std::move(items));
@@ -269,7 +268,8 @@ inline Value texts(Run& run, const std::vector<std::string_view>& parts) {
 
 /// `text`, which is nothing where it depends on rules that are not written here.
 inline Value in_other_case(Run& run, std::string_view what, std::optional<std::string> text) {
-  if (!text) run.fail("'", what, "' of this text is not supported: it has a character whose other case is no character");
+  if (!text)
+    run.fail("'", what, "' of this text is not supported: it has a character whose other case is no character");
   return run.text(std::move(*text));
 }
 
@@ -406,109 +406,6 @@ IVL_INLINE Value call_method(Run& run, const Callable& method, Args args) {
   }
   if (method.name == "index") run.fail("index: the value was not found");
   return count;
-}
-
-// ---- functions -------------------------------------------------------------------------------------
-
-IVL_INLINE Value global(std::string_view name) {
-  if (!is_word(" range dict namespace raise_exception strftime_now lipsum cycler joiner ", name)) return {};
-  auto function = std::make_shared<Callable>();
-  function->name = name;
-  return Value(Kind::function, std::move(function));
-}
-
-inline Value range(Run& run, Args& args) {
-  if (!args.named.empty() || args.positional.empty() || args.positional.size() > 3) {
-    run.fail("range: expected one to three arguments without names");
-  }
-  std::int64_t bounds[3] = {0, 0, 1};
-  const std::size_t first = args.positional.size() == 1 ? 1 : 0;
-  for (std::size_t i = 0; i < args.positional.size(); ++i) {
-    bounds[first + i] = need_integer(run, args.positional[i], "range");
-  }
-  const auto [begin, end, step] = bounds;
-  if (step == 0) run.fail("range: expected a step other than 0");
-  constexpr std::size_t most = 100'000;  // jinja2.sandbox.MAX_RANGE
-  std::vector<Value> items;
-  for (std::int64_t at = begin; step < 0 ? at > end : at < end;) {
-    if (items.size() == most) run.fail("range: expected at most ", most, " numbers, found more");
-    items.push_back(at);
-    if (__builtin_add_overflow(at, step, &at)) break;
-  }
-  return run.sequence(Kind::range, std::move(items));
-}
-
-/// What dict(...) makes of its arguments.
-inline std::vector<std::pair<Value, Value>> members_of(Run& run, std::string_view what, Args& args) {
-  if (args.positional.size() > 1) run.fail(what, ": expected at most one argument without a name");
-  std::vector<std::pair<Value, Value>> members;
-  if (!args.positional.empty() && args.positional[0].is(Kind::dict)) {
-    members = args.positional[0].as<Dict>().members;
-    run.charge(members.size());
-  } else if (!args.positional.empty()) {
-    need_defined(run, args.positional[0]);
-    Iterator pairs(run, args.positional[0]);
-    for (Value pair; pairs.next(run, pair);) {
-      std::vector<Value> two = Iterator(run, pair).rest(run);
-      if (two.size() != 2) run.fail(what, ": expected pairs, found ", two.size(), " values");
-      set(run, members, std::move(two[0]), std::move(two[1]));
-    }
-  }
-  for (auto& [name, value] : args.named) set(run, members, run.text(name), std::move(value));
-  return members;
-}
-
-inline Value name_space(Run& run, Args& args) {
-  auto names = std::make_shared<Namespace>();
-  for (auto& [key, value] : members_of(run, "namespace", args)) {
-    if (!key.is(Kind::string)) run.fail("namespace: expected names that are str, found ", type_name(key));
-    if (key.bytes().starts_with('_')) {
-      run.fail("namespace: names must not begin with '_', found ", in_quotes(key.bytes()));
-    }
-    names->members.emplace_back(key.bytes(), std::move(value));
-  }
-  run.keep(names);
-  return run.object(Kind::name_space, std::move(names), 0);
-}
-
-/// datetime.now().strftime(format), in English.
-inline Value strftime_now(Run& run, Args& args) {
-  const std::string& given = need_text(run, bind(run, "strftime_now", {"format"}, 1, args)[0], "strftime_now");
-  ::timespec now{};
-  ::clock_gettime(CLOCK_REALTIME, &now);
-  std::tm local{};
-  ::localtime_r(&now.tv_sec, &local);
-  std::string format;
-  for (std::size_t i = 0; i < given.size(); ++i) {
-    const char next = given[i] == '%' && i + 1 < given.size() ? given[i + 1] : '\0';
-    if (next == 'f') {
-      const std::string digits = std::to_string(1'000'000 + now.tv_nsec / 1000);
-      format += digits.substr(1);
-    } else if (next != 'z' && next != 'Z') {  // a time without a zone prints none
-      format += given[i];
-      if (next) format += next;
-    }
-    if (next) ++i;
-  }
-  if (format.find('\0') != format.npos) run.fail("strftime_now: a NUL character is not supported");
-  if (format.size() > 1000) run.fail("strftime_now: expected a format of at most 1000 bytes, found ", format.size());
-  std::string buffer(64 * 1024, '\0');
-  const ::locale_t english = ::newlocale(LC_ALL_MASK, "C", ::locale_t{});
-  const std::size_t size = ::strftime_l(buffer.data(), buffer.size(), format.c_str(), &local, english);
-  ::freelocale(english);
-  return run.text(buffer.substr(0, size));
-}
-
-IVL_INLINE Value call_function(Run& run, std::string_view name, Args args) {
-  if (name == "range") return range(run, args);
-  if (name == "dict") return run.dict(members_of(run, name, args));
-  if (name == "namespace") return name_space(run, args);
-  if (name == "strftime_now") return strftime_now(run, args);
-  if (name == "raise_exception") {
-    const Value message = bind(run, name, {"message"}, 1, args)[0];
-    throw RequestError(str(run, message));
-  }
-  run.fail("the function '", name, "' is not supported");
 }
 
 }  // namespace ivl::detail::jinja

@@ -1,5 +1,5 @@
-// Which variable each name of a chat template means: jinja2.idtracking, whose rules decide what a template reads where a
-// name is set in one branch only, or after it was read.
+// Which variable each name of a chat template means: jinja2.idtracking, whose rules decide what a template reads where
+// a name is set in one branch only, or after it was read.
 #pragma once
 #include "ivl/core/compiled.hpp"
 #include "ivl/text/jinja_syntax.hpp"

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <limits>
 #include <system_error>
+#include <utility>
 
 #include "ivl/text/jinja_text.hpp"
 #include "ivl/text/strip.hpp"

@@ -1,5 +1,5 @@
-// The values of a chat template: what Python's would do, or an error. Nothing is changed after it is made but a namespace,
-// so values are shared; whatever a stranger's template makes is counted by the Run that it belongs to.
+// The values of a chat template: what Python's would do, or an error. Nothing is changed after it is made but a
+// namespace, so values are shared; whatever a stranger's template makes is counted by the Run that it belongs to.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -206,7 +206,7 @@ int compare(Run& run, const Value& a, const Value& b);
 bool less(Run& run, const Value& a, const Value& b);
 bool contains(Run& run, const Value& container, const Value& item);
 
-/// Calls are next(item), which is false at the end.
+/// Goes through a value. `next` is false at the end, with anything in `item`.
 class Iterator {
  public:
   Iterator() = default;
@@ -226,18 +226,6 @@ const Value* find(Run& run, const Dict& dict, const Value& key);
 const Value* find(Run& run, const Dict& dict, std::string_view key);
 const Value* find(const Namespace& names, std::string_view name);
 void set(Run& run, std::vector<std::pair<Value, Value>>& members, Value key, Value value);
-
-/// str(value) and repr(value).
-std::string str(Run& run, const Value& value);
-std::string repr(Run& run, const Value& value);
-std::string repr(double value);
-
-struct JsonFormat {
-  bool ascii = false, sort_keys = false, lines = false;
-  std::string indent, comma = ", ", colon = ": ";
-};
-/// json.dumps(value).
-std::string to_json(Run& run, const Value& value, const JsonFormat& format);
 
 Value from_json(Run& run, const nlohmann::ordered_json& json, int depth = 0);
 
