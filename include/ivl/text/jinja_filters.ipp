@@ -143,6 +143,13 @@ inline std::optional<std::int64_t> whole(Run& run, double value) {
   return std::int64_t(value);
 }
 
+/// The text of a number.
+inline const std::string& need_digits(Run& run, const Value& value, std::string_view name) {
+  const std::string& text = need_text(run, value, name);
+  if (has_other_digits(text)) run.fail(name, ": digits beyond ASCII are not supported");
+  return text;
+}
+
 inline Value filter_int(Run& run, std::string_view name, const Value& value, const std::vector<Value>& given) {
   need_defined(run, value);
   const Value base = argument(given, 1, 10);
@@ -155,7 +162,7 @@ inline Value filter_int(Run& run, std::string_view name, const Value& value, con
   }
   if (!value.is(Kind::string)) return argument(given, 0, 0);
   bool too_large = false;
-  const std::string& text = need_text(run, value, name);
+  const std::string& text = need_digits(run, value, name);
   if (const auto number = to_integer(text, too_large)) {
     if (too_large) run.fail("integers beyond 64 bits are not supported");
     return *number;
@@ -169,7 +176,7 @@ inline Value filter_float(Run& run, std::string_view name, const Value& value, c
   need_defined(run, value);
   if (value.is_number()) return value.real();
   if (value.is(Kind::string)) {
-    if (const std::optional<double> number = to_real(need_text(run, value, name))) return *number;
+    if (const std::optional<double> number = to_real(need_digits(run, value, name))) return *number;
   }
   return argument(given, 0, 0.0);
 }
@@ -213,16 +220,30 @@ inline Value filter_reverse(Run& run, std::string_view, const Value& value, cons
 }
 
 inline Value filter_items(Run& run, std::string_view name, const Value& value, const std::vector<Value>&) {
-  if (!value.is(Kind::dict) && !value.is(Kind::undefined)) {
-    run.fail(name, ": expected a dict, found ", type_name(value));
-  }
-  return run.generator(value.depth() + 1, [&run, value, at = std::size_t(0)](Value& item) mutable {
+  return run.generator(value.depth() + 1, [&run, name, value, at = std::size_t(0)](Value& item) mutable {
+    if (!value.is(Kind::dict) && !value.is(Kind::undefined)) {
+      run.fail(name, ": expected a dict, found ", type_name(value));
+    }
     if (value.is(Kind::undefined) || at == value.as<Dict>().members.size()) return false;
     const auto& [key, member] = value.as<Dict>().members[at++];
     item = run.pair(key, member);
     return true;
   });
 }
+
+/// Goes through `value` from the first call on, which is the first that fails if there is nothing to go through.
+class LateIterator {
+ public:
+  explicit LateIterator(Value value) : value_(std::move(value)) {}
+  bool next(Run& run, Value& item) {
+    if (!iterator_) iterator_ = Iterator(run, value_);
+    return iterator_->next(run, item);
+  }
+
+ private:
+  Value value_;
+  std::optional<Iterator> iterator_;
+};
 
 /// What sort and its kin compare: a text in small letters, unless the case counts.
 inline Value sort_key(Run& run, const Value& value, bool case_sensitive) {
@@ -279,18 +300,16 @@ inline Value filter_dictsort(Run& run, std::string_view name, const Value& value
 }
 
 inline Value filter_unique(Run& run, std::string_view, const Value& value, const std::vector<Value>& given) {
-  const bool case_sensitive = truth(argument(given, 0));
-  const Value path = argument(given, 1);
-  std::vector<std::pair<Value, Value>> seen;
-  std::vector<Value> items;
-  for (const Value& item : Iterator(run, value).rest(run)) {
-    const std::size_t before = seen.size();
-    set(run, seen, sort_key(run, item_at(run, item, path), case_sensitive), true);
-    if (seen.size() > before) items.push_back(item);
-  }
-  const Value list = run.list(std::move(items));
+  using Seen = std::vector<std::pair<Value, Value>>;
   return run.generator(
-      list.depth(), [&run, iterator = Iterator(run, list)](Value& item) mutable { return iterator.next(run, item); });
+      value.depth(), [&run, given, iterator = LateIterator(value), seen = Seen()](Value& item) mutable {
+        while (iterator.next(run, item)) {
+          const std::size_t before = seen.size();
+          set(run, seen, sort_key(run, item_at(run, item, argument(given, 1)), truth(argument(given, 0))), true);
+          if (seen.size() > before) return true;
+        }
+        return false;
+      });
 }
 
 /// min and max.
@@ -371,7 +390,7 @@ inline int depth_of(const Value& value, const Args& args) {
 inline Value filter_map(Run& run, const Value& value, Args args) {
   const int depth = depth_of(value, args);
   if (!truth(value)) return run.generator(depth, [](Value&) { return false; });
-  Iterator iterator(run, value);
+  LateIterator iterator(value);
   if (!args.positional.empty() || args.named.empty() || args.named[0].first == "default") {
     std::string name = applied_name(run, "map", args);
     return run.generator(depth, [&run, iterator, name, args](Value& item) mutable {
@@ -405,7 +424,7 @@ inline Value filter_select(Run& run, std::string_view name, const Value& value, 
     args.positional.erase(args.positional.begin());
   }
   const std::string test = args.positional.empty() ? "" : applied_name(run, name, args);
-  return run.generator(depth, [&run, iterator = Iterator(run, value), wanted, path, test, args](Value& item) mutable {
+  return run.generator(depth, [&run, iterator = LateIterator(value), wanted, path, test, args](Value& item) mutable {
     while (iterator.next(run, item)) {
       const Value tested = item_at(run, item, path);
       if ((test.empty() ? truth(tested) : apply_test(run, test, tested, args)) == wanted) return true;

@@ -1,6 +1,10 @@
 #pragma once
 #include <cmath>
+#include <cstdint>
+#include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "ivl/text/jinja_methods.hpp"
 #include "ivl/text/jinja_operators.hpp"
@@ -54,22 +58,22 @@ inline Value add(Run& run, const Value& a, const Value& b) {
 }
 
 inline Value repeat(Run& run, const Value& value, std::int64_t times) {
-  times = std::max<std::int64_t>(times, 0);
-  if (value.is(Kind::string)) {
-    const std::string& text = need_text(run, value, "'*'");
-    if (!text.empty()) run.check_text(std::size_t(times) > SIZE_MAX / text.size() ? SIZE_MAX : times * text.size());
+  const bool is_text = value.is(Kind::string);
+  const std::size_t size = is_text ? need_text(run, value, "'*'").size() : value.as<Sequence>().items.size();
+  const std::size_t count = times > 0 && size > 0 ? std::size_t(times) : 0;
+  std::size_t total = 0;
+  if (__builtin_mul_overflow(count, size, &total)) total = SIZE_MAX;
+  run.charge(is_text ? count / 8 : total);
+  if (is_text) {
+    run.check_text(total);
     std::string all;
-    if (!text.empty()) {
-      for (std::int64_t i = 0; i < times; ++i) all += text;
-    }
+    all.reserve(total);
+    for (std::size_t i = 0; i < count; ++i) all += value.bytes();
     return run.text(std::move(all));
   }
   const auto& items = value.as<Sequence>().items;
   std::vector<Value> all;
-  for (std::int64_t i = 0; i < times && !items.empty(); ++i) {
-    run.charge(items.size());
-    all.insert(all.end(), items.begin(), items.end());
-  }
+  for (std::size_t i = 0; i < count; ++i) all.insert(all.end(), items.begin(), items.end());
   return run.sequence(value.kind(), std::move(all));
 }
 

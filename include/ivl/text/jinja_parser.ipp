@@ -20,10 +20,9 @@ class Parser : ExpressionParser {
   using S = Statement::Kind;
 
   /// Up to the first of the tags `ends`, whose name is then the current token; to the end of the template where there
-  /// are none.
-  Body statements(const Names& ends) {
+  /// are none. `line` is that of the tag before.
+  Body statements(const Names& ends, int line = 0) {
     const Level level(*this);
-    const int line = now().line;
     Body body;
     while (true) {
       switch (now().kind) {
@@ -60,8 +59,9 @@ class Parser : ExpressionParser {
   /// The statements of a block: after its tag's last word up to `ends`.
   Body block(const Names& ends) {
     skip_op(":");
+    const int line = now().line;
     expect_end(Token::Kind::block_end);
-    return statements(ends);
+    return statements(ends, line);
   }
   Body last_block(std::string_view end) {
     Body body = block({end});

@@ -43,6 +43,8 @@ std::optional<std::string> title_filter(std::string_view text);
 bool is_printable(char32_t code_point);
 void append_utf8(std::string& text, char32_t code_point);
 
+/// Whether `text` has decimal digits of other scripts, which the next two do not read.
+bool has_other_digits(std::string_view text);
 /// int(text) and float(text), nothing where Python raises ValueError. `too_large`: beyond 64 bits.
 std::optional<std::int64_t> to_integer(std::string_view text, bool& too_large);
 std::optional<double> to_real(std::string_view text);

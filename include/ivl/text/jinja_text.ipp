@@ -232,11 +232,26 @@ IVL_INLINE void append_utf8(std::string& text, char32_t code_point) {
 
 // ---- numbers ---------------------------------------------------------------------------------------
 
-/// `text` without white space at its ends and without the underscores between digits, nothing if there are others.
+IVL_INLINE bool has_other_digits(std::string_view text) {
+  for (text.remove_prefix(ascii_prefix(text)); !text.empty(); text.remove_prefix(ascii_prefix(text))) {
+    const Utf8Step step = utf8_step(text);
+    if (utf8proc_category(utf8proc_int32_t(step.code_point)) == UTF8PROC_CATEGORY_ND) return true;
+    text.remove_prefix(std::size_t(step.bytes));
+  }
+  return false;
+}
+
+/// `text` without white space at its ends and without the underscores between digits, nothing if there are others. Here
+/// Python has four kinds of white space less than elsewhere.
 inline std::optional<std::string> plain_number(std::string_view text) {
   std::string digits;
   const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
-  text = strip(text);
+  const std::string_view all = strip(text);
+  const auto is_separator = [](char c) { return c >= '\x1c' && c <= '\x1f'; };
+  const auto begin = std::size_t(all.data() - text.data());
+  if (std::ranges::any_of(text.substr(0, begin), is_separator)) return std::nullopt;
+  if (std::ranges::any_of(text.substr(begin + all.size()), is_separator)) return std::nullopt;
+  text = all;
   for (std::size_t i = 0; i < text.size(); ++i) {
     if (text[i] != '_') {
       digits += text[i];

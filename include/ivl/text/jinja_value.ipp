@@ -211,6 +211,7 @@ IVL_INLINE bool contains(Run& run, const Value& container, const Value& item) {
 IVL_INLINE Iterator::Iterator(const Run& run, Value source) : source_(std::move(source)) {
   if (!source_.is_sequence() && !source_.is(Kind::string) && !source_.is(Kind::dict) && !source_.is(Kind::generator) &&
       !source_.is(Kind::undefined)) {
+    if (source_.is(Kind::loop)) run.fail("going through a loop's variable is not supported");
     run.fail("expected something to go through, found ", type_name(source_));
   }
 }
