@@ -154,8 +154,9 @@ class Lexer {
   void inside(bool block) {
     std::string closing;  // the brackets that are open
     while (true) {
+      const int line = line_;
       if (closing.empty() && take_end(block ? "%}" : "}}", block, block)) {
-        add(block ? Token::Kind::block_end : Token::Kind::variable_end);
+        add(block ? Token::Kind::block_end : Token::Kind::variable_end).line = line;
         return;
       }
       if (at_ == source_.size()) return;  // the parser says what is missing
