@@ -120,7 +120,7 @@ SNIPPETS = [
     # members and methods
     "{{ d['items'] }}", "{{ d.items() | list }}", "{{ d.get('k') }}{{ d.get('z', 3) }}", "{{ d.update({}) }}", "{{ l.x is defined }}{{ s.x is defined }}",
     "{{ s[0] }}{{ s[-1] }}{{ s[1:] }}{{ s[::-1] }}{{ s[5:1:-2] }}{{ s[:-100] }}", "{{ l[1:] }}{{ l[::-1] }}{{ l[-2:] }}{{ (1, 2, 3)[1:] }}", "{{ l[0.5] is defined }}",
-    "{{ 'a,b,,c'.split(',') }}{{ ' a  b '.split() }}{{ ' a  b '.split(' ') }}{{ 'a b c'.split(none, 1) }}", "{{ 'abc'.split('') }}",
+    "{{ 'a,b,,c'.split(',') }}{{ ' a  b '.split() }}{{ ' a  b '.split(' ') }}{{ ' a b c '.split(none, 1) }}{{ ' a '.split(none, 0) }}", "{{ 'abc'.split('') }}",
     "{{ 'aXbX'.replace('X', '') }}{{ 'abc'.replace('', '-') }}{{ 'aaa'.replace('a', 'b', 2) }}", "{{ 'xxabcxx'.strip('x') }}{{ 'xxabc'.lstrip('xa') }}{{ 'abc'.rstrip('bc') }}",
     "{{ 'a\\nb\\r\\nc\\u2028d'.splitlines() }}{{ 'a\\n\\nb\\n'.splitlines(true) }}", "{{ '-'.join(['a', 'b']) }}{{ '-'.join('ab') }}", "{{ '-'.join([1]) }}",
     "{{ 'abc'.find('c') }}{{ 'abc'.find('z') }}{{ 'abab'.count('ab') }}{{ 'abc'.index('b') }}", "{{ 'abc'.removeprefix('a') }}{{ 'abc'.removesuffix('c') }}",
@@ -159,6 +159,9 @@ SNIPPETS = [
     "{{ raise_exception('own ' ~ x) }}", "{% if false %}{{ raise_exception('no') }}{% endif %}ok",
     "{{ x if x is defined else raise_exception('no') }}", "{{ 'a' if false }}|{{ ('a' if false) is defined }}",
     "{{ loop }}",
+    "{% macro f(a, b=0, c=0) %}{{ a }}{{ b }}{{ c }}{{ varargs }}{{ kwargs }}{% endmacro %}{{ f(*l) }}{{ f(1, *[2, 3, 4]) }}{{ f(1, c=4, *[2]) }}{{ f(**{'a': 1, 'z': 2}) }}{{ f(1, *[2], **{'c': 3}) }}",
+    "{% macro f(a) %}{{ a }}{% endmacro %}{{ f(a=1, **{'a': 2}) }}", "{% macro f(a) %}{{ a }}{% endmacro %}{{ f(*1) }}", "{{ f(**{}, a=1) }}", "{{ f(*l, *l) }}", "{{ dict(**{'b': 2}) }}{{ range(*[1, 3]) | list }}",
+    "{{ 'ab1' is lower }}{{ 'aB' is lower }}{{ '1' is lower }}{{ 'A' is upper }}{{ none is upper }}", "{{ 'abc'.replace(old='a', new='b') }}", "{{ d.get(key='k') }}", "{{ 'a b'.split(maxsplit=0) }}{{ 'a,b'.split(sep=',') }}",
     "{{ dict(a=1) }}{{ dict([['k', 'v']]) }}{{ dict({'z': 1}, y=2) }}",
 ]
 SNIPPET_CONTEXT = {

@@ -130,7 +130,6 @@ TEST_CASE("What is not supported is refused by name and line, before anything is
   CHECK(refusal("{{ lipsum() }}") == "chat_template: line 1: the function 'lipsum' is not supported");
   CHECK(refusal("{{ self.x }}") == "chat_template: line 1: the name 'self' is not supported");
   CHECK(refusal("{{ x.__class__ }}") == "chat_template: line 1: the attribute '__class__' is not supported");
-  CHECK(refusal("{{ f(*x) }}") == "chat_template: line 1: arguments with '*' are not supported");
   CHECK(refusal("\n\n{% include 'x' %}") == "chat_template: line 3: the tag 'include' is not supported");
   CHECK(refusal("{% for x in y recursive %}{% endfor %}") ==
         "chat_template: line 1: recursive loops are not supported");

@@ -313,11 +313,16 @@ IVL_INLINE void ExpressionParser::arguments(Expression& call) {
     if (!first) expect_op(",");
     if (now().is_op(")")) break;
     if (now().is_op("*") || now().is_op("**")) {
-      refuse(now().line, "arguments with '", now().text, "' are not supported");
+      std::string name = take().text;
+      const bool again = !call.named.empty() && call.named.back().first.starts_with('*');
+      if (again && (name == "*" || call.named.back().first == name)) refuse(now().line, "unexpected '", name, "'");
+      call.named.emplace_back(std::move(name), expression());
+      continue;
     }
     if (now().kind == Token::Kind::name && after().is_op("=")) {
       std::string name = take().text;
       take();
+      if (!call.named.empty() && call.named.back().first == "**") refuse(now().line, "an argument follows '**'");
       if (std::ranges::find(call.named, name, [](const auto& one) { return one.first; }) != call.named.end()) {
         refuse(now().line, "the argument ", in_quotes(name), " is given twice");
       }

@@ -332,8 +332,33 @@ class Interpreter {
     for (std::size_t i = first; i < expression.parts.size(); ++i) {
       args.positional.push_back(evaluate(*expression.parts[i], frame));
     }
-    for (const auto& [name, part] : expression.named) args.named.emplace_back(name, evaluate(*part, frame));
+    for (const auto& [name, part] : expression.named) {
+      Value value = evaluate(*part, frame);
+      if (!name.starts_with('*')) {
+        args.named.emplace_back(name, std::move(value));
+      } else {
+        add_unpacked(args, name, value);
+      }
+    }
     return args;
+  }
+
+  /// The arguments of *value or **value.
+  void add_unpacked(Args& args, std::string_view stars, const Value& value) {
+    need_defined(run_, value);
+    if (stars == "*") {
+      for (Value& item : Iterator(run_, value).rest(run_)) args.positional.push_back(std::move(item));
+      return;
+    }
+    if (!value.is(Kind::dict)) run_.fail("'**': expected a dict, found ", type_name(value));
+    for (const auto& [key, member] : value.as<Dict>().members) {
+      if (!key.is(Kind::string)) run_.fail("'**': expected names that are str, found ", type_name(key));
+      const auto is_key = [&](const auto& named) { return named.first == key.bytes(); };
+      if (std::ranges::any_of(args.named, is_key)) {
+        run_.fail("the argument ", in_quotes(key.bytes()), " is given twice");
+      }
+      args.named.emplace_back(key.bytes(), member);
+    }
   }
 
   Value call(const Value& callee, Args args) {

@@ -393,6 +393,10 @@ inline Value loop_method(Run& run, const std::string& name, const Value& self, A
 
 IVL_INLINE Value call_method(Run& run, const Callable& method, Args args) {
   const Value& self = method.self;
+  const bool takes_names = is_word(" split splitlines cycle changed ", method.name);
+  if (!args.named.empty() && !takes_names && (method.name != "replace" || args.named[0].first != "count")) {
+    run.fail(method.name, ": unexpected argument ", in_quotes(args.named[0].first));
+  }
   if (self.is(Kind::string)) return string_method(run, method.name, self, args);
   if (self.is(Kind::dict)) return dict_method(run, method.name, self, args);
   if (self.is(Kind::loop)) return loop_method(run, method.name, self, args);

@@ -7,6 +7,7 @@
 #include "ivl/files/json.hpp"
 #include "ivl/text/jinja_methods.hpp"
 #include "ivl/text/jinja_operators.hpp"
+#include "ivl/text/jinja_print.hpp"
 #include "ivl/text/jinja_tests.hpp"
 
 namespace ivl::detail::jinja {
@@ -24,9 +25,9 @@ inline std::optional<Op> operator_test(std::string_view name) {
 }
 
 IVL_INLINE bool is_test(std::string_view name) {
-  constexpr std::string_view plain[] = {"defined", "undefined", "none",     "boolean",  "false",  "true",
-                                        "integer", "float",     "string",   "mapping",  "number", "sequence",
-                                        "odd",     "even",      "iterable", "callable", "sameas", "divisibleby"};
+  constexpr std::string_view plain[] = {
+      "defined", "undefined", "none", "boolean", "false",    "true",     "integer", "float",       "string", "mapping",
+      "number",  "sequence",  "odd",  "even",    "iterable", "callable", "sameas",  "divisibleby", "lower",  "upper"};
   return operator_test(name) || std::ranges::find(plain, name) != std::end(plain);
 }
 
@@ -63,6 +64,19 @@ inline bool same(Run& run, const Value& a, const Value& b) {
   return a.object() == b.object();
 }
 
+/// str(value).islower() and its like: has letters, and all are of this case.
+inline bool all_in_case(Run& run, const Value& value, bool small) {
+  const std::string text = str(run, value);
+  bool has_letters = false;
+  for (const char c : text) {
+    if (static_cast<unsigned char>(c) >= 0x80) run.fail("'lower' and 'upper' of text beyond ASCII are not supported");
+    const bool is_small = c >= 'a' && c <= 'z', is_capital = c >= 'A' && c <= 'Z';
+    if (small ? is_capital : is_small) return false;
+    has_letters = has_letters || is_small || is_capital;
+  }
+  return has_letters;
+}
+
 IVL_INLINE bool apply_test(Run& run, std::string_view name, const Value& value, Args args) {
   if (const std::optional<bool> result = kind_test(name, value)) {
     bind(run, name, {}, 0, args);
@@ -72,6 +86,10 @@ IVL_INLINE bool apply_test(Run& run, std::string_view name, const Value& value, 
     bind(run, name, {}, 0, args);
     const Value rest = arithmetic(run, Op::modulo, value, 2);
     return equal(run, rest, name == "odd");
+  }
+  if (name == "lower" || name == "upper") {
+    bind(run, name, {}, 0, args);
+    return all_in_case(run, value, name == "lower");
   }
   const Value other = bind(run, name, {"other"}, 1, args)[0];
   if (name == "sameas") return same(run, value, other);

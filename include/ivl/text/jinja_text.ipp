@@ -93,7 +93,7 @@ IVL_INLINE std::vector<std::string_view> split(std::string_view text, std::int64
   std::vector<std::string_view> parts;
   for (text = strip_left(text); !text.empty(); text = strip_left(text)) {
     if (limit == 0) {
-      parts.push_back(strip_right(text));
+      parts.push_back(text);  // with the white space at its end
       break;
     }
     --limit;
