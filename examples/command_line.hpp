@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "ivl/checkpoint/folder.hpp"
 #include "ivl/core/thread_pool.hpp"
 #include "ivl/image/decode.hpp"
 #include "ivl/serve/chat.hpp"
@@ -79,6 +80,8 @@ struct ModelFlags {
 inline ivl::AnyModel open_model(const ModelFlags& flags, StatusLine& status) {
   const ModelChoice choice{
       .checkpoint = flags.checkpoint, .threads = flags.threads, .kv_tokens = flags.chat.kv_tokens.value_or(0)};
+  ivl::check_folder(flags.checkpoint);
+  ivl::check_weight_files(flags.checkpoint);
   std::string device;
   const auto open = flags.device == "cuda" ? open_on_cuda : open_on_cpu;
   ivl::AnyModel model = open(
