@@ -69,7 +69,7 @@ TEST_CASE("an answer that cannot be written is an error") {
 }
 
 TEST_CASE("an answer that is cut says so") {
-  const Ran cut = run("describe_image" + toy + balloons + " --max-new-tokens 2");
+  const Ran cut = run("describe_image" + toy + " --image " + demo + "balloons.png --max-new-tokens 2");
   CHECK(cut.code == 0);
   CHECK(contains(cut.err, "note: the answer was cut after 2 tokens, which --max-new-tokens allows"));
   const Ran whole = run("describe_image" + toy + balloons);
@@ -83,7 +83,7 @@ TEST_CASE("what does not fit is refused with numbers and flags before a picture 
   const Ran small = run("describe_image" + toy + balloons + " --context 10");
   CHECK(small.code == 1);
   CHECK(small.out.empty());
-  CHECK(contains(small.err, "10"));
+  CHECK(contains(small.err, "room for"));
   CHECK(contains(small.err, "--context"));
   CHECK(contains(small.err, "--max-tiles"));
   std::string many = "describe_image" + toy + " --stats";

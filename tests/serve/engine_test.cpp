@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -1123,14 +1124,14 @@ TEST_CASE("An engine says what does not fit, in numbers, and keeps no page of it
   CHECK(refused({{1, 2}}, {.sampling = {.temperature = -1}}) == "temperature: expected 0 or more, found -1");
   CHECK(refused({{1, 2}}, {.stop_strings = {""}}) != "");
   CHECK(what_of<RequestError>([&] {
-          on.engine.start({.prompt = {{1, 2}}, .generation = {.stop_strings = {"x"}}});
+          on.engine.start({.prompt = {{1, 2}}, .generation = {.max_new_tokens = 5, .stop_strings = {"x"}}});
         }) == "stop strings: expected a tokenizer to find them with, found none");
   on.engine.run();
 
   SpyEngine<qwen2_dynamic, float> small(spy, checkpoint.vlm, {.kv_tokens = 64});
   CHECK(what_of<RequestError>([&] {
           small.engine.start({.prompt = {{1, 2}}, .generation = {.max_new_tokens = 63}});
-        }) == "engine: the prompt and its answer need room for 65 tokens, but the engine has room for 64");
+        }) == "engine: the prompt of 2 tokens and an answer of 63 need room for 65, but the engine has room for 64");
 
   const auto no_room = [&](EngineOptions options) {
     return what_of<RequestError>([&] { SpyEngine<qwen2_dynamic, float>(spy, checkpoint.vlm, options); });
@@ -1141,6 +1142,78 @@ TEST_CASE("An engine says what does not fit, in numbers, and keeps no page of it
     CHECK(contains(text, "max_sequences " + std::to_string(options.max_sequences) + ", max_rows " +
                              std::to_string(options.max_rows) + ", kv_tokens " + std::to_string(options.kv_tokens)));
   }
+}
+
+TEST_CASE("A cancelled answer ends before its next token, and what came of it stays") {
+  Spy spy;
+  const auto checkpoint = load<qwen3_tiny>(spy, tiny_folder("qwen3_tiny", "hf"));
+  SpyChat<qwen3_tiny, float> on(spy, checkpoint, {.kv_tokens = 512});
+  Chat& chat = on.chat;
+  std::atomic<bool> cancel{true};
+  CHECK(chat.ask("Hello", {}, {.max_new_tokens = 50, .stop_ids = {5000}, .cancel = &cancel}) == "");
+  CHECK(chat.finish() == Finish::cancelled);
+  CHECK(chat.history().empty());
+  cancel = false;
+  std::string streamed;
+  const std::string answer =
+      chat.ask("Hello", {}, {.max_new_tokens = 200, .stop_ids = {5000}, .cancel = &cancel}, [&](std::string_view text) {
+        streamed += text;
+        cancel = true;
+      });
+  CHECK(chat.finish() == Finish::cancelled);
+  CHECK(chat.statistics().new_tokens >= 1);
+  CHECK(chat.statistics().new_tokens < 200);
+  CHECK(answer == streamed);
+  REQUIRE(chat.history().size() == 1);
+  CHECK(chat.history()[0].answer == answer);
+}
+
+TEST_CASE("An answer says how far it is before its first token, tile by tile") {
+  Spy spy;
+  const auto checkpoint = load<qwen3_tiny>(spy, tiny_folder("qwen3_tiny", "hf"));
+  SpyChat<qwen3_tiny, float> on(spy, checkpoint, {.kv_tokens = 512});
+  std::vector<AnswerProgress> seen;
+  const std::vector<Image> pictures{noise_picture(112, 56, 1), noise_picture(56, 56, 2)};
+  on.chat.ask("Hello", pictures,
+              {.max_new_tokens = 2, .on_progress = [&](const AnswerProgress& progress) { seen.push_back(progress); }});
+  REQUIRE(seen.size() >= 3);
+  CHECK(seen.front().tiles_done == 0);
+  CHECK(seen.front().tiles == on.chat.statistics().tiles);
+  CHECK(seen.front().prompt_tokens == on.chat.statistics().prompt_tokens);
+  int tiles_done = 0;
+  for (const AnswerProgress& progress : seen) {
+    if (progress.tiles == 0) continue;
+    CHECK(progress.tiles_done >= tiles_done);
+    tiles_done = progress.tiles_done;
+  }
+  CHECK(tiles_done == on.chat.statistics().tiles);
+}
+
+TEST_CASE("Without a given room a chat makes as much as its conversation needs") {
+  Spy spy;
+  const auto checkpoint = load<qwen2_dynamic>(spy, tiny_folder("qwen2_dynamic", "hf"));
+  SpyChat<qwen2_dynamic, float> given(spy, checkpoint, {.kv_tokens = checkpoint.vlm.facts.context_length});
+  SpyChat<qwen2_dynamic, float> grows(spy, checkpoint, {});
+  CHECK(given.chat.ask("Hello", {}, {.max_new_tokens = 20}) == grows.chat.ask("Hello", {}, {.max_new_tokens = 20}));
+  CHECK(!what_of<RoomError>([&] { grows.chat.ask(std::string(100000, 'x'), {}); }).empty());
+}
+
+TEST_CASE("A chat that forgets a turn goes on as if it had never been") {
+  Spy spy;
+  const auto checkpoint = load<qwen3_tiny>(spy, tiny_folder("qwen3_tiny", "hf"));
+  const Image first = noise_picture(112, 56, 1), second = noise_picture(56, 56, 2);
+  const GenerationOptions options{.max_new_tokens = 8};
+  SpyChat<qwen3_tiny, float> one(spy, checkpoint, {.kv_tokens = 1024}), other(spy, checkpoint, {.kv_tokens = 1024});
+  one.chat.ask("What?", {&first, 1}, options);
+  one.chat.ask("And this?", {&second, 1}, options);
+  one.chat.forget(0, 1);
+  REQUIRE(one.chat.history().size() == 1);
+  SpyChat<qwen3_tiny, float> fresh(
+      spy, checkpoint,
+      {.kv_tokens = 1024, .history = one.chat.history(), .pictures = {Picture(second, one.chat.tile_rules())}});
+  CHECK(one.chat.ask("Which?", {}, options) == fresh.chat.ask("Which?", {}, options));
+  one.chat.forget(0, one.chat.history().size());
+  CHECK(one.chat.ask("What?", {&first, 1}, options) == other.chat.ask("What?", {&first, 1}, options));
 }
 
 TEST_CASE("A chat says what does not fit of a question, in numbers") {
@@ -1158,7 +1231,7 @@ TEST_CASE("A chat says what does not fit of a question, in numbers") {
   CHECK(contains(refused("one <image> too few", {picture, picture}), "2 images, but 1 <image> marks"));
   CHECK(contains(refused("<image> and <image>: one too many", {picture}), "1 images, but 2 <image> marks"));
   CHECK(contains(refused(std::string(5000, 'x'), {}), "expected fewer tokens than the model's context of 4096, found"));
-  CHECK(contains(refused(std::string(400, 'x'), {}), "tokens, but the engine has room for 256"));
+  CHECK(contains(refused(std::string(400, 'x'), {}), "but the engine has room for 200"));
   CHECK(contains(refused("hi", {}, {.max_new_tokens = -3}), "found -3"));
   CHECK(refused("hi", {}, {.sampling = {.temperature = -0.5f}}) == "temperature: expected 0 or more, found -0.5");
   CHECK(refused("hi", {}, {.sampling = {.top_k = -1}}) == "top_k: expected 0 (all) or more, found -1");
