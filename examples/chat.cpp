@@ -1,6 +1,8 @@
 // A conversation in the terminal, or with lines from a pipe.
+#include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
-#include <stdio.h>
+#include <unistd.h>
 
 #include <fstream>
 
@@ -18,35 +20,54 @@ static constexpr const char* help =
     "/exit        ends, as /quit and the end of input do\n";
 
 static std::atomic<bool> interrupted{false};
+static int wake_pipe[2];  // a signal may come at any moment, also just before a read begins: it leaves a byte here
 
 /// Reads lines from standard input. Ctrl-C ends a read and not the program.
 class LineReader {
  public:
   LineReader() {
+    if (pipe2(wake_pipe, O_CLOEXEC | O_NONBLOCK) != 0) ivl::fail<ivl::Error>("chat: cannot make a pipe");
     struct sigaction action {};
-    action.sa_handler = [](int) { interrupted = true; };
-    sigaction(SIGINT, &action, nullptr);  // without SA_RESTART, so that reading ends
+    action.sa_handler = [](int) {
+      interrupted = true;
+      [[maybe_unused]] const auto written = write(wake_pipe[1], "", 1);
+    };
+    action.sa_flags = SA_RESTART;
+    sigaction(SIGINT, &action, nullptr);
   }
-  LineReader(const LineReader&) = delete;
-  LineReader& operator=(const LineReader&) = delete;
-  ~LineReader() { free(line_); }
+
+  /// What Ctrl-C said so far is done with.
+  void forget_interrupt() {
+    for (char byte; ::read(wake_pipe[0], &byte, 1) == 1;) {
+    }
+    interrupted = false;
+  }
 
   enum class Got { line, interrupt, end };
   Got read(std::string& line) {
-    interrupted = false;
-    const ::ssize_t bytes = ::getline(&line_, &room_, stdin);
-    if (bytes < 0) {
-      std::clearerr(stdin);
-      return interrupted ? Got::interrupt : Got::end;
+    for (std::size_t end; (end = buffer_.find('\n')) == buffer_.npos;) {
+      pollfd ready[2] = {{0, POLLIN, 0}, {wake_pipe[0], POLLIN, 0}};
+      if (poll(ready, 2, -1) < 0) continue;
+      if (ready[1].revents != 0) return Got::interrupt;
+      char bytes[4096];
+      const auto number = ::read(0, bytes, sizeof bytes);
+      if (number > 0) {
+        buffer_.append(bytes, std::size_t(number));
+      } else if (buffer_.empty()) {
+        return Got::end;
+      } else {
+        buffer_ += '\n';  // the last line may have no end
+      }
     }
-    line.assign(line_, std::size_t(bytes));
-    while (!line.empty() && (line.back() == '\n' || line.back() == '\r')) line.pop_back();
+    const auto end = buffer_.find('\n');
+    line = buffer_.substr(0, end);
+    buffer_.erase(0, end + 1);
+    while (!line.empty() && line.back() == '\r') line.pop_back();
     return Got::line;
   }
 
  private:
-  char* line_ = nullptr;
-  std::size_t room_ = 0;
+  std::string buffer_;
 };
 
 /// The conversation, and the pictures that wait for the next question.
@@ -162,6 +183,7 @@ int main(int argc, char** argv) {
     std::string line;
     int code = 0;
     for (bool asked_to_end = false;;) {
+      reader.forget_interrupt();
       if (typed) std::fputs("> ", stderr);
       const LineReader::Got got = reader.read(line);
       if (got == LineReader::Got::end) break;

@@ -10,7 +10,6 @@
 #include "ivl/checkpoint/place_part.ipp"
 #include "ivl/checkpoint/place_weights.ipp"
 #include "ivl/checkpoint/read_config.ipp"
-#include "ivl/checkpoint/settings.ipp"
 #include "ivl/checkpoint/sources.ipp"
 #include "ivl/config/fields.ipp"
 #include "ivl/core/cpus.ipp"
