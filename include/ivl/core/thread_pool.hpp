@@ -42,10 +42,10 @@ class ThreadPool {
       --kind.untimed;
       return run_alone();
     }
-    const Ticks begin = now();
+    const Ticks begin = ticks_now();
     if (const int width = pace_.width(kind, tasks, begin); width > 1) return share(job, width, kind, begin);
     run_alone();
-    Pace::learn(kind, float(now() - begin));
+    Pace::learn(kind, float(ticks_now() - begin));
   }
 
  private:
@@ -55,17 +55,21 @@ class ThreadPool {
     std::int64_t tasks = 0;
   };
   static constexpr std::int64_t stop = -1;
-  // A worker waits this long for the next run before it sleeps: the runs of a token follow each other faster.
-  static constexpr Ticks worker_spin = 100 * ticks_per_us;
-  // The caller waits as long as it worked, and at least this long, before it sleeps: who makes it wait longer than that
-  // is not running.
-  static constexpr Ticks caller_spin = 20 * ticks_per_us;
+  /// How long to wait awake: first spinning, then giving way to other threads each time.
+  struct Patience {
+    Ticks spin, yield;
+  };
+  // The runs of a token follow each other faster than this. Yielding: where the caller shares a CPU with the worker,
+  // one that spun took 6 % of the toy's tokens a second.
+  static constexpr Patience worker_patience{5 * ticks_per_us, 95 * ticks_per_us};
+  // The caller waits as long as it worked, and at least this long: who makes it wait longer is not running.
+  static constexpr Ticks least_caller_spin = 20 * ticks_per_us;
 
   void share(const Job& job, int width, Pace::Kind& kind, Ticks begin);
   std::int64_t take_tasks();
   void work(int seat);
   template <class Ready>
-  void wait(int seat, Ticks spin, const Ready& ready);
+  void wait(int seat, Patience patience, const Ready& ready);
   void wake(int seat);
 
   std::vector<std::atomic<int>> parked_;  // by seat, the caller's is 0: it sleeps, or is about to

@@ -8,6 +8,16 @@
 
 namespace ivl {
 
+namespace detail {
+
+inline void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
+}  // namespace detail
+
 IVL_INLINE ThreadPool::ThreadPool(int threads)
     : parked_(std::size_t(std::max(1, threads))), pace_(std::max(1, threads), usable_cpus()) {
   workers_.reserve(parked_.size() - 1);
@@ -26,18 +36,19 @@ IVL_INLINE void ThreadPool::share(const Job& job, int width, Pace::Kind& kind, T
   unfinished_.store(job.tasks, std::memory_order_relaxed);
   left_.store(job.tasks, std::memory_order_seq_cst);
   for (int seat = 1; seat < width; ++seat) wake(seat);
-  const Ticks forked = now();
+  const Ticks forked = ticks_now();
   const std::int64_t taken = take_tasks();
-  const Ticks worked = now() - forked;
-  wait(0, std::max(worked, caller_spin), [this] { return unfinished_.load(std::memory_order_seq_cst) == 0; });
+  const Ticks worked = ticks_now() - forked;
+  wait(0, {std::max(worked, least_caller_spin), 0},
+       [this] { return unfinished_.load(std::memory_order_seq_cst) == 0; });
   if (error_) {
     failed_.clear(std::memory_order_relaxed);  // every thread has stopped
     std::rethrow_exception(std::exchange(error_, nullptr));
   }
   if (taken == 0) return;
-  const Ticks end = now();
-  Pace::learn(kind, float(worked) / float(taken) * float(job.tasks));
-  pace_.settle(kind, width, end - begin, end);
+  const Ticks end = ticks_now();
+  const float alone = float(worked) / float(taken) * float(job.tasks);
+  if (Pace::learn(kind, alone)) pace_.settle(alone, width, end - begin, end);
 }
 
 /// Does tasks until none is left; returns how many. A thread that claims none has no part in the run, so nobody waits
@@ -61,7 +72,7 @@ IVL_INLINE std::int64_t ThreadPool::take_tasks() {
 
 IVL_INLINE void ThreadPool::work(int seat) {
   for (;;) {
-    wait(seat, worker_spin, [this, seat] {
+    wait(seat, worker_patience, [this, seat] {
       const std::int64_t left = left_.load(std::memory_order_seq_cst);
       return left == stop || (left > 0 && seat < width_.load(std::memory_order_relaxed));
     });
@@ -70,17 +81,13 @@ IVL_INLINE void ThreadPool::work(int seat) {
   }
 }
 
-/// Returns once `ready()`. Spins for some ticks, then sleeps until woken, and again.
+/// Returns once `ready()`. Waits awake while its patience lasts, then sleeps until woken, and again.
 template <class Ready>
-void ThreadPool::wait(int seat, Ticks spin, const Ready& ready) {
+void ThreadPool::wait(int seat, Patience patience, const Ready& ready) {
   for (std::atomic<int>& parked = parked_[std::size_t(seat)];;) {
-    for (const Ticks begin = now(); now() - begin < spin;) {
+    for (Ticks begin = ticks_now(), waited = 0; waited < patience.spin + patience.yield; waited = ticks_now() - begin) {
       if (ready()) return;
-#if defined(__x86_64__)
-      __builtin_ia32_pause();
-#else
-      std::this_thread::yield();
-#endif
+      waited < patience.spin ? detail::pause() : std::this_thread::yield();
     }
     // Either this thread sees what was written before `wake`, or `wake` sees that it sleeps.
     parked.store(1, std::memory_order_seq_cst);
