@@ -10,7 +10,8 @@ function(ivl_add_compiled target)
   target_link_libraries(${target} PUBLIC ivl::ivl)
   target_compile_definitions(${target} PUBLIC IVL_COMPILED)
   foreach(flag IN LISTS ARGN)
-    target_compile_options(${target} PUBLIC $<$<COMPILE_LANGUAGE:CXX>:${flag}> $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=${flag}>)
+    target_compile_options(${target} PUBLIC $<$<COMPILE_LANGUAGE:CXX>:${flag}>
+                                            $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=${flag}>)
   endforeach()
 endfunction()
 

@@ -11,6 +11,8 @@ int main(int argc, char** argv) {
   int together = 4, max_new_tokens = 256;
   float gumbel_temperature = 0;
   model.add_to(app);
+  app.get_option("--context")
+      ->description("room for the answers that are written at a time, in tokens (default: 8192)");
   app.add_option("--image", images, "PNG or JPEG; repeat for more")->required();
   app.add_option("--question", question)->capture_default_str();
   app.add_option("--together", together, "answers that are written at a time")

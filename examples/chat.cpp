@@ -45,7 +45,7 @@ class LineReader {
 
   enum class Got { line, interrupt, end };
   Got read(std::string& line) {
-    for (std::size_t end; (end = buffer_.find('\n')) == buffer_.npos;) {
+    while (buffer_.find('\n') == buffer_.npos) {
       pollfd ready[2] = {{0, POLLIN, 0}, {wake_pipe[0], POLLIN, 0}};
       if (poll(ready, 2, -1) < 0) continue;
       if (ready[1].revents != 0) return Got::interrupt;
@@ -197,13 +197,7 @@ int main(int argc, char** argv) {
       // A bad picture or question costs that turn only; a script learns of it by the exit code.
       try {
         if (!conversation.take(line)) break;
-      } catch (const ivl::RequestError& error) {
-        std::fprintf(stderr, "error: %s\n", error.what());
-        code = 1;
-      } catch (const ivl::ImageError& error) {
-        std::fprintf(stderr, "error: %s\n", error.what());
-        code = 1;
-      } catch (const ivl::FileError& error) {
+      } catch (const ivl::Error& error) {
         std::fprintf(stderr, "error: %s\n", error.what());
         code = 1;
       }

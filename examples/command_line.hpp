@@ -11,7 +11,6 @@
 #include <utility>
 #include <vector>
 
-#include "ivl/checkpoint/folder.hpp"
 #include "ivl/core/thread_pool.hpp"
 #include "ivl/image/decode.hpp"
 #include "ivl/serve/chat.hpp"
@@ -69,7 +68,7 @@ struct ModelFlags {
     app.add_option("--max-tiles", chat.max_tiles,
                    "most tiles of a picture, the thumbnail not counted (default: the checkpoint's own)");
     app.add_option("--context", chat.kv_tokens,
-                   "room for the conversation in tokens (default: the model's own context, as far as memory allows)")
+                   "room for the conversation in tokens (default: grows with it, up to the model's own context)")
         ->check(CLI::PositiveNumber);
     app.add_option("--device", device, "cpu or cuda")->capture_default_str()->check(CLI::IsMember({"cpu", "cuda"}));
     app.add_option("--threads", threads, "CPU threads")->capture_default_str()->check(CLI::Range(1, 1024));
@@ -80,8 +79,6 @@ struct ModelFlags {
 inline ivl::AnyModel open_model(const ModelFlags& flags, StatusLine& status) {
   const ModelChoice choice{
       .checkpoint = flags.checkpoint, .threads = flags.threads, .kv_tokens = flags.chat.kv_tokens.value_or(0)};
-  ivl::check_folder(flags.checkpoint);
-  ivl::check_weight_files(flags.checkpoint);
   std::string device;
   const auto open = flags.device == "cuda" ? open_on_cuda : open_on_cpu;
   ivl::AnyModel model = open(
@@ -141,8 +138,10 @@ inline void ask(ivl::Chat& chat, const std::string& question, std::span<const iv
     chat.ask_about({pictures.begin(), pictures.end()}, question, std::move(generation),
                    [&](std::string_view text) { printer.print(text); });
   } catch (const ivl::RoomError& error) {
-    ivl::fail<ivl::RequestError>(error.what(),
-                                 ". --context N makes room for more, --max-tiles N makes a picture smaller");
+    ivl::fail<ivl::RequestError>(
+        error.what(),
+        ". --max-tiles N makes a picture smaller, --context N makes room up to the model's own "
+        "context");
   }
   printer.finish();
   if (chat.finish() == ivl::Finish::length) {

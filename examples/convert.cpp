@@ -3,7 +3,6 @@
 #include <string>
 
 #include "ivl/checkpoint/convert.hpp"
-#include "ivl/checkpoint/folder.hpp"
 #include "ivl/model/checkpoint.hpp"
 #include "program.hpp"
 #include "status_line.hpp"
@@ -20,8 +19,6 @@ int main(int argc, char** argv) {
 
   return run_program(app, argc, argv, [&] {
     StatusLine status;
-    ivl::check_folder(from);
-    ivl::check_weight_files(from);
     const auto processor = ivl::load_processor(from);
     ivl::convert_folder(
         from, to, format == "hf" ? ivl::FolderFormat::hf : ivl::FolderFormat::github,

@@ -1,7 +1,6 @@
 // What the model really sees: the prompt, its tokens, and the tiles of the pictures. Needs no weights.
 #include <fstream>
 
-#include "ivl/checkpoint/folder.hpp"
 #include "ivl/files/json.hpp"
 #include "ivl/files/safetensors.hpp"
 #include "ivl/image/decode.hpp"
@@ -42,7 +41,6 @@ int main(int argc, char** argv) {
                  "instead: reads one JSON string a line, prints one JSON array of ids a line");
 
   return run_program(app, argc, argv, [&] {
-    ivl::check_folder(checkpoint);
     const auto processor = ivl::load_processor(checkpoint);
     if (!text_lines.empty()) return encode_lines(processor, text_lines);
 

@@ -7,22 +7,27 @@
 #include <cstdio>
 #include <exception>
 #include <iostream>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <system_error>
 #include <type_traits>
 
-#include "ivl/core/error.hpp"
-#include "ivl/core/simd.hpp"
+#include "ivl/core/level.hpp"
 #include "ivl/core/version.hpp"
+
+/// Standard output is lost, such as on a full disk. No ivl::Error: no other question or file would help.
+struct OutputError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
 
 [[noreturn]] inline void fail_output() {
   const int code = errno;
-  ivl::fail<ivl::Error>("standard output: cannot write: ",
-                        code ? std::generic_category().message(code) : "a part of it is lost");
+  throw OutputError("standard output: cannot write: " +
+                    (code ? std::generic_category().message(code) : "a part of it is lost"));
 }
 
-/// To standard output. Throws ivl::Error where the text does not arrive, such as on a full disk.
+/// To standard output. Throws OutputError where the text does not arrive.
 inline void print_text(std::string_view text) {
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) fail_output();
 }

@@ -67,8 +67,6 @@ int main(int argc, char** argv) {
   return run_program(app, argc, argv, [&] {
     StatusLine status;
     const auto print_progress = [&](const ivl::LoadProgress& progress) { status.show(progress); };
-    ivl::check_folder(checkpoint);
-    ivl::check_weight_files(checkpoint);
     choice.checkpoint = checkpoint;
     std::string said;
     const ivl::AnyModel model = device == "cuda"  ? open_on_cuda(choice, print_progress, said)

@@ -5,6 +5,8 @@
 
 #include <cstdlib>
 
+#include "ivl/checkpoint/read_config.hpp"
+#include "ivl/checkpoint/sources.hpp"
 #include "ivl/core/error.hpp"
 #include "tests/support/temporary_folder.hpp"
 #include "tests/support/text.hpp"
@@ -75,4 +77,11 @@ TEST_CASE("weights in other files than safetensors") {
   CHECK(contains(said_of_weights(work.path()), "found pytorch_model.bin"));
   work.write("model.safetensors.index.json", "{}");
   CHECK(said_of_weights(work.path()).empty());
+}
+
+TEST_CASE("whoever reads a folder says so") {
+  const test::TemporaryFolder work;
+  CHECK(contains(test::error_of<FileError>([&] { read_checkpoint_config(work / "nothing"); }), "no such folder"));
+  work.write("pytorch_model.bin", "x");
+  CHECK(contains(test::error_of<FileError>([&] { FolderWeights{work.path()}; }), "found pytorch_model.bin"));
 }

@@ -444,8 +444,9 @@ TEST_CASE("A mixture, a window or a YaRN that the library cannot run is refused 
 TEST_CASE("The neighbours of config.json count where they exist") {
   const CheckpointCopy copy(tiny_folder("qwen3_tiny", "hf"));
   copy.edit_json("generation_config.json", [](Json& json) {
-    json = {{"eos_token_id", {5, 6}}, {"do_sample", true},        {"temperature", 0.6}, {"top_k", 20},
-            {"top_p", 0.95},          {"repetition_penalty", 1.1}};
+    json = {{"eos_token_id", {5, 6}}, {"do_sample", true},         {"temperature", 0.6}, {"top_k", 20},
+            {"top_p", 0.95},          {"repetition_penalty", 1.1}, {"min_p", 0.05},      {"max_new_tokens", 70},
+            {"max_length", 90}};
   });
   copy.edit_json("preprocessor_config.json", [](Json& json) {
     json["image_mean"] = {0.1, 0.2, 0.3};
@@ -460,6 +461,9 @@ TEST_CASE("The neighbours of config.json count where they exist") {
   CHECK(facts.sampling.top_k == 20);
   CHECK(facts.sampling.top_p == 0.95f);
   CHECK(facts.sampling.repetition_penalty == 1.1f);
+  CHECK(facts.sampling.min_p == 0.05f);
+  CHECK(facts.sampling.max_new_tokens == 70);
+  CHECK(facts.sampling.max_length == 90);
   CHECK(facts.image.mean == std::array{0.1f, 0.2f, 0.3f});
   CHECK(facts.image.deviation == std::array{0.4f, 0.5f, 0.6f});
   CHECK(facts.image.min_tiles == 2);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <thread>
 
 #include "examples/typed_path.hpp"
 #include "ivl/files/json.hpp"
@@ -54,9 +55,14 @@ class Terminal {
     }
     return false;
   }
+  /// -1 if it has not ended after a minute.
   int exit_code() {
     int status = 0;
-    waitpid(std::exchange(child_, 0), &status, 0);
+    for (int waits = 0; waitpid(child_, &status, WNOHANG) == 0; ++waits) {
+      if (waits == 6000) return -1;
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    child_ = 0;
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   }
   const std::string& seen() const { return seen_; }
@@ -111,6 +117,13 @@ TEST_CASE("a question whose picture failed is not answered, and a script learns 
   CHECK(contains(lost.err, "the question was not asked"));
   CHECK(std::count(lost.out.begin(), lost.out.end(), '\n') == 1);
   CHECK(run("chat" + toy, "/nonsense\n").code == 1);
+}
+
+TEST_CASE("a conversation whose answers arrive nowhere ends at the first") {
+  const Ran lost = run("chat" + toy + " --stats >/dev/full", question + "\n" + question + "\n");
+  CHECK(lost.code == 1);
+  CHECK(contains(lost.err, "error: standard output: cannot write"));
+  CHECK(!contains(lost.err, "tiles 0 in"));  // no statistics, since there was no whole answer
 }
 
 TEST_CASE("a conversation can be cut back, and saved") {

@@ -8,7 +8,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <memory>
+#include <new>
 #include <optional>
 #include <random>
 #include <span>
@@ -1189,13 +1191,81 @@ TEST_CASE("An answer says how far it is before its first token, tile by tile") {
   CHECK(tiles_done == on.chat.statistics().tiles);
 }
 
-TEST_CASE("Without a given room a chat makes as much as its conversation needs") {
-  Spy spy;
-  const auto checkpoint = load<qwen2_dynamic>(spy, tiny_folder("qwen2_dynamic", "hf"));
-  SpyChat<qwen2_dynamic, float> given(spy, checkpoint, {.kv_tokens = checkpoint.vlm.facts.context_length});
-  SpyChat<qwen2_dynamic, float> grows(spy, checkpoint, {});
-  CHECK(given.chat.ask("Hello", {}, {.max_new_tokens = 20}) == grows.chat.ask("Hello", {}, {.max_new_tokens = 20}));
-  CHECK(!what_of<RoomError>([&] { grows.chat.ask(std::string(100000, 'x'), {}); }).empty());
+/// Computes nothing: it notes what room it is asked for, and answers with `id`.
+class RoomRunner final : public AnyRunner {
+ public:
+  RoomRunner(ModelFacts model_facts, int answer_id) : facts_(std::move(model_facts)), id_(answer_id) {
+    sizes_ = {.hidden = 1, .tokens_per_tile = 1, .tile_px = 56};
+    sizes_.layers[KvGroup::full] = sizes_.page_bytes[KvGroup::full] = 1;
+  }
+  const ModelFacts& facts() const override { return facts_; }
+  const RunnerSizes& sizes() const override { return sizes_; }
+  void make_room(const StepRoom& room) override {
+    const int tokens = room.pages[KvGroup::full] * kv_page_tokens;
+    if (tokens > memory_tokens) throw std::bad_alloc();
+    rooms.push_back(tokens);
+  }
+  void run(const Step& step, StepResults& results) override { results.ids.assign(std::size_t(step.wanted), id_); }
+  std::int32_t choose(std::span<const float>, const Draw&) override { return id_; }
+  void encode(const Picture&, std::span<const std::int32_t>, const std::function<void(int)>&) override {}
+  void read_features(std::span<const std::int32_t>, float*) override {}
+  Memory place_marks(std::span<const std::uint8_t>) override { return {}; }
+
+  int memory_tokens = 1 << 20;
+  std::vector<int> rooms;
+
+ private:
+  ModelFacts facts_;
+  int id_;
+  RunnerSizes sizes_;
+};
+
+TEST_CASE("Without a given room a chat makes as much as its conversation needs, up to the model's context") {
+  const Processor processor = load_processor(tiny_folder("qwen3_tiny", "hf"));
+  ModelFacts facts = processor.facts();
+  facts.context_length = 40000;
+  const int end = processor.stop_ids().at(0);
+  const std::string long_question(12000, 'x');
+
+  RoomRunner runner(facts, end);
+  Chat chat(runner, processor);
+  CHECK(runner.rooms == std::vector{8192});
+  chat.ask("Hello");
+  CHECK(runner.rooms.size() == 1);
+  chat.ask(long_question);
+  REQUIRE(runner.rooms.size() == 2);
+  CHECK(runner.rooms.back() >= chat.statistics().prompt_tokens + 1024);
+  CHECK(chat.statistics().prompt_tokens > 8192);
+  CHECK(contains(what_of<RoomError>([&] { chat.ask(std::string(80000, 'x')); }), "the model's context of 40000"));
+  CHECK(chat.history().size() == 2);
+
+  RoomRunner given_runner(facts, end);
+  Chat given(given_runner, processor, {.kv_tokens = 8192});
+  CHECK(!what_of<RoomError>([&] { given.ask(long_question); }).empty());
+  CHECK(given_runner.rooms == std::vector{8192});
+
+  // Where there is no memory for more, the conversation goes on in the room that it had.
+  RoomRunner small_runner(facts, end);
+  small_runner.memory_tokens = 8192;
+  Chat small(small_runner, processor);
+  CHECK_THROWS_AS(small.ask(long_question), std::bad_alloc);
+  small.ask("Hello");
+  CHECK(small.history().size() == 1);
+  CHECK(small_runner.rooms == std::vector{8192, 8192});
+}
+
+TEST_CASE("The longest answer is the caller's, else the checkpoint's, else 1024 tokens, within the context") {
+  ModelFacts facts;
+  facts.context_length = 4000;
+  CHECK(longest_answer({}, facts, 100) == 1024);
+  CHECK(longest_answer({}, facts, 3990) == 10);
+  facts.sampling.max_length = 300;
+  CHECK(longest_answer({}, facts, 100) == 200);
+  CHECK(contains(what_of<RequestError>([&] { longest_answer({}, facts, 300); }), "max_length"));
+  CHECK(longest_answer({.max_new_tokens = 7}, facts, 300) == 7);
+  facts.sampling.max_new_tokens = 50;
+  CHECK(longest_answer({}, facts, 300) == 50);
+  CHECK(contains(what_of<RequestError>([&] { longest_answer({.max_new_tokens = 0}, facts, 5); }), "found 0"));
 }
 
 TEST_CASE("A chat that forgets a turn goes on as if it had never been") {

@@ -102,9 +102,10 @@ inline bool is_hub_name(const std::string& path) {
   if (!inside.empty()) fail<FileError>(path, ": no config.json here, but in these folders:", inside);
   const auto has = [&](std::string_view name) { return std::ranges::find(names, name) != names.end(); };
   if (has("adapter_config.json"))
-    fail<FileError>(path,
-                    ": this is a LoRA adapter alone: give its base model's folder, and this one as the adapter (the "
-                    "programs' --lora)");
+    fail<FileError>(
+        path,
+        ": this is a LoRA adapter alone, which cannot be loaded yet: merge it into its base model and give that "
+        "folder");
   if (const std::string gguf = find_ending(names, ".gguf"); !gguf.empty())
     fail<FileError>(path, ": GGUF files (", gguf, ") cannot be read yet: expected config.json and safetensors");
   if (names.empty()) fail<FileError>(path, ": the folder is empty: expected config.json, a tokenizer and safetensors");

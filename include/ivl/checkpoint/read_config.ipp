@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "ivl/checkpoint/config_reader.hpp"
+#include "ivl/checkpoint/folder.hpp"
 #include "ivl/checkpoint/read_config.hpp"
 #include "ivl/checkpoint/read_decoder.hpp"
 #include "ivl/core/error.hpp"
@@ -155,6 +156,7 @@ IVL_INLINE CheckpointConfig parse_checkpoint_config(const Json& document, const 
 }
 
 IVL_INLINE CheckpointConfig read_checkpoint_config(const std::filesystem::path& folder) {
+  check_folder(folder);
   const auto config = folder / "config.json";
   CheckpointConfig result = parse_checkpoint_config(read_json(config), config.string());
   if (const auto path = folder / "generation_config.json"; std::filesystem::exists(path))

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "ivl/checkpoint/folder.hpp"
 #include "ivl/checkpoint/names.hpp"
 #include "ivl/checkpoint/sources.hpp"
 #include "ivl/core/error.hpp"
@@ -16,7 +17,8 @@ IVL_INLINE std::vector<std::string> MapSource::names() const {
   return names;
 }
 
-IVL_INLINE FolderWeights::FolderWeights(const std::filesystem::path& folder) : files_(folder) {
+IVL_INLINE FolderWeights::FolderWeights(const std::filesystem::path& folder)
+    : files_((check_weight_files(folder), folder)) {
   for (const std::string& name : files_.names()) {
     const auto [entry, is_new] = views_.emplace(published_name(name), files_.find(name));
     if (!is_new)

@@ -87,7 +87,10 @@ void ThreadPool::wait(int seat, Patience patience, const Ready& ready) {
   for (std::atomic<int>& parked = parked_[std::size_t(seat)];;) {
     for (Ticks begin = ticks_now(), waited = 0; waited < patience.spin + patience.yield; waited = ticks_now() - begin) {
       if (ready()) return;
-      waited < patience.spin ? detail::pause() : std::this_thread::yield();
+      if (waited < patience.spin)
+        detail::pause();
+      else
+        std::this_thread::yield();
     }
     // Either this thread sees what was written before `wake`, or `wake` sees that it sleeps.
     parked.store(1, std::memory_order_seq_cst);

@@ -58,7 +58,10 @@ void finish(const Epilogue& epilogue, Lanes u, std::int64_t column, std::int64_t
   if (epilogue.scale) u = u * read(epilogue.scale);
   if (epilogue.kind == EpilogueKind::gelu) u = gelu(u);
   if (epilogue.kind == EpilogueKind::add) u = read(y) + u;
-  whole ? u.store(y + column) : store_first(u, y + column, number);
+  if (whole)
+    u.store(y + column);
+  else
+    store_first(u, y + column, number);
 }
 
 }  // namespace detail

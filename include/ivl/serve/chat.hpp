@@ -1,5 +1,6 @@
 // A conversation: questions and pictures in, streamed text out.
 #pragma once
+#include <cstddef>
 #include <memory>
 #include <span>
 #include <string>
@@ -38,7 +39,7 @@ class Chat {
   std::string ask_about(std::vector<Picture> new_pictures, std::string_view question, GenerationOptions generation = {},
                         TextCallback on_text = {});
 
-  /// Forgets `count` turns from `first` on, with their pictures. What is left is as if it had been all.
+  /// Forgets `count` turns of the history from `first` on, with their pictures. What is left is as if it had been all.
   void forget(std::size_t first, std::size_t count);
 
   const AnswerStatistics& statistics() const { return statistics_; }
@@ -48,18 +49,17 @@ class Chat {
   const std::vector<Turn>& history() const { return history_; }
 
  private:
-  /// What the caller left open follows the prompt style and the room.
+  Chat(std::unique_ptr<Engine> engine, const Processor& processor, ChatOptions options);
+
+  /// What the caller left open follows the prompt style and the room, which grows if it is the chat's to choose.
   void complete(Request& request);
-  void make_engine(int kv_tokens);
-  void count_pictures();
+  void grow(int kv_tokens);
 
   const Processor& processor_;
-  AnyRunner* runner_ = nullptr;  // of the chat's own engine
   std::unique_ptr<Engine> own_engine_;
   Engine* engine_;
   std::vector<Turn> history_;
   std::vector<Picture> pictures_;  // of all turns so far
-  std::vector<int> pictures_of_;   // how many each turn has
   ChatOptions options_;
   TileRules rules_;
   std::shared_ptr<Sequence> sequence_;

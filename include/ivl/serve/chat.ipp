@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <exception>
-#include <numeric>
+#include <memory>
 #include <utility>
 
 #include "ivl/serve/chat.hpp"
@@ -11,50 +11,61 @@
 
 namespace ivl {
 
+namespace detail {
+
+/// At most the model's context.
+inline std::unique_ptr<Engine> engine_of_chat(AnyRunner& runner, int kv_tokens) {
+  return std::make_unique<Engine>(runner,
+                                  EngineOptions{.kv_tokens = std::min(kv_tokens, runner.facts().context_length)});
+}
+
+}  // namespace detail
+
 IVL_INLINE Chat::Chat(Engine& engine, const Processor& processor, ChatOptions options)
     : processor_(processor),
       engine_(&engine),
       history_(std::move(options.history)),
       pictures_(std::move(options.pictures)),
       options_(std::move(options)),
-      rules_(processor.tile_rules(options_.max_tiles)) {
-  count_pictures();
-}
+      rules_(processor.tile_rules(options_.max_tiles)) {}
 
 IVL_INLINE Chat::Chat(AnyRunner& runner, const Processor& processor, ChatOptions options)
-    : processor_(processor),
-      runner_(&runner),
-      engine_(nullptr),
-      history_(std::move(options.history)),
-      pictures_(std::move(options.pictures)),
-      options_(std::move(options)),
-      rules_(processor.tile_rules(options_.max_tiles)) {
-  count_pictures();
-  constexpr int first_room = 8192;
-  make_engine(options_.kv_tokens.value_or(first_room));
+    : Chat(detail::engine_of_chat(runner, options.kv_tokens.value_or(8192)), processor, options) {}
+
+IVL_INLINE Chat::Chat(std::unique_ptr<Engine> engine, const Processor& processor, ChatOptions options)
+    : Chat(*engine, processor, std::move(options)) {
+  own_engine_ = std::move(engine);
 }
 
-IVL_INLINE void Chat::make_engine(int kv_tokens) {
+/// Two engines would not share the runner's room, so the old one goes first, and comes back where there is no memory
+/// for more.
+IVL_INLINE void Chat::grow(int kv_tokens) {
+  AnyRunner& runner = engine_->runner();
+  const int before = engine_->options().kv_tokens;
   sequence_.reset();  // its pages are the old engine's
   own_engine_.reset();
-  own_engine_ = std::make_unique<Engine>(
-      *runner_, EngineOptions{.kv_tokens = std::min(kv_tokens, runner_->facts().context_length)});
+  try {
+    own_engine_ = detail::engine_of_chat(runner, kv_tokens);
+  } catch (...) {
+    own_engine_ = detail::engine_of_chat(runner, before);
+    engine_ = own_engine_.get();
+    throw;
+  }
   engine_ = own_engine_.get();
 }
 
-IVL_INLINE void Chat::count_pictures() {
-  for (const Turn& turn : history_)
-    pictures_of_.push_back(pictures_.empty() ? 0 : count_image_marks(turn.question));  // else marks are text
-}
-
 IVL_INLINE void Chat::forget(std::size_t first, std::size_t count) {
-  const auto at = std::ptrdiff_t(first), end = at + std::ptrdiff_t(count);
-  const auto counted = [&](auto turn) { return std::accumulate(pictures_of_.begin(), turn, std::ptrdiff_t{0}); };
-  const std::ptrdiff_t of_system = std::ssize(pictures_) - counted(pictures_of_.end());  // its message may have some
-  const auto pictures_before = [&](std::ptrdiff_t turn) { return of_system + counted(pictures_of_.begin() + turn); };
-  pictures_.erase(pictures_.begin() + pictures_before(at), pictures_.begin() + pictures_before(end));
-  pictures_of_.erase(pictures_of_.begin() + at, pictures_of_.begin() + end);
-  history_.erase(history_.begin() + at, history_.begin() + end);
+  // Without any picture, marks are text. The system message may have pictures too: they come first.
+  const auto pictures_in = [&](std::size_t begin, std::size_t end) {
+    std::ptrdiff_t pictures = 0;
+    for (std::size_t turn = begin; turn < end && !pictures_.empty(); ++turn)
+      pictures += count_image_marks(history_[turn].question);
+    return pictures;
+  };
+  const auto pictures_begin = pictures_.end() - pictures_in(first, history_.size());
+  pictures_.erase(pictures_begin, pictures_begin + pictures_in(first, first + count));
+  const auto turns_begin = history_.begin() + std::ptrdiff_t(first);
+  history_.erase(turns_begin, turns_begin + std::ptrdiff_t(count));
 }
 
 IVL_INLINE std::string Chat::ask(std::string_view question, std::span<const Image> pictures,
@@ -97,7 +108,6 @@ IVL_INLINE std::string Chat::ask_about(std::vector<Picture> new_pictures, std::s
   const std::string_view text = sequence->text();
   std::string answer(processor_.style() == PromptStyle::hf ? text : strip(text));
   history_.push_back({std::move(marked), answer});
-  pictures_of_.push_back(int(new_pictures.size()));
   pictures_ = std::move(pictures);
   sequence_ = sequence;  // not one that threw: the next question may come with other pictures
   return answer;
@@ -115,7 +125,7 @@ IVL_INLINE void Chat::complete(Request& request) {
   if (prompt_tokens >= facts.context_length) return;  // `start` refuses it
   const int longest = longest_answer(generation, facts, prompt_tokens);
   const int room = engine_->options().kv_tokens, needed = prompt_tokens + longest;
-  if (needed > room && own_engine_ && !options_.kv_tokens) make_engine(std::max(needed, 2 * room));
+  if (needed > room && own_engine_ && !options_.kv_tokens) grow(std::max(needed, 2 * room));
   // An answer may fill the room that is left; a prompt without room for one token is refused by `start`.
   generation.max_new_tokens = std::min(longest, std::max(1, engine_->options().kv_tokens - prompt_tokens));
 }

@@ -73,7 +73,6 @@ IVL_INLINE void Engine::stop(Sequence& sequence) {
 IVL_INLINE bool Engine::step() {
   end_cancelled();
   admit();
-  end_cancelled();  // between pictures
   if (running_.empty()) return !waiting_.empty();
   scheduler_.plan(running_, *pool_, step_);
   try {
@@ -156,21 +155,24 @@ IVL_INLINE int Engine::check_prompt(const Request& request) const {
 
 IVL_INLINE int longest_answer(const GenerationOptions& generation, const ModelFacts& facts, int prompt_tokens) {
   const SamplingFacts& proposed = facts.sampling;
-  int longest = generation.max_new_tokens.value_or(proposed.max_new_tokens > 0 ? proposed.max_new_tokens : 1024);
-  if (!generation.max_new_tokens && proposed.max_new_tokens == 0 && proposed.max_length > 0) {
+  int longest = 1024;
+  if (generation.max_new_tokens) {
+    longest = *generation.max_new_tokens;
+    if (longest < 1) fail<RequestError>("max_new_tokens: expected at least 1, found ", longest);
+  } else if (proposed.max_new_tokens > 0) {
+    longest = proposed.max_new_tokens;
+  } else if (proposed.max_length > 0) {
     longest = proposed.max_length - prompt_tokens;
     if (longest < 1)
       fail<RequestError>("max_length: generation_config.json allows prompt and answer ", proposed.max_length,
                          " tokens, but the prompt has ", prompt_tokens, " alone; max_new_tokens replaces it");
   }
-  if (longest < 1) fail<RequestError>("max_new_tokens: expected at least 1, found ", longest);
   return std::min(longest, facts.context_length - prompt_tokens);
 }
 
 IVL_INLINE void Engine::end_cancelled() {
   const auto look_at = [](const std::shared_ptr<Sequence>& sequence) {
-    const std::atomic<bool>* cancel = sequence->request_.generation.cancel;
-    if (!cancel || !*cancel || sequence->done()) return;
+    if (!sequence->cancelled()) return;
     end(*sequence, Finish::cancelled);
     try {
       if (sequence->decoder_) give(*sequence, sequence->decoder_->finish());
@@ -206,8 +208,7 @@ IVL_INLINE bool Engine::prepare(Sequence& sequence) {
   const bool seen = see_pictures(sequence);
   sequence.statistics_.vision_s += sequence.lap_s();
   if (!seen) {
-    // Alone, every prompt that `start` takes has room.
-    assert(!running_.empty() || sequence.request_.generation.cancel);
+    assert(!running_.empty() || sequence.cancelled());  // alone, every prompt that `start` takes has room
     return false;
   }
   if (sequence.sampling_.repetition_penalty != 1) place_marks(sequence);
@@ -251,14 +252,14 @@ IVL_INLINE bool Engine::see_pictures(Sequence& sequence) {
   for (std::size_t i = 0; i < places.size(); ++i) {
     report(before);
     PictureSpan& span = sequence.spans_[i];
-    int done = before;
-    const bool cancelled = generation.cancel && *generation.cancel;
-    if (!cancelled)
-      span.features = see(places[i].picture, span.key, sequence.statistics_, [&](int tiles) { report(done += tiles); });
+    if (!sequence.cancelled())
+      span.features = see(places[i].picture, span.key, sequence.statistics_,
+                          [&](int tiles) { report(progress.tiles_done + tiles); });
+    if (!span.features) {
+      for (PictureSpan& other : sequence.spans_) other.features.reset();
+      return false;
+    }
     before += places[i].picture.tiles();
-    if (span.features) continue;
-    for (PictureSpan& other : sequence.spans_) other.features.reset();
-    return false;
   }
   sequence.request_.prompt = {};  // the pixels are not needed any more
   return true;

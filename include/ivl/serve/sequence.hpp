@@ -83,6 +83,8 @@ class Sequence {
   Draw next_draw() const;
   /// Whether the engine itself chooses the next token, from logits.
   bool chooses_on_host() const { return bool(request_.generation.mask) || bool(request_.generation.choose); }
+  /// Whether its caller asks for its end.
+  bool cancelled() const { return request_.generation.cancel && *request_.generation.cancel; }
   bool wants_prompt_logits() const { return bool(request_.generation.on_prompt_logits) && cached_ < prompt_tokens_; }
 
   double lap_s();
