@@ -58,10 +58,10 @@ int main(int argc, char** argv) {
                         {"grid", {tiles.back().grid.columns, tiles.back().grid.rows}}});
     }
     const std::string marked = ivl::with_image_marks(processor.style(), question, int(files.size()));
-    const auto segments = ivl::render_segments(processor.style(), system, {}, marked, int(files.size()));
+    const auto segments = processor.segments(system, {}, marked, int(files.size()));
     const std::string prompt = ivl::text_of(segments, tokens);
     std::vector<int> ids;
-    if (const auto bos = processor.tokenizer().bos()) ids.push_back(*bos);
+    if (const auto before = processor.token_before(prompt)) ids.push_back(*before);
     processor.tokenizer().encode(prompt, ids);
     print_text(nlohmann::ordered_json{{"prompt", prompt}, {"ids", ids}, {"images", images}}.dump() + "\n");
 

@@ -67,6 +67,7 @@
 #include "ivl/text/jinja_tests.ipp"
 #include "ivl/text/jinja_text.ipp"
 #include "ivl/text/jinja_value.ipp"
+#include "ivl/text/message_template.ipp"
 #include "ivl/text/nfc.ipp"
 #include "ivl/text/sentence_piece_file.ipp"
 #include "ivl/text/split_regex.ipp"

@@ -13,8 +13,11 @@ namespace ivl {
 IVL_INLINE Processor load_processor(const std::filesystem::path& folder, const CheckpointConfig& config) {
   std::optional<Tokenizer> tokenizer;
   if (Tokenizer::is_in(folder)) tokenizer = Tokenizer::from_folder(folder);
+  // The code that comes with the other format writes its prompts itself, whatever template its tokenizer has.
+  std::optional<MessageTemplate> messages;
+  if (tokenizer && config.facts.format == FolderFormat::hf) messages = MessageTemplate::from_folder(folder);
   return Processor(config.facts, config.vlm.vit.tile_px, config.vlm.tokens_per_tile(), std::move(tokenizer),
-                   folder.string());
+                   folder.string(), std::move(messages));
 }
 
 IVL_INLINE Processor load_processor(const std::filesystem::path& folder) {

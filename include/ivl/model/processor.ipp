@@ -24,11 +24,12 @@ inline PromptStyle style_of(const ModelFacts& facts, const Tokenizer& tokenizer,
 }  // namespace detail
 
 IVL_INLINE Processor::Processor(ModelFacts facts, int tile_px, int tokens_per_tile, std::optional<Tokenizer> tokenizer,
-                                std::string where)
+                                std::string where, std::optional<MessageTemplate> messages)
     : facts_(std::move(facts)),
       tile_px_(tile_px),
       tokens_per_tile_(tokens_per_tile),
       tokenizer_(std::move(tokenizer)),
+      messages_(std::move(messages)),
       where_(std::move(where)) {
   stop_ids_ = facts_.stop_ids;
   if (!tokenizer_) return;
@@ -61,12 +62,25 @@ IVL_INLINE TileRules Processor::tile_rules(std::optional<int> max_tiles) const {
 
 IVL_INLINE Prompt Processor::prompt(std::optional<std::string_view> system, std::span<const Turn> history,
                                     std::string_view question, std::span<const Picture> pictures) const {
-  return prompt_of(render_segments(style_, system, history, question, int(pictures.size())), pictures);
+  return prompt_of(segments(system, history, question, int(pictures.size())), pictures);
+}
+
+IVL_INLINE std::vector<Segment> Processor::segments(std::optional<std::string_view> system,
+                                                    std::span<const Turn> history, std::string_view question,
+                                                    int pictures) const {
+  return messages_ ? messages_->render_segments(system, history, question, pictures)
+                   : render_segments(style_, system, history, question, pictures);
+}
+
+IVL_INLINE std::optional<int> Processor::token_before(std::string_view prompt) const {
+  const std::optional<int> bos = tokenizer().bos();
+  if (bos && messages_ && prompt.starts_with(tokenizer().bytes_of(*bos))) return std::nullopt;
+  return bos;
 }
 
 IVL_INLINE Prompt Processor::prompt_of(std::span<const Segment> segments, std::span<const Picture> pictures) const {
   Prompt prompt;
-  if (const auto bos = tokenizer().bos()) prompt.ids.push_back(*bos);
+  if (const auto bos = token_before(segments.empty() ? "" : segments[0].text)) prompt.ids.push_back(*bos);
   for (const Segment& segment : segments) {
     if (segment.picture >= 0)
       prompt.pictures.push_back({prompt.ids.size(), pictures[std::size_t(segment.picture)]});

@@ -13,8 +13,8 @@
 namespace ivl {
 
 enum class PromptStyle {
-  internvl2_5,          ///< InternVL's conversation.py of that name: InternVL3, and InternVL3.5 on Qwen3
-  hf,                   ///< the chat_template of the folders in transformers' own format: no default system message
+  internvl2_5,  ///< InternVL's conversation.py of that name: InternVL3, and InternVL3.5 on Qwen3
+  hf,           ///< the published chat_template of folders in transformers' own format, for those that have none
   internvl3_5_gpt_oss,  ///< InternVL's conversation.py of that name: InternVL3.5 on gpt-oss
 };
 
@@ -92,6 +92,11 @@ std::vector<Segment> render_segments(PromptStyle style, std::optional<std::strin
 
 /// What a prompt looks like to the reference's tokenizer: <IMG_CONTEXT> for each row of a picture. For people to read.
 std::string text_of(std::span<const Segment> segments, std::span<const int> tokens_per_picture);
+
+namespace detail {
+/// Throws RequestError unless there are as many marks as pictures.
+void check_image_marks(int marks, int pictures);
+}  // namespace detail
 
 /// How many "<image>" a text holds.
 int count_image_marks(std::string_view text);

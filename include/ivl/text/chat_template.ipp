@@ -40,6 +40,12 @@ void render_pieces(PromptStyle style, std::optional<std::string_view> system, st
   append(assistant_role, false);
 }
 
+IVL_INLINE void check_image_marks(int marks, int pictures) {
+  if (marks != pictures)
+    fail<RequestError>("prompt: ", pictures, " images, but ", marks,
+                       " <image> marks in the question and its history; expected one mark an image");
+}
+
 }  // namespace detail
 
 IVL_INLINE std::string render(PromptStyle style, std::optional<std::string_view> system, std::span<const Turn> history,
@@ -63,9 +69,7 @@ IVL_INLINE std::vector<Segment> render_segments(PromptStyle style, std::optional
     }
     segments.back().text += text;
   });
-  if (marks != pictures)
-    fail<RequestError>("prompt: ", pictures, " images, but ", marks,
-                       " <image> marks in the question and its history; expected one mark an image");
+  detail::check_image_marks(marks, pictures);
   return segments;
 }
 
