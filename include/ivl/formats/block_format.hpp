@@ -1,0 +1,56 @@
+// What the formats of ggml share: one plane of blocks, each with its scales, codes and signs.
+//
+// All products that they form have at most 24 significant bits, so floats hold them exactly; a format that subtracts a
+// minimum rounds once, whatever the compiler contracts.
+#pragma once
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "ivl/core/scalar.hpp"
+#include "ivl/formats/cells.hpp"
+
+namespace ivl::detail {
+
+/// The base of a tag whose blocks of `elements` inputs take `bytes`. The tag's `Block` says what lies where.
+template <int elements, int bytes>
+struct BlockFormat {
+  static constexpr int block = elements;
+  static constexpr bool inputs_first = false;
+  static constexpr Cell planes[1] = {{"blocks", 1, elements, bytes}};  // nvcc 13.0 needs the 1
+};
+
+/// A copy of the block, since it may lie at any address.
+template <class F>
+typename F::Block block_at(const BlockCells& cells) {
+  typename F::Block block;
+  static_assert(sizeof block == F::planes[0].bytes);
+  std::memcpy(&block, cells.at[0], sizeof block);
+  return block;
+}
+
+/// to[k] = value(code, k) for the 32 codes of four bits in 16 bytes: the low bits are elements 0 ... 15, the high ones
+/// 16 ... 31.
+template <class Value>
+void each_nibble(const std::uint8_t* codes, float* to, const Value& value) {
+  for (int j = 0; j < 16; ++j) to[j] = value(codes[j] & 15, j);
+  for (int j = 0; j < 16; ++j) to[16 + j] = value(codes[j] >> 4, 16 + j);
+}
+
+/// The four bits `index` of some bytes, low ones first.
+constexpr int nibble(const std::uint8_t* bytes, int index) { return bytes[index / 2] >> 4 * (index % 2) & 15; }
+
+/// The signs of eight elements, of which seven are stored: an even number of them is set.
+constexpr unsigned with_even_sign(unsigned signs) { return signs | unsigned(std::popcount(signs) & 1) << 7; }
+
+/// to[j] = scale values[j], negative where bit j of `signs` is set.
+template <int count>
+void signed_values(float scale, const std::int8_t* values, unsigned signs, float* to) {
+  for (int j = 0; j < count; ++j) {
+    const float value = scale * float(values[j]);
+    to[j] = signs >> j & 1 ? -value : value;
+  }
+}
+
+}  // namespace ivl::detail
