@@ -251,7 +251,7 @@ TEST_CASE("every type with a tag has the size that files are read by") {
     if (!type) continue;
     CAPTURE(name_of(*type));
     try {
-      with_ggml_type(*type, [&](auto tag) {
+      with_format(format_of(*type), [&](auto tag) {
         using F = decltype(tag);
         ++tags;
         CHECK(F::name == name_of(*type));

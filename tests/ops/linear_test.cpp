@@ -427,8 +427,8 @@ TEST_CASE_TEMPLATE("q, k and v in different formats make the bits that each make
     bias[o] = normal(random);
     scale[o] = normal(random);
   }
-  for (std::size_t i = 0; i < format_count * format_count; ++i) {
-    const Format formats[] = {every_format[i % format_count], every_format[i / format_count], every_format[i % 5]};
+  for (std::size_t i = 0; i < std::size(every_format) * std::size(every_format); ++i) {
+    const Format formats[] = {every_format[i % std::size(every_format)], every_format[i / std::size(every_format)], every_format[i % 5]};
     const bool blocks = std::any_of(formats, formats + 3, [](Format format) { return block_of(format) > 1; });
     const int in = blocks ? 384 : 77;
     const FileMatrix files[] = {{formats[0], heights[0], in, random},
@@ -461,9 +461,9 @@ TEST_CASE_TEMPLATE("gate and up in any two formats agree with the double-precisi
   std::mt19937 random(9);
   cpu::Context ctx(2);
   const int in = 256, height = 40;
-  for (std::size_t i = 0; i < format_count * format_count; ++i) {
-    const FileMatrix gate(every_format[i % format_count], height, in, random, 2 / std::sqrt(double(in))),
-        up(every_format[i / format_count], height, in, random, 1 / std::sqrt(double(in)));
+  for (std::size_t i = 0; i < std::size(every_format) * std::size(every_format); ++i) {
+    const FileMatrix gate(every_format[i % std::size(every_format)], height, in, random, 2 / std::sqrt(double(in))),
+        up(every_format[i / std::size(every_format)], height, in, random, 1 / std::sqrt(double(in)));
     const PlacedMatrix w = place(ctx, {&gate, &up}, Fusion::interleaved);
     CAPTURE(formats_of(w));
     CHECK(w.split() == (gate.format != up.format));

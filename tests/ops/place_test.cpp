@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <random>
@@ -219,4 +220,33 @@ TEST_CASE("memory is aligned, and copies arrive") {
     CHECK(to == from);
   }
   CHECK(allocate(ctx, 0).data == nullptr);
+}
+
+TEST_CASE("matrices in formats without panels are placed as the floats that they mean") {
+  std::mt19937 random(20);
+  cpu::Context ctx(2);
+  const int heights[] = {24, 9}, in = 512;
+  for (std::size_t f = 0; f < format_count; ++f) {
+    const auto format = Format(f);
+    if (std::ranges::find(every_format, format) != std::end(every_format)) continue;
+    CAPTURE(name_of(format));
+    std::vector<std::vector<std::byte>> files, floats;
+    std::vector<SourceMatrix> stored, meant;
+    for (const int height : heights) {
+      auto& file = files.emplace_back(std::size_t(packed_planes(format, height, in).total) + 1);
+      for (std::byte& byte : file) byte = std::byte(random());
+      stored.push_back(source_matrix(format, height, in, {std::span(file).subspan(1)}));
+      auto& rows = floats.emplace_back(std::size_t(height * in) * sizeof(float));
+      for (int row = 0; row < height; ++row)
+        dequantise_row(stored.back(), row, reinterpret_cast<float*>(rows.data()) + row * in);
+      meant.push_back(source_matrix({Dtype::f32, {height, in}, rows}));
+    }
+    stored.push_back(meant[0]);  // what is stored as floats lies in the same strip
+    meant.push_back(meant[0]);
+    const PlacedMatrix w = cpu::place_matrix(ctx, stored, Fusion::stacked);
+    const PlacedMatrix expected = cpu::place_matrix(ctx, meant, Fusion::stacked);
+    CHECK(w.format() == Format::f32);
+    REQUIRE(w.memory().bytes == expected.memory().bytes);
+    CHECK(std::memcmp(w.memory().data, expected.memory().data, w.memory().bytes) == 0);
+  }
 }

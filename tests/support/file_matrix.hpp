@@ -17,6 +17,7 @@ namespace ivl_test {
 
 using namespace ivl;
 
+/// Those that backends multiply as they are stored.
 inline constexpr Format every_format[] = {Format::f32,   Format::bf16, Format::f16,
                                           Format::mxfp4, Format::q8_0, Format::awq};
 
@@ -63,6 +64,8 @@ class FileMatrix {
           case Format::mxfp4:
           case Format::awq:
             codes_[at] = random() % 16;
+            break;
+          default:
             break;
         }
       }
@@ -127,8 +130,9 @@ class FileMatrix {
         return scale() * double(code < 128 ? int(code) : int(code) - 256);
       case Format::awq:
         return (double(code) - zeros_[b]) * scale();
+      default:
+        return 0;
     }
-    return 0;
   }
 
   void put(std::size_t plane, std::size_t at, const void* from, std::size_t bytes) {
@@ -192,6 +196,8 @@ class FileMatrix {
         }
         return;
       }
+      default:
+        return;
     }
   }
 

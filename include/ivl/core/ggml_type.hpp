@@ -1,8 +1,6 @@
 // Tensor types of GGUF files, by ggml's numbers: what the file's reader needs to know of one, which is how many bytes
 // some elements take. What the bytes mean is formats/ggml.hpp's.
 //
-// This is a list of its own, beside `Format`: a Format is what a matrix may be placed in, with kernels on every
-// backend; a GgmlType is what may lie in a file.
 #pragma once
 #include <array>
 #include <cstddef>

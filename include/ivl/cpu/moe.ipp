@@ -88,7 +88,7 @@ void multiply_jobs(Context& ctx, const PlacedExperts& w, const Readable<Scalar>&
 
 // ---- the ops -------------------------------------------------------------------------
 IVL_INLINE PlacedExperts place_experts(Context& ctx, int experts, Fusion fusion, std::span<const SourceMatrix> parts) {
-  MatrixOutline outline = outline_experts(experts, fusion, parts);
+  MatrixOutline outline = outline_experts(experts, fusion, parts, detail::panels_for);
   detail::place_strips(ctx, outline, experts, parts);
   return {experts, outline.placed};
 }

@@ -39,7 +39,7 @@ namespace ivl::cpu {
 
 inline constexpr int panel_columns = 16;
 
-/// Where the columns of a panel come from: rows of matrices in one format. No source: a column of zeros.
+/// Where the columns of a panel come from: rows of matrices. No source: a column of zeros.
 struct PanelColumns {
   std::array<const SourceMatrix*, panel_columns> sources{};
   std::array<std::int64_t, panel_columns> rows{};
@@ -54,6 +54,10 @@ inline namespace IVL_CPU_LEVEL {
 
 template <class F>
 struct PanelFormat;
+
+/// Formats that are multiplied as they are. The others become panels of the floats that they mean.
+template <class F>
+concept HasPanels = requires { PanelFormat<F>::unit; };
 
 /// The factors that activations become: bf16 only for panels that `vdpbf16ps` takes.
 template <class F, class Scalar>

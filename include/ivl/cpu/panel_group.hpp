@@ -55,23 +55,35 @@ template <class Factor>
 using WideFormat = std::conditional_t<std::is_same_v<Factor, bf16>, Bf16, F32>;
 
 // ---- formats that are known at run time ------------------------------------------------
+/// The format of the panels that a matrix of a file becomes.
+constexpr Format panels_for(Format format) {
+  return with_format(format, [&](auto tag) { return HasPanels<decltype(tag)> ? format : Format::f32; });
+}
+/// visitor(tag) of a format that has panels.
+template <class Visitor>
+constexpr decltype(auto) with_panels(Format format, Visitor&& visitor) {
+  assert(panels_for(format) == format);
+  return with_format(format, [&](auto tag) -> decltype(auto) {
+    return visitor(std::conditional_t<HasPanels<decltype(tag)>, decltype(tag), F32>{});
+  });
+}
 constexpr std::int64_t panel_bytes(Format format, std::int64_t depth) {
-  return with_format(format, [&](auto tag) { return PanelFormat<decltype(tag)>::bytes(depth); });
+  return with_panels(format, [&](auto tag) { return PanelFormat<decltype(tag)>::bytes(depth); });
 }
 constexpr int panel_unit_of(Format format) {
-  return with_format(format, [](auto tag) { return PanelFormat<decltype(tag)>::unit; });
+  return with_panels(format, [](auto tag) { return PanelFormat<decltype(tag)>::unit; });
 }
 constexpr int panel_group(Format format) {
-  return with_format(format, [](auto tag) { return PanelFormat<decltype(tag)>::group; });
+  return with_panels(format, [](auto tag) { return PanelFormat<decltype(tag)>::group; });
 }
 /// Bytes that loads may touch behind the last panel.
 constexpr std::size_t read_behind(Format format) {
-  return with_format(format, [](auto tag) { return PanelFormat<decltype(tag)>::read_behind; });
+  return with_panels(format, [](auto tag) { return PanelFormat<decltype(tag)>::read_behind; });
 }
 /// Whether activations meet panels of the format as pairs of bf16, not as floats.
 template <class Scalar>
 constexpr bool takes_pairs(Format format) {
-  return with_format(format, [](auto tag) { return std::is_same_v<Factor<decltype(tag), Scalar>, bf16>; });
+  return with_panels(format, [](auto tag) { return std::is_same_v<Factor<decltype(tag), Scalar>, bf16>; });
 }
 
 // ---- products --------------------------------------------------------------------------
@@ -184,7 +196,7 @@ template <class Scalar, class Factor>
 void multiply_group(Format format, const Factor* const* x, std::int64_t rows, std::int64_t depth,
                     const std::byte* panels, std::int64_t panel_stride, std::int64_t number, const std::byte* ahead,
                     float* sums) {
-  with_format(format, [&](auto tag) {
+  with_panels(format, [&](auto tag) {
     using F = decltype(tag);
     using Panel = PanelFormat<F>;
     if constexpr (std::is_same_v<cpu::Factor<F, Scalar>, Factor>) {

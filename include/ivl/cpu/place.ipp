@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "ivl/core/constant.hpp"
 #include "ivl/core/tensor.hpp"
@@ -38,7 +39,20 @@ inline PanelColumns columns_of(std::span<const SourceMatrix> parts, bool interle
 
 inline void pack(const PanelColumns& columns, Format format, std::int64_t first, std::int64_t number,
                  std::byte* panel) {
-  with_format(format, [&](auto tag) { PanelFormat<decltype(tag)>::pack(columns, first, number, panel); });
+  with_panels(format, [&](auto tag) { PanelFormat<decltype(tag)>::pack(columns, first, number, panel); });
+}
+
+/// Whole columns of any formats as floats.
+inline void pack_as_floats(const PanelColumns& columns, std::int64_t depth, std::byte* panel) {
+  std::vector<float> row(static_cast<std::size_t>(depth));
+  auto* const to = reinterpret_cast<float*>(panel);
+  for (std::size_t c = 0; c < panel_columns; ++c) {
+    if (columns.sources[c])
+      dequantise_row(*columns.sources[c], columns.rows[c], row.data());
+    else
+      std::ranges::fill(row, 0.0f);
+    for (std::size_t k = 0; k < row.size(); ++k) to[k * panel_columns + c] = row[k];
+  }
 }
 
 /// Whether a file holds one k of all rows together, so that it is read along the rows.
@@ -60,8 +74,11 @@ IVL_INLINE void place_strips(Context& ctx, MatrixOutline& outline, int experts, 
                                std::int64_t expert, std::int64_t panel, std::int64_t first, std::int64_t number) {
       const auto of_strip =
           parts.subspan(std::size_t(expert) * of_each + std::size_t(first_part), std::size_t(part_count));
-      pack(columns_of(of_strip, interleaved, panel), strip.format, first, number,
-           strip.memory.data + expert * strip.bytes + panel * stride);
+      const PanelColumns columns = columns_of(of_strip, interleaved, panel);
+      std::byte* const to = strip.memory.data + expert * strip.bytes + panel * stride;
+      const bool as_stored =
+          std::ranges::all_of(of_strip, [&](const SourceMatrix& part) { return part.format == strip.format; });
+      as_stored ? pack(columns, strip.format, first, number, to) : pack_as_floats(columns, w.in, to);
     };
     if (inputs_first(parts[std::size_t(first_part)])) {
       const std::int64_t block = round_up(64, panel_group(strip.format)), blocks = ceil_div(w.in, block);
@@ -79,7 +96,7 @@ IVL_INLINE void place_strips(Context& ctx, MatrixOutline& outline, int experts, 
 }  // namespace detail
 
 IVL_INLINE PlacedMatrix place_matrix(Context& ctx, std::span<const SourceMatrix> parts, Fusion fusion) {
-  MatrixOutline outline = outline_matrix(parts, fusion);
+  MatrixOutline outline = outline_matrix(parts, fusion, detail::panels_for);
   detail::place_strips(ctx, outline, 1, parts);
   return outline.placed;
 }

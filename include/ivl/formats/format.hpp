@@ -8,7 +8,8 @@
 //   inputs_first   whether its planes lie as [in, out]
 //   dequantise     a block of one row into floats, exactly
 //   refused        if it has one: a byte that means no number
-// A new one is listed below, and gets a PanelFormat in cpu/.
+// A new one is listed below. A backend that has a layout of its own for it multiplies it as it is (on the CPU a
+// PanelFormat, on CUDA a Stored); any other places it as the floats that it means.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -18,17 +19,64 @@
 
 #include "ivl/core/scalar.hpp"
 #include "ivl/formats/awq.hpp"
+#include "ivl/formats/gguf_mxfp4.hpp"
+#include "ivl/formats/iq1_m.hpp"
+#include "ivl/formats/iq1_s.hpp"
+#include "ivl/formats/iq2_s.hpp"
+#include "ivl/formats/iq2_xs.hpp"
+#include "ivl/formats/iq2_xxs.hpp"
+#include "ivl/formats/iq3_s.hpp"
+#include "ivl/formats/iq3_xxs.hpp"
+#include "ivl/formats/iq4_nl.hpp"
+#include "ivl/formats/iq4_xs.hpp"
 #include "ivl/formats/mxfp4.hpp"
+#include "ivl/formats/q2_k.hpp"
+#include "ivl/formats/q3_k.hpp"
+#include "ivl/formats/q4_0.hpp"
+#include "ivl/formats/q4_1.hpp"
+#include "ivl/formats/q4_k.hpp"
+#include "ivl/formats/q5_0.hpp"
+#include "ivl/formats/q5_1.hpp"
+#include "ivl/formats/q5_k.hpp"
+#include "ivl/formats/q6_k.hpp"
 #include "ivl/formats/q8_0.hpp"
 #include "ivl/formats/scalars.hpp"
 
 namespace ivl {
 
-/// The closed list of formats that a placed matrix may have.
-enum class Format : std::uint8_t { f32, bf16, f16, mxfp4, q8_0, awq };
+/// The closed list of formats that a matrix in a file may have.
+enum class Format : std::uint8_t {
+  f32,
+  bf16,
+  f16,
+  mxfp4,
+  q8_0,
+  awq,
+  q4_0,
+  q4_1,
+  q5_0,
+  q5_1,
+  q2_k,
+  q3_k,
+  q4_k,
+  q5_k,
+  q6_k,
+  iq1_s,
+  iq1_m,
+  iq2_xxs,
+  iq2_xs,
+  iq2_s,
+  iq3_xxs,
+  iq3_s,
+  iq4_nl,
+  iq4_xs,
+  gguf_mxfp4,
+};
 
 namespace detail {
-using FormatTags = std::tuple<F32, Bf16, F16, Mxfp4, Q8_0, Awq>;  // in the order of Format
+using FormatTags =
+    std::tuple<F32, Bf16, F16, Mxfp4, Q8_0, Awq, Q4_0, Q4_1, Q5_0, Q5_1, Q2K, Q3K, Q4K, Q5K, Q6K, Iq1S, Iq1M, Iq2Xxs,
+               Iq2Xs, Iq2S, Iq3Xxs, Iq3S, Iq4Nl, Iq4Xs, GgufMxfp4>;  // in the order of Format
 }
 inline constexpr std::size_t format_count = std::tuple_size_v<detail::FormatTags>;
 
@@ -37,23 +85,12 @@ template <Format format>
 using FormatTag = std::tuple_element_t<std::size_t(format), detail::FormatTags>;
 
 /// visitor(tag): the only place where code branches on a format.
-template <class Visitor>
+template <std::size_t first = 0, class Visitor>
 constexpr decltype(auto) with_format(Format format, Visitor&& visitor) {
-  switch (format) {
-    case Format::f32:
-      return visitor(FormatTag<Format::f32>{});
-    case Format::bf16:
-      return visitor(FormatTag<Format::bf16>{});
-    case Format::f16:
-      return visitor(FormatTag<Format::f16>{});
-    case Format::mxfp4:
-      return visitor(FormatTag<Format::mxfp4>{});
-    case Format::q8_0:
-      return visitor(FormatTag<Format::q8_0>{});
-    case Format::awq:
-      return visitor(FormatTag<Format::awq>{});
+  if constexpr (first + 1 < format_count) {
+    if (format != Format(first)) return with_format<first + 1>(format, std::forward<Visitor>(visitor));
   }
-  __builtin_unreachable();
+  return visitor(FormatTag<Format(first)>{});
 }
 
 constexpr std::string_view name_of(Format format) {

@@ -23,11 +23,15 @@ struct MatrixOutline {
 /// Throws FileError for a part that holds what is not a number.
 void check_numbers(const SourceMatrix& part);
 
-/// Neighbouring parts of one format become one strip. Throws FileError for parts that hold what is not a number.
-MatrixOutline outline_matrix(std::span<const SourceMatrix> parts, Fusion fusion);
+/// The format in which a backend places a matrix of a file: its own, or f32 where it has no layout for it.
+using PlacedAs = Format (*)(Format);
+
+/// Neighbouring parts that are placed in one format become one strip. Throws FileError for parts that hold what is not
+/// a number.
+MatrixOutline outline_matrix(std::span<const SourceMatrix> parts, Fusion fusion, PlacedAs placed_as);
 
 /// As outline_matrix, for each expert alike. Throws FileError where experts differ in format, too.
-MatrixOutline outline_experts(int experts, Fusion fusion, std::span<const SourceMatrix> parts);
+MatrixOutline outline_experts(int experts, Fusion fusion, std::span<const SourceMatrix> parts, PlacedAs placed_as);
 
 /// Scalars of all parts of a vector. Throws FileError for types that cannot be placed.
 std::int64_t vector_width(std::span<const TensorView> parts);

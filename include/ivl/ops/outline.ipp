@@ -31,7 +31,7 @@ IVL_INLINE void check_numbers(const SourceMatrix& part) {
   });
 }
 
-IVL_INLINE MatrixOutline outline_matrix(std::span<const SourceMatrix> parts, Fusion fusion) {
+IVL_INLINE MatrixOutline outline_matrix(std::span<const SourceMatrix> parts, Fusion fusion, PlacedAs placed_as) {
   assert(!parts.empty() && parts.size() <= PlacedMatrix::most_strips);
   assert(fusion == Fusion::stacked || (parts.size() == 2 && parts[0].out == parts[1].out));
   MatrixOutline outline;
@@ -41,8 +41,9 @@ IVL_INLINE MatrixOutline outline_matrix(std::span<const SourceMatrix> parts, Fus
   for (std::size_t i = 0; i < parts.size(); ++i) {
     assert(parts[i].in == w.in);
     check_numbers(parts[i]);
-    if (i == 0 || parts[i].format != parts[i - 1].format) {
-      w.strips[std::size_t(w.strip_count)] = {parts[i].format, w.out, 0, 0, {}};
+    const Format format = placed_as(parts[i].format);
+    if (i == 0 || format != w.strips[std::size_t(w.strip_count - 1)].format) {
+      w.strips[std::size_t(w.strip_count)] = {format, w.out, 0, 0, {}};
       outline.parts[std::size_t(w.strip_count)] = {int(i), 0};
       ++w.strip_count;
     }
@@ -53,19 +54,20 @@ IVL_INLINE MatrixOutline outline_matrix(std::span<const SourceMatrix> parts, Fus
   return outline;
 }
 
-IVL_INLINE MatrixOutline outline_experts(int experts, Fusion fusion, std::span<const SourceMatrix> parts) {
+IVL_INLINE MatrixOutline outline_experts(int experts, Fusion fusion, std::span<const SourceMatrix> parts,
+                                         PlacedAs placed_as) {
   assert(experts > 0 && parts.size() % std::size_t(experts) == 0);
   const std::size_t of_each = parts.size() / std::size_t(experts);
   for (std::size_t i = of_each; i < parts.size(); ++i) {
     const SourceMatrix& first = parts[i % of_each];
-    if (parts[i].format != first.format) {
+    if (placed_as(parts[i].format) != placed_as(first.format)) {
       fail<FileError>("the experts of one layer differ in format: expected ", name_of(first.format), ", found ",
                       name_of(parts[i].format));
     }
     assert(parts[i].out == first.out && parts[i].in == first.in);
     check_numbers(parts[i]);
   }
-  return outline_matrix(parts.first(of_each), fusion);
+  return outline_matrix(parts.first(of_each), fusion, placed_as);
 }
 
 IVL_INLINE std::int64_t vector_width(std::span<const TensorView> parts) {

@@ -75,7 +75,7 @@ __device__ inline float activate(ExpertActivation activation, float gate, float 
 /// Reads the parts once. Throws FileError for scales that are NaN.
 inline PlacedExperts place_experts(Context& ctx, int experts, Fusion fusion, std::span<const SourceMatrix> parts) {
   constexpr std::int64_t alignment = 256;  // of an expert
-  const MatrixOutline outline = outline_experts(experts, fusion, parts);
+  const MatrixOutline outline = outline_experts(experts, fusion, parts, detail::stored_for);
   PlacedExperts placed{experts, detail::place::layout_of(outline)};
   if (!placed.all.uniform()) {  // no file mixes formats in stacked experts
     fail<FileError>("on CUDA: expected experts in one format, found ", formats_of(placed.all));
