@@ -1,13 +1,12 @@
 // IQ1_S of ggml: 32 rows of a grid of 2048 whose values are -1, 0 and 1; four of them share a scale of three bits and a
 // shift, an eighth up or down.
 #pragma once
-#include <cstddef>
 #include <cstdint>
 #include <string_view>
 
+#include "ivl/core/compiled.hpp"
 #include "ivl/core/scalar.hpp"
 #include "ivl/formats/block_format.hpp"
-#include "ivl/formats/gguf_grids.hpp"
 
 namespace ivl {
 
@@ -17,9 +16,7 @@ namespace detail {
 inline constexpr float iq1_shift = 0.125f;
 
 /// to[j] = scale (row's value j + shift)
-inline void shifted_row(float scale, int row, float shift, float* to) {
-  for (std::size_t j = 0; j < 8; ++j) to[j] = scale * (float(iq1_s_grid[std::size_t(row)][j]) + shift);
-}
+void shifted_row(float scale, int row, float shift, float* to);
 
 }  // namespace detail
 
@@ -31,15 +28,11 @@ struct Iq1S : detail::BlockFormat<256, 50> {
     std::uint16_t high[8];  // three bits for each of four rows, the scale, and whether the shift is down
   };
 
-  static void dequantise(const BlockCells& cells, float* to) {
-    const Block b = detail::block_at<Iq1S>(cells);
-    for (int i = 0; i < 32; ++i) {
-      const int high = b.high[i / 4];
-      const float d = to_float(b.d) * float(2 * (high >> 12 & 7) + 1);
-      const int row = b.rows[i] | (high >> i % 4 * 3 & 7) << 8;
-      detail::shifted_row(d, row, high & 0x8000 ? -detail::iq1_shift : detail::iq1_shift, to + 8 * i);
-    }
-  }
+  static void dequantise(const BlockCells& cells, float* to);
 };
 
 }  // namespace ivl
+
+#ifndef IVL_COMPILED
+#include "ivl/formats/iq1_s.ipp"
+#endif

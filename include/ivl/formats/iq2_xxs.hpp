@@ -2,12 +2,11 @@
 // run.
 #pragma once
 #include <cstdint>
-#include <cstring>
 #include <string_view>
 
+#include "ivl/core/compiled.hpp"
 #include "ivl/core/scalar.hpp"
 #include "ivl/formats/block_format.hpp"
-#include "ivl/formats/gguf_grids.hpp"
 
 namespace ivl {
 
@@ -22,17 +21,11 @@ struct Iq2Xxs : detail::BlockFormat<256, 66> {
     Run runs[8];
   };
 
-  static void dequantise(const BlockCells& cells, float* to) {
-    const Block b = detail::block_at<Iq2Xxs>(cells);
-    for (const Run& run : b.runs) {
-      std::uint32_t bits;
-      std::memcpy(&bits, run.signs_and_scale, sizeof bits);
-      const float d = to_float(b.d) * (0.5f + float(bits >> 28)) * 0.25f;
-      for (int l = 0; l < 4; ++l, to += 8) {
-        detail::signed_values<8>(d, iq2_xxs_grid[run.rows[l]].data(), detail::with_even_sign(bits >> 7 * l & 127), to);
-      }
-    }
-  }
+  static void dequantise(const BlockCells& cells, float* to);
 };
 
 }  // namespace ivl
+
+#ifndef IVL_COMPILED
+#include "ivl/formats/iq2_xxs.ipp"
+#endif

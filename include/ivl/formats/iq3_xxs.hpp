@@ -4,9 +4,9 @@
 #include <cstring>
 #include <string_view>
 
+#include "ivl/core/compiled.hpp"
 #include "ivl/core/scalar.hpp"
 #include "ivl/formats/block_format.hpp"
-#include "ivl/formats/gguf_grids.hpp"
 
 namespace ivl {
 
@@ -18,18 +18,11 @@ struct Iq3Xxs : detail::BlockFormat<256, 98> {
     std::uint8_t signs_and_scales[8][4];  // of eight rows: seven bits for two rows, then the scale
   };
 
-  static void dequantise(const BlockCells& cells, float* to) {
-    const Block b = detail::block_at<Iq3Xxs>(cells);
-    for (int run = 0; run < 8; ++run) {
-      std::uint32_t bits;
-      std::memcpy(&bits, b.signs_and_scales[run], sizeof bits);
-      const float d = to_float(b.d) * (0.5f + float(bits >> 28)) * 0.5f;
-      for (int l = 0; l < 8; ++l, to += 4) {
-        const unsigned signs = detail::with_even_sign(bits >> l / 2 * 7 & 127) >> l % 2 * 4;
-        detail::signed_values<4>(d, iq3_xxs_grid[b.rows[8 * run + l]].data(), signs, to);
-      }
-    }
-  }
+  static void dequantise(const BlockCells& cells, float* to);
 };
 
 }  // namespace ivl
+
+#ifndef IVL_COMPILED
+#include "ivl/formats/iq3_xxs.ipp"
+#endif

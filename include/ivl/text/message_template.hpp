@@ -2,6 +2,8 @@
 // pictures.
 #pragma once
 #include <filesystem>
+#include <map>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -10,11 +12,14 @@
 
 #include "ivl/core/compiled.hpp"
 #include "ivl/text/chat_template.hpp"
-#include "ivl/text/jinja.hpp"
 
 namespace ivl {
 
-/// Const after construction; threads may share it.
+namespace detail {
+class MessageWriter;
+}
+
+/// Const after construction; threads may share it, and copies share what was parsed.
 class MessageTemplate {
  public:
   /// The folder's: the first of the key `chat_template` in processor_config.json, chat_template.json,
@@ -22,9 +27,10 @@ class MessageTemplate {
   /// Nothing where it has none. Throws FileError.
   static std::optional<MessageTemplate> from_folder(const std::filesystem::path& folder);
 
-  /// `variables` is an object: what the template may read besides messages, such as {"bos_token": "<s>"}. Throws
-  /// FileError for a template that is broken or not supported, or that shows no form of messages and their pictures.
-  MessageTemplate(const std::string& text, ChatContext variables, std::string where);
+  /// `variables` is what the template may read besides messages, such as the text of "bos_token". Throws FileError for
+  /// a template that is broken or not supported, or that shows no form of messages and their pictures.
+  MessageTemplate(const std::string& text, const std::map<std::string, std::string>& variables,
+                  const std::string& where);
 
   /// As ivl::render_segments. A mark and the line break behind it are a picture: where the template takes contents as
   /// lists of texts and pictures, it writes that break itself. An answer in gpt-oss's channels is given apart, as
@@ -34,20 +40,7 @@ class MessageTemplate {
                                        std::string_view question, int pictures) const;
 
  private:
-  /// Which messages have their content as a list of {"type": "text", "text": ...} and {"type": "image"}. Published
-  /// templates differ, and those that know one form alone lose the other's text without an error.
-  enum class Lists { all, of_users, none };
-
-  bool writes_all(Lists lists, std::string_view picture_token);
-  std::string render(std::optional<std::string_view> system, std::span<const Turn> history, std::string_view question,
-                     int pictures) const;
-  ChatContext message(std::string_view role, std::string_view text, bool marks) const;
-
-  ChatTemplate template_;
-  ChatContext variables_;
-  std::string where_;
-  Lists lists_ = Lists::all;
-  std::string_view picture_token_ = image_context_token;  // what the template writes for a picture
+  std::shared_ptr<const detail::MessageWriter> writer_;
 };
 
 }  // namespace ivl

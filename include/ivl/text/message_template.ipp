@@ -7,6 +7,7 @@
 #include "ivl/core/error.hpp"
 #include "ivl/files/json.hpp"
 #include "ivl/text/channels.hpp"
+#include "ivl/text/jinja.hpp"
 #include "ivl/text/message_template.hpp"
 #include "ivl/text/tokenizer_file.hpp"
 #include "ivl/text/utf8.hpp"
@@ -64,6 +65,109 @@ inline ChannelTexts texts_of_channels(std::string_view answer) {
   return texts;
 }
 
+/// A template, and the form in which it takes messages.
+class MessageWriter {
+ public:
+  MessageWriter(const std::string& text, const std::map<std::string, std::string>& variables, const std::string& where)
+      : template_(ChatTemplate::parse(text, where)), variables_(variables), where_(where) {
+    std::string reason = "it leaves out words, or the picture";
+    for (const Lists lists : {Lists::all, Lists::of_users, Lists::none}) {
+      // Folders of transformers 4.52 write the mark itself.
+      for (const std::string_view picture_token : {image_context_token, image_mark}) {
+        try {
+          if (writes_all(lists, picture_token)) return;
+        } catch (const RequestError& error) {
+          reason = error.what();
+        }
+      }
+    }
+    fail<FileError>(
+        where_,
+        ": expected a template that writes questions, answers and pictures, of contents as lists or as text; as text: ",
+        reason);
+  }
+
+  /// What the template writes for a picture.
+  std::string_view picture_token() const { return picture_token_; }
+  const std::string& where() const { return where_; }
+
+  std::string render(std::optional<std::string_view> system, std::span<const Turn> history, std::string_view question,
+                     int pictures) const;
+
+ private:
+  /// Which messages have their content as a list of {"type": "text", "text": ...} and {"type": "image"}. Published
+  /// templates differ, and those that know one form alone lose the other's text without an error.
+  enum class Lists { all, of_users, none };
+
+  bool writes_all(Lists lists, std::string_view picture_token);
+  ChatContext message(std::string_view role, std::string_view text, bool marks) const;
+
+  ChatTemplate template_;
+  ChatContext variables_;
+  std::string where_;
+  Lists lists_ = Lists::all;
+  std::string_view picture_token_;
+};
+
+/// Tries the form on a small conversation. A line break in its texts tells them from a list that is printed.
+inline bool MessageWriter::writes_all(Lists lists, std::string_view picture_token) {
+  lists_ = lists;
+  picture_token_ = picture_token;
+  const Turn before{"a first\nquestion", "an\nanswer"};
+  const std::string question = "a second\nquestion";
+  const std::string prompt = render({}, {&before, 1}, std::string(image_mark) + "\n" + question, 1);
+  std::string_view left = prompt;
+  for (const std::string_view text : {std::string_view(before.question), std::string_view(before.answer), picture_token,
+                                      std::string_view(question)}) {
+    const std::size_t at = left.find(text);
+    if (at == left.npos) return false;
+    left.remove_prefix(at + text.size());
+  }
+  return left.find(picture_token) == left.npos;
+}
+
+inline ChatContext MessageWriter::message(std::string_view role, std::string_view text, bool marks) const {
+  ChatContext message{{"role", role}};
+  const bool user = role == "user";
+  if (lists_ == Lists::all || (lists_ == Lists::of_users && user)) {
+    message["content"] = parts_of(text, marks, picture_token_);
+    return message;
+  }
+  std::string content;
+  for (std::size_t at; marks && (at = text.find(image_mark)) != text.npos;) {
+    content.append(typed(text.substr(0, at), picture_token_)).append(picture_token_);
+    text.remove_prefix(at + image_mark.size());
+  }
+  message["content"] = content.append(typed(text, picture_token_));
+  return message;
+}
+
+inline std::string MessageWriter::render(std::optional<std::string_view> system, std::span<const Turn> history,
+                                         std::string_view question, int pictures) const {
+  const bool marks = pictures > 0;  // without any, they are text
+  ChatContext messages = ChatContext::array();
+  if (system) messages.push_back(message("system", *system, marks));
+  for (const Turn& turn : history) {
+    messages.push_back(message("user", turn.question, marks));
+    const ChannelTexts answer = texts_of_channels(turn.answer);
+    messages.push_back(message("assistant", answer.final, false));
+    if (answer.analysis.empty()) continue;
+    messages.back()["thinking"] = answer.analysis;  // two names of one thing
+    messages.back()["reasoning_content"] = answer.analysis;
+  }
+  messages.push_back(message("user", question, marks));
+  ChatContext context = variables_;
+  context["messages"] = std::move(messages);
+  context["tools"] = context["documents"] = nullptr;
+  context["add_generation_prompt"] = true;
+  try {
+    return template_.render(context);
+  } catch (const RequestError& error) {
+    const std::string said = error.what();  // without the place where the template itself raises an exception
+    fail<RequestError>(said.starts_with(where_) ? "" : where_ + ": the template refuses the conversation: ", said);
+  }
+}
+
 /// A template of a JSON document's key: its text, or of a list or object of several the one named "default".
 inline std::optional<std::string> template_of_key(const Json& document, const std::string& where) {
   const Json* value = find_field(document, "chat_template", where);
@@ -81,7 +185,7 @@ inline std::optional<std::string> template_of_key(const Json& document, const st
 }
 
 /// Names and texts of special tokens, as templates read them. A token is a text or an object with its `content`.
-inline void add_special_tokens(const Json& document, ChatContext& variables) {
+inline void add_special_tokens(const Json& document, std::map<std::string, std::string>& variables) {
   for (const auto& [name, value] : document.items()) {
     const Json& content = value.is_object() && value.contains("content") ? value["content"] : value;
     if (name.ends_with("_token") && content.is_string()) variables[name] = content.get<std::string>();
@@ -96,7 +200,7 @@ IVL_INLINE std::optional<MessageTemplate> MessageTemplate::from_folder(const std
     return read_json(folder / name);
   };
   const std::optional<Json> tokenizer = read("tokenizer_config.json");
-  ChatContext variables = ChatContext::object();
+  std::map<std::string, std::string> variables;
   if (tokenizer) {
     detail::add_special_tokens(*tokenizer, variables);
     for (const char* named : {"extra_special_tokens", "model_specific_special_tokens"}) {
@@ -122,83 +226,10 @@ IVL_INLINE std::optional<MessageTemplate> MessageTemplate::from_folder(const std
   return of_key(tokenizer, "tokenizer_config.json");
 }
 
-IVL_INLINE MessageTemplate::MessageTemplate(const std::string& text, ChatContext variables, std::string where)
-    : template_(ChatTemplate::parse(text, where)), variables_(std::move(variables)), where_(std::move(where)) {
-  std::string reason = "it leaves out words, or the picture";
-  for (const Lists lists : {Lists::all, Lists::of_users, Lists::none}) {
-    // Folders of transformers 4.52 write the mark itself.
-    for (const std::string_view picture_token : {image_context_token, image_mark}) {
-      try {
-        if (writes_all(lists, picture_token)) return;
-      } catch (const RequestError& error) {
-        reason = error.what();
-      }
-    }
-  }
-  fail<FileError>(where_,
-                  ": expected a template that writes questions, answers and pictures, of contents as lists or as text; "
-                  "as text: ",
-                  reason);
-}
-
-/// Tries the form on a small conversation. A line break in its texts tells them from a list that is printed.
-IVL_INLINE bool MessageTemplate::writes_all(Lists lists, std::string_view picture_token) {
-  lists_ = lists;
-  picture_token_ = picture_token;
-  const Turn before{"a first\nquestion", "an\nanswer"};
-  const std::string question = "a second\nquestion";
-  const std::string prompt = render({}, {&before, 1}, std::string(image_mark) + "\n" + question, 1);
-  std::string_view left = prompt;
-  for (const std::string_view text : {std::string_view(before.question), std::string_view(before.answer), picture_token,
-                                      std::string_view(question)}) {
-    const std::size_t at = left.find(text);
-    if (at == left.npos) return false;
-    left.remove_prefix(at + text.size());
-  }
-  return left.find(picture_token) == left.npos;
-}
-
-IVL_INLINE ChatContext MessageTemplate::message(std::string_view role, std::string_view text, bool marks) const {
-  ChatContext message{{"role", role}};
-  const bool user = role == "user";
-  if (lists_ == Lists::all || (lists_ == Lists::of_users && user)) {
-    message["content"] = detail::parts_of(text, marks, picture_token_);
-    return message;
-  }
-  std::string content;
-  for (std::size_t at; marks && (at = text.find(image_mark)) != text.npos;) {
-    content.append(detail::typed(text.substr(0, at), picture_token_)).append(picture_token_);
-    text.remove_prefix(at + image_mark.size());
-  }
-  message["content"] = content.append(detail::typed(text, picture_token_));
-  return message;
-}
-
-IVL_INLINE std::string MessageTemplate::render(std::optional<std::string_view> system, std::span<const Turn> history,
-                                               std::string_view question, int pictures) const {
-  const bool marks = pictures > 0;  // without any, they are text
-  ChatContext messages = ChatContext::array();
-  if (system) messages.push_back(message("system", *system, marks));
-  for (const Turn& turn : history) {
-    messages.push_back(message("user", turn.question, marks));
-    const detail::ChannelTexts answer = detail::texts_of_channels(turn.answer);
-    messages.push_back(message("assistant", answer.final, false));
-    if (answer.analysis.empty()) continue;
-    messages.back()["thinking"] = answer.analysis;  // two names of one thing
-    messages.back()["reasoning_content"] = answer.analysis;
-  }
-  messages.push_back(message("user", question, marks));
-  ChatContext context = variables_;
-  context["messages"] = std::move(messages);
-  context["tools"] = context["documents"] = nullptr;
-  context["add_generation_prompt"] = true;
-  try {
-    return template_.render(context);
-  } catch (const RequestError& error) {
-    const std::string said = error.what();  // without the place where the template itself raises an exception
-    fail<RequestError>(said.starts_with(where_) ? "" : where_ + ": the template refuses the conversation: ", said);
-  }
-}
+IVL_INLINE MessageTemplate::MessageTemplate(const std::string& text,
+                                            const std::map<std::string, std::string>& variables,
+                                            const std::string& where)
+    : writer_(std::make_shared<detail::MessageWriter>(text, variables, where)) {}
 
 IVL_INLINE std::vector<Segment> MessageTemplate::render_segments(std::optional<std::string_view> system,
                                                                  std::span<const Turn> history,
@@ -207,23 +238,25 @@ IVL_INLINE std::vector<Segment> MessageTemplate::render_segments(std::optional<s
   for (const Turn& turn : history) marks += count_image_marks(turn.question);
   if (pictures > 0) detail::check_image_marks(marks, pictures);
 
-  const std::string prompt = render(system, history, question, pictures);
+  const std::string prompt = writer_->render(system, history, question, pictures);
+  const std::string_view picture_token = writer_->picture_token();
   std::vector<Segment> segments(1);
   const auto add_text = [&](std::string_view text) {
-    segments.back().text += detail::replaced(text, detail::typed_picture, picture_token_);
+    segments.back().text += detail::replaced(text, detail::typed_picture, picture_token);
   };
   std::string_view left = prompt;
   int written = 0;
-  for (std::size_t at; pictures > 0 && (at = left.find(picture_token_)) != left.npos; ++written) {
+  for (std::size_t at; pictures > 0 && (at = left.find(picture_token)) != left.npos; ++written) {
     add_text(left.substr(0, at));
     segments.back().text += image_start_token;
     segments.push_back({"", written});
     segments.push_back({std::string(image_end_token)});
-    left.remove_prefix(at + picture_token_.size());
+    left.remove_prefix(at + picture_token.size());
   }
   add_text(left);
   if (written != pictures)
-    fail<RequestError>(where_, ": the template writes ", written, " of the conversation's ", pictures, " pictures");
+    fail<RequestError>(writer_->where(), ": the template writes ", written, " of the conversation's ", pictures,
+                       " pictures");
   return segments;
 }
 
