@@ -326,8 +326,8 @@ TEST_CASE("a header that lies about its tensors is refused by their names") {
   CHECK(two({}, {.name = "v", .offset = 32}).empty());
   CHECK(two({.offset = 64}, {.name = "v", .offset = 0}).empty());
   CHECK(two({}, {.offset = 32}) == "x.gguf: tensor 'w': the name occurs twice");
-  CHECK(two({.sizes = {9}}, {.name = "v", .offset = 32}) ==
-        "x.gguf: tensor 'v': expected an offset from 36 on, found 32: it overlaps the tensor before it");
+  CHECK(two({.sizes = {33}, .type = 24}, {.name = "v", .offset = 32}) ==
+        "x.gguf: tensor 'v': expected an offset from 33 on, found 32: it overlaps the tensor before it");
   CHECK(two({}, {.name = "v"}).ends_with("it overlaps the tensor before it"));
   // An empty one overlaps nothing.
   CHECK(two({.sizes = {24}}, {.name = "v", .sizes = {0, 5}, .offset = 32}).empty());
