@@ -27,6 +27,7 @@
 #include "ivl/cpu/reduce.ipp"
 #include "ivl/cpu/rope.ipp"
 #include "ivl/cpu/sample.ipp"
+#include "ivl/files/gguf.ipp"
 #include "ivl/files/json.ipp"
 #include "ivl/files/mapped_file.ipp"
 #include "ivl/files/safetensors.ipp"
