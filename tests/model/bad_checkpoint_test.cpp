@@ -111,6 +111,16 @@ TEST_CASE("Everything that is wrong with the tensors of a folder stands in one e
   CHECK(what_of<ConfigError>([&] { load<qwen3_tiny>(ctx, copy.path()); }) == text);
 }
 
+TEST_CASE("Of many tensors that are wrong ten are listed, and the rest is counted") {
+  CheckpointCopy copy(tiny_folder("qwen3_tiny", "hf"));
+  std::erase_if(copy.tensors,
+                [](const auto& tensor) { return tensor.first.find("model.layers.") != std::string::npos; });
+  copy.write_tensors();
+  const std::string text = load_error(copy.path());
+  CHECK(std::count(text.begin(), text.end(), '\n') == 11);
+  CHECK(text.ends_with("\n  and 23 more"));  // 3 layers of 11
+}
+
 TEST_CASE("Experts that are missing, too many, or of another type than their fellows are listed one by one") {
   CheckpointCopy copy(tiny_folder("qwen3_moe_tiny", "github"));
   const std::string first = "language_model.model.layers.0.mlp.", second = "language_model.model.layers.1.mlp.";

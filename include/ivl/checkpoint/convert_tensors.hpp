@@ -194,7 +194,7 @@ inline std::vector<ConvertedTensor> converted_tensors(const FolderWeights& files
                                                       FolderFormat target, const std::string& folder) {
   const Binding binding = bind_weights(slots_in(files, facts, folder), facts, files);
   if (const std::string differences = binding_differences(binding); !differences.empty())
-    fail<FileError>(folder, ": tensors cannot be converted:", differences);
+    fail<FileError>(folder, ": tensors cannot be converted:", first_lines(differences));
   std::vector<ConvertedTensor> tensors;
   try {
     for (const BoundWeight& weight : binding.weights) convert_weight(weight, dialect_of(target), tensors);

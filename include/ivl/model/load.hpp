@@ -25,14 +25,14 @@ std::vector<WeightSlot> weight_slots(Vlm<C>& vlm) {
   return slots;
 }
 
-/// Places the weights of a model as they were bound. Throws ConfigError, which starts with `where` and lists every
-/// tensor that is missing, misshapen or too much; nothing is placed before all are known. Peak memory: the placed
-/// weights and the tensors of the largest one, such as all experts of a layer.
+/// Places the weights of a model as they were bound. Throws ConfigError, which starts with `where` and lists the
+/// tensors that are missing, misshapen or too much, ten at most; nothing is placed before all are known. Peak memory:
+/// the placed weights and the tensors of the largest one, such as all experts of a layer.
 template <PlaceOps Context>
 void place_weights(Context& ctx, const Binding& binding, const std::string& where,
                    const ProgressCallback& progress = {}) {
   if (const std::string differences = binding_differences(binding); !differences.empty())
-    fail<ConfigError>(where, ": tensors differ from the type:", differences);
+    fail<ConfigError>(where, ": tensors differ from the type:", first_lines(differences));
   detail::place_all(ctx, binding, where, progress);
 }
 
