@@ -55,15 +55,35 @@ struct SamplingFlags {
   }
 };
 
+/// Flags about the weights of a folder.
+struct LoadFlags {
+  bool ignore_extra_tensors = false;
+
+  void add_to(CLI::App& app) {
+    app.add_flag("--ignore-extra-tensors", ignore_extra_tensors, "leave out what is in the files and not in the model");
+  }
+  ivl::LoadOptions options(StatusLine& status) const {
+    return {.progress = [&](const ivl::LoadProgress& progress) { status.show(progress); },
+            .ignore_extra_tensors = ignore_extra_tensors,
+            .note =
+                [&](const std::string& text) {
+                  status.clear();
+                  std::fprintf(stderr, "note: %s\n", text.c_str());
+                }};
+  }
+};
+
 /// Flags about which model, and how it sees and runs.
 struct ModelFlags {
   std::string checkpoint, device = "cpu";
+  LoadFlags load;
   ivl::ChatOptions chat;
   int threads = ivl::usable_cpus();
 
   void add_to(CLI::App& app) {
     app.add_option("--checkpoint", checkpoint, "folder of a published checkpoint (config.json, tokenizer, safetensors)")
         ->required();
+    load.add_to(app);
     app.add_option("--system", chat.system, "system message (default: the checkpoint's own)");
     app.add_option("--max-tiles", chat.max_tiles,
                    "most tiles of a picture, the thumbnail not counted (default: the checkpoint's own)");
@@ -81,8 +101,7 @@ inline ivl::AnyModel open_model(const ModelFlags& flags, StatusLine& status) {
       .checkpoint = flags.checkpoint, .threads = flags.threads, .kv_tokens = flags.chat.kv_tokens.value_or(0)};
   std::string device;
   const auto open = flags.device == "cuda" ? open_on_cuda : open_on_cpu;
-  ivl::AnyModel model = open(
-      choice, [&](const ivl::LoadProgress& progress) { status.show(progress); }, device);
+  ivl::AnyModel model = open(choice, flags.load.options(status), device);
   std::fprintf(stderr, "%.6g M parameters, %s\n", double(model.parameters()) / 1e6, device.c_str());
   return model;
 }

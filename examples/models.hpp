@@ -4,7 +4,7 @@
 #include <filesystem>
 #include <string>
 
-#include "ivl/checkpoint/progress.hpp"
+#include "ivl/checkpoint/load_options.hpp"
 #include "ivl/model/any_model.hpp"
 
 /// What a program's flags say about the model.
@@ -16,8 +16,8 @@ struct ModelChoice {
 };
 
 /// These throw ivl::Error. `device` receives what there is to say about it.
-ivl::AnyModel open_on_cpu(const ModelChoice& choice, const ivl::ProgressCallback& progress, std::string& device);
-ivl::AnyModel open_on_cuda(const ModelChoice& choice, const ivl::ProgressCallback& progress, std::string& device);
+ivl::AnyModel open_on_cpu(const ModelChoice& choice, const ivl::LoadOptions& options, std::string& device);
+ivl::AnyModel open_on_cuda(const ModelChoice& choice, const ivl::LoadOptions& options, std::string& device);
 
 /// In a file of its own, since few programs want it.
-ivl::AnyModel open_on_cpu_in_float(const ModelChoice& choice, const ivl::ProgressCallback& progress);
+ivl::AnyModel open_on_cpu_in_float(const ModelChoice& choice, const ivl::LoadOptions& options);

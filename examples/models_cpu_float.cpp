@@ -4,6 +4,6 @@
 #include "ivl/model/open_model.hpp"
 #include "models.hpp"
 
-ivl::AnyModel open_on_cpu_in_float(const ModelChoice& choice, const ivl::ProgressCallback& progress) {
-  return ivl::open_model<float>(std::make_unique<ivl::cpu::Context>(choice.threads), choice.checkpoint, progress);
+ivl::AnyModel open_on_cpu_in_float(const ModelChoice& choice, const ivl::LoadOptions& options) {
+  return ivl::open_model<float>(std::make_unique<ivl::cpu::Context>(choice.threads), choice.checkpoint, options);
 }

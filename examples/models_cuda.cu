@@ -17,12 +17,12 @@ static std::size_t needed_bytes(const ModelChoice& choice) {
   return bytes;
 }
 
-ivl::AnyModel open_on_cuda(const ModelChoice& choice, const ivl::ProgressCallback& progress, std::string& device) {
+ivl::AnyModel open_on_cuda(const ModelChoice& choice, const ivl::LoadOptions& options, std::string& device) {
   if (choice.in_float) ivl::fail<ivl::RequestError>("--float: expected --device cpu, found cuda");
   auto ctx = std::make_unique<ivl::cuda::Context>(0, choice.threads);
   require_memory(*ctx, "weights, keys and values", needed_bytes(choice));
   std::ostringstream text;
   text << ctx->device.name << ", " << ctx->device.sms << " SMs";
   device = text.str();
-  return ivl::open_model(std::move(ctx), choice.checkpoint, progress);
+  return ivl::open_model(std::move(ctx), choice.checkpoint, options);
 }

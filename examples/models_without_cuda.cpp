@@ -2,7 +2,7 @@
 #include "ivl/core/error.hpp"
 #include "models.hpp"
 
-ivl::AnyModel open_on_cuda(const ModelChoice&, const ivl::ProgressCallback&, std::string&) {
+ivl::AnyModel open_on_cuda(const ModelChoice&, const ivl::LoadOptions&, std::string&) {
   ivl::fail<ivl::Error>(
       "--device cuda: this program was built without CUDA, since there was no nvcc, or no GPU, when CMake configured "
       "it (IVL_GPU_PROGRAMS)");

@@ -43,6 +43,7 @@ int main(int argc, char** argv) {
       "[n, vocabulary] (F32), features [rows of pictures, hidden] (F32) where there are pictures, and greedy (I32), "
       "the\n"
       "ids of the greedy answer up to its end.");
+  LoadFlags load;
   ModelChoice choice{.threads = ivl::usable_cpus()};
   std::string checkpoint, device = "cpu", question = "Describe the picture.", ids_file, out;
   std::vector<std::string> images;
@@ -50,6 +51,7 @@ int main(int argc, char** argv) {
   std::optional<int> max_tiles;
   int new_tokens = 0;
   app.add_option("--checkpoint", checkpoint, "folder of a checkpoint")->required();
+  load.add_to(app);
   app.add_option("--image", images, "PNG or JPEG; repeat for several pictures");
   auto* asked = app.add_option("--question", question, "may place pictures itself with <image>")->capture_default_str();
   app.add_option("--ids-file", ids_file, "token ids instead of a question, -1 for each row of a picture")
@@ -66,12 +68,12 @@ int main(int argc, char** argv) {
 
   return run_program(app, argc, argv, [&] {
     StatusLine status;
-    const auto print_progress = [&](const ivl::LoadProgress& progress) { status.show(progress); };
+    const ivl::LoadOptions options = load.options(status);
     choice.checkpoint = checkpoint;
     std::string said;
-    const ivl::AnyModel model = device == "cuda"  ? open_on_cuda(choice, print_progress, said)
-                                : choice.in_float ? open_on_cpu_in_float(choice, print_progress)
-                                                  : open_on_cpu(choice, print_progress, said);
+    const ivl::AnyModel model = device == "cuda"  ? open_on_cuda(choice, options, said)
+                                : choice.in_float ? open_on_cpu_in_float(choice, options)
+                                                  : open_on_cpu(choice, options, said);
     const ivl::Processor& processor = model.processor();
     const ivl::RunnerSizes& sizes = model.runner().sizes();
     std::vector<ivl::Picture> pictures;

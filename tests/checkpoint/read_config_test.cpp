@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <fstream>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -439,6 +440,39 @@ TEST_CASE("A mixture, a window or a YaRN that the library cannot run is refused 
   check_refusals(internlm3, {{"/llm_config/qkv_bias", true, "qkv_bias: expected false, found true"},
                              {"/llm_config/bias", true, "bias: expected false, found true"},
                              {"/llm_config/rope_scaling", {{"rope_type", "linear"}}, "found linear"}});
+}
+
+TEST_CASE("Weights that are quantised in a way that is not read are refused by name") {
+  const auto refusal = [](const char* model, const char* format, const char* object, const Json& quantised) {
+    Json json = document(model, format);
+    (*object ? json[object] : json)["quantization_config"] = quantised;
+    return what_of<ConfigError>([&] { parse(json); });
+  };
+  const std::string refused = "quantization_config: the weights of this folder are quantised: ";
+  const std::string otherwise =
+      ". Such weights cannot be loaded: use the folder of the model that they were made from, in bf16";
+  CHECK(refusal("qwen3_tiny", "github", "llm_config", {{"quant_method", "awq"}, {"bits", 4}}) ==
+        "config.json: llm_config: " + refused + "AWQ (integers of 4 bits in groups)" + otherwise);
+  CHECK(refusal("qwen3_tiny", "hf", "", {{"quant_method", "bitsandbytes"}, {"load_in_4bit", true}}) ==
+        "config.json: " + refused + "bitsandbytes (nf4, fp4 or int8)" + otherwise);
+  CHECK(contains(refusal("qwen3_tiny", "hf", "text_config", {{"quant_method", "fp8"}}), "quantised: FP8."));
+  CHECK(contains(refusal("qwen3_tiny", "hf", "vision_config", {{"quant_method", "gptq"}}), "quantised: GPTQ"));
+  CHECK(contains(refusal("qwen3_tiny", "hf", "", {{"quant_method", "new"}}), "quantised: 'new'."));
+  CHECK(contains(refusal("qwen3_tiny", "hf", "", {{"bits", 4}}), "quantised: 'unknown'."));
+  CHECK(contains(refusal("gpt_oss_tiny", "mxfp4", "", {{"quant_method", "compressed-tensors"}}), "llm-compressor"));
+  CHECK(contains(refusal("qwen3_tiny", "hf", "text_config", {{"quant_method", "mxfp4"}}), "GPT-OSS alone"));
+  for (const char* object : {"", "text_config"}) {
+    CHECK(refusal("gpt_oss_tiny", "mxfp4", object, {{"quant_method", "mxfp4"}}).empty());
+    CHECK(refusal("qwen3_tiny", "hf", object, nullptr).empty());
+  }
+
+  const CheckpointCopy copy(tiny_folder("qwen3_tiny", "hf"));
+  const auto folder_refusal = [&] { return what_of<ConfigError>([&] { read_checkpoint_config(copy.path()); }); };
+  CHECK(folder_refusal().empty());
+  std::ofstream(copy / "hf_quant_config.json") << R"({"quantization": {"quant_algo": "NVFP4"}})";
+  CHECK(contains(folder_refusal(), "hf_quant_config.json: the weights of this folder are quantised: 'NVFP4'"));
+  std::ofstream(copy / "quantize_config.json") << R"({"bits": 4, "group_size": 128})";
+  CHECK(contains(folder_refusal(), "quantize_config.json: the weights of this folder are quantised: GPTQ"));
 }
 
 TEST_CASE("The neighbours of config.json count where they exist") {

@@ -45,3 +45,11 @@ TEST_CASE("A file error gets its file in front") {
 }
 
 }  // namespace
+
+TEST_CASE("a long list is cut after ten lines, and says how many are left out") {
+  std::string lines;
+  for (int i = 1; i <= 10; ++i) lines += "\n  line " + std::to_string(i);
+  CHECK(first_lines(lines) == lines);
+  CHECK(first_lines(lines + "\n  x\n  y") == lines + "\n  and 2 more");
+  CHECK(first_lines("").empty());
+}

@@ -418,8 +418,10 @@ TEST_CASE("shards that contradict their index are refused") {
           (folder / "b.safetensors").string() + ": tensor 'y' is also in " + (folder / "a.safetensors").string());
   }
   SUBCASE("a missing shard") {
-    index(R"({"x":"a.safetensors","z":"c.safetensors"})");
-    CHECK(error_of_folder(folder) == (folder / "c.safetensors").string() + ": cannot open: No such file or directory");
+    const std::string path = index(R"({"x":"a.safetensors","z":"c.safetensors"})");
+    CHECK(error_of_folder(folder) == path +
+                                         ": of the 2 files that it lists 1 are there; the download may be incomplete. "
+                                         "Missing:\n  c.safetensors");
   }
   SUBCASE("a truncated last shard") {
     index(R"({"x":"a.safetensors","z":"b.safetensors"})");
@@ -444,6 +446,15 @@ TEST_CASE("shards that contradict their index are refused") {
           path + ": weight_map: 'x': expected the plain name of a .safetensors file in the same folder, found '"));
     }
   }
+}
+
+TEST_CASE("shards without their list are refused") {
+  const test::TemporaryFolder folder;
+  write_shard(folder, "model-00002-of-00004.safetensors", {"x"});
+  CHECK(error_of_folder(folder) ==
+        folder.path().string() +
+            ": found shards of weights (model-00002-of-00004.safetensors; 1 files) but not their list, "
+            "model.safetensors.index.json: the download may be incomplete");
 }
 
 TEST_CASE("a path without tensors is refused") {

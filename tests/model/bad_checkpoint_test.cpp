@@ -34,9 +34,9 @@ using namespace ivl_test;
 namespace fs = std::filesystem;
 
 template <VlmConfig C = qwen3_tiny>
-std::string load_error(const fs::path& folder, const ProgressCallback& progress = {}) {
+std::string load_error(const fs::path& folder, const LoadOptions& options = {}) {
   cpu::Context ctx(1);
-  return what_of<Error>([&] { load<C>(ctx, folder, progress); });
+  return what_of<Error>([&] { load<C>(ctx, folder, options); });
 }
 
 /// The list of an error, one line a tensor, sorted.
@@ -89,7 +89,7 @@ TEST_CASE("Everything that is wrong with the tensors of a folder stands in one e
   tensors["vision_tower.encoder.layer.0.lambda_1"] = {Dtype::f64, {64}, std::vector<std::byte>(64 * 8)};
   copy.write_tensors();
   int placed = 0;
-  const std::string text = load_error(copy.path(), [&](const LoadProgress&) { ++placed; });
+  const std::string text = load_error(copy.path(), {.progress = [&](const LoadProgress&) { ++placed; }});
   CHECK(placed == 0);
   CHECK(text.starts_with(copy.path().string() + ": tensors differ from the type:\n"));
   for (const char* line : {
@@ -109,6 +109,16 @@ TEST_CASE("Everything that is wrong with the tensors of a folder stands in one e
   CHECK(std::count(text.begin(), text.end(), '\n') == 8);
   cpu::Context ctx(1);
   CHECK(what_of<ConfigError>([&] { load<qwen3_tiny>(ctx, copy.path()); }) == text);
+}
+
+TEST_CASE("Of many tensors that are wrong ten are listed, and the rest is counted") {
+  CheckpointCopy copy(tiny_folder("qwen3_tiny", "hf"));
+  std::erase_if(copy.tensors,
+                [](const auto& tensor) { return tensor.first.find("model.layers.") != std::string::npos; });
+  copy.write_tensors();
+  const std::string text = load_error(copy.path());
+  CHECK(std::count(text.begin(), text.end(), '\n') == 11);
+  CHECK(text.ends_with("\n  and 23 more"));  // 3 layers of 11
 }
 
 TEST_CASE("Experts that are missing, too many, or of another type than their fellows are listed one by one") {
@@ -236,7 +246,63 @@ TEST_CASE("The prefixes that some saves of transformers keep are read as the pub
     copy.tensors = renamed;
     copy.tensors[name] = published.at(name);
     copy.write_tensors();
-    CHECK(contains(load_error(copy.path()), std::string("the tensor ") + name + " is stored twice"));
+    CHECK(contains(load_error(copy.path()), std::string("the tensor ") + name + " is stored twice, as "));
+  }
+}
+
+TEST_CASE("What training programs put in front of all names is left out") {
+  for (const char* format : {"hf", "github"}) {
+    CheckpointCopy copy(tiny_folder("qwen3_tiny", format));
+    const auto published = copy.tensors;
+    for (const std::string wrapper : {"module.", "_orig_mod.", "base_model.model.", "model.", "module._orig_mod."}) {
+      CAPTURE(wrapper);
+      copy.tensors.clear();
+      for (const auto& [name, tensor] : published) copy.tensors[wrapper + name] = tensor;
+      copy.write_tensors();
+      CHECK(different_weights(load_tiny(copy.path()), load_tiny(tiny_folder("qwen3_tiny", format))).empty());
+    }
+    // Not in front of all: no wrapper.
+    copy.tensors["more"] = published.begin()->second;
+    copy.write_tensors();
+    CHECK(contains(load_error(copy.path()), "found none\n"));
+    copy.tensors = published;
+    copy.tensors["lm_head.weight"] = published.at("language_model.lm_head.weight");
+    copy.write_tensors();
+    CHECK(contains(load_error(copy.path()), "is stored twice, as language_model.lm_head.weight and as lm_head.weight"));
+    copy.tensors = published;
+    copy.tensors["language_model.model.layers.0.self_attn.q_proj.lora_A.default.weight"] = published.begin()->second;
+    copy.write_tensors();
+    CHECK(contains(load_error(copy.path()),
+                   "whose LoRA was not merged (language_model.model.layers.0.self_attn.q_proj.lora_A"));
+  }
+}
+
+TEST_CASE("Harmless extra tensors are left out, others only where it is asked for, and then counted") {
+  for (const char* format : {"hf", "github"}) {
+    CheckpointCopy copy(tiny_folder("qwen3_tiny", format));
+    const OwnedTensor some{Dtype::f32, {16}, std::vector<std::byte>(64)};
+    for (const char* name :
+         {"language_model.model.layers.2.self_attn.rotary_emb.inv_freq", "language_model.model.rotary_emb.inv_freq",
+          "vision_model.embeddings.position_ids", "vision_tower.embeddings.mask_token", "score.weight",
+          "language_model.score.weight", "language_model.model.layers.0.self_attn.masked_bias"})
+      copy.tensors[name] = some;
+    copy.write_tensors();
+    CHECK(load_error(copy.path()) == "");
+    CHECK(different_weights(load_tiny(copy.path()), load_tiny(tiny_folder("qwen3_tiny", format))).empty());
+
+    copy.tensors["language_model.underscore.weight"] = some;  // a name that only ends like a harmless one
+    copy.tensors["unmask_token"] = some;
+    copy.write_tensors();
+    CHECK(contains(load_error(copy.path()),
+                   "type:\n  language_model.underscore.weight: expected none, found [16]"
+                   "\n  unmask_token: expected none, found [16]"));
+    std::string note;
+    CHECK(load_error(copy.path(),
+                     {.ignore_extra_tensors = true, .note = [&](const std::string& text) { note = text; }}) == "");
+    CHECK(note.starts_with("tensors that are not the model's were left out: 2\n  language_model.underscore.weight"));
+    copy.tensors.erase("language_model.lm_head.weight");  // what is missing is an error all the same
+    copy.write_tensors();
+    CHECK(contains(load_error(copy.path(), {.ignore_extra_tensors = true}), "lm_head.weight: expected [320, 48]"));
   }
 }
 
@@ -287,20 +353,20 @@ TEST_CASE("Progress names every tensor once, never exceeds the total and ends wi
   }
   std::int64_t done = 0;
   bool ended = false;
-  CHECK(load_error(copy.path(), [&](const LoadProgress& progress) {
-          CHECK(progress.bytes_total == total);
-          CHECK(progress.bytes_done >= done);
-          CHECK(progress.bytes_done <= total);
-          CHECK(!ended);
-          done = progress.bytes_done;
-          ended = progress.tensor.empty();
-          names.erase(std::string(progress.tensor));
-        }) == "");
+  CHECK(load_error(copy.path(), {.progress = [&](const LoadProgress& progress) {
+                     CHECK(progress.bytes_total == total);
+                     CHECK(progress.bytes_done >= done);
+                     CHECK(progress.bytes_done <= total);
+                     CHECK(!ended);
+                     done = progress.bytes_done;
+                     ended = progress.tensor.empty();
+                     names.erase(std::string(progress.tensor));
+                   }}) == "");
   CHECK(ended);
   CHECK(done == total);
   CHECK(names.empty());
   // What the callback throws ends the load.
-  CHECK(contains(load_error(copy.path(), [](const LoadProgress&) { throw Error("the user has left"); }),
+  CHECK(contains(load_error(copy.path(), {.progress = [](const LoadProgress&) { throw Error("the user has left"); }}),
                  "the user has left"));
 }
 

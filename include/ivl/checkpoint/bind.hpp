@@ -53,7 +53,7 @@ struct BoundWeight {
 
 struct Binding {
   std::vector<BoundWeight> weights;
-  std::vector<std::string> extra;  ///< a line for each tensor of the source that is no weight's
+  std::vector<std::string> extra;  ///< a line for each tensor of the source that is no weight's and may not be left out
   std::function<void(const TensorView&)> release = [](const TensorView&) {};
 
   /// Calls visit(tensor) for every tensor; those of a tied head only as the embedding's.
@@ -104,6 +104,9 @@ class ShapesAlone {
   Binding binding_;
   std::map<std::string, TensorView> views_;
 };
+
+/// Tensors that are no weight's are no error any more. `note`, if any, is told their number and their names.
+void leave_out_extra(Binding& binding, const std::function<void(const std::string&)>& note);
 
 /// Missing, misshapen and unexpected tensors, a line each; empty if all is well.
 std::string binding_differences(const Binding& binding);

@@ -4,6 +4,7 @@
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
 #include <set>
 #include <string>
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "ivl/checkpoint/bind.hpp"
+#include "ivl/checkpoint/extra_tensors.hpp"
 #include "ivl/core/constant.hpp"
 #include "ivl/core/error.hpp"
 
@@ -210,7 +212,7 @@ IVL_INLINE Binding bind_weights(std::vector<WeightSlot> slots, const ModelFacts&
   std::set<std::string_view> known;
   Binding::each_tensor(binding, [&](const BoundTensor& tensor) { known.insert(tensor.name); });
   for (const std::string& name : source.names()) {
-    if (!known.contains(name))
+    if (!known.contains(name) && !is_harmless_extra(name))
       binding.extra.push_back(name + ": expected none, found " + shape_text(source.find(name)->shape));
   }
   return binding;
@@ -285,6 +287,15 @@ inline std::string tensor_difference(const BoundWeight& weight, const BoundTenso
 }
 
 }  // namespace detail
+
+IVL_INLINE void leave_out_extra(Binding& binding, const std::function<void(const std::string&)>& note) {
+  std::string lines;
+  for (const std::string& line : binding.extra) lines += "\n  " + line;
+  if (note && !binding.extra.empty())
+    note("tensors that are not the model's were left out: " + std::to_string(binding.extra.size()) +
+         first_lines(lines));
+  binding.extra.clear();
+}
 
 IVL_INLINE std::string binding_differences(const Binding& binding) {
   std::string differences;

@@ -15,7 +15,8 @@ struct ConvertedTokens {
 };
 
 /// Writes the checkpoint of folder `from` to the new folder `to` in the format `target`, in files of at most 5 GB.
-/// Weights keep their bits. What the target's config files have no place for is kept in them under one key, so that
+/// Weights keep their bits; harmless extra tensors
+/// are left out. What the target's config files have no place for is kept in them under one key, so that
 /// converting back gives the same weights and the same configs. Files that both formats share are copied. Throws
 /// FileError and ConfigError; config.json is written last.
 void convert_folder(const std::filesystem::path& from, const std::filesystem::path& to, FolderFormat target,

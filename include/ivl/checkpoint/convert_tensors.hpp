@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "ivl/checkpoint/bind.hpp"
+#include "ivl/checkpoint/extra_tensors.hpp"
 #include "ivl/checkpoint/names.hpp"
 #include "ivl/checkpoint/slots.hpp"
 #include "ivl/checkpoint/sources.hpp"
@@ -97,6 +98,7 @@ inline std::vector<WeightSlot> slots_in(const FolderWeights& files, const ModelF
   const NameReader reader(dialect, facts.family);
   std::map<std::pair<std::string, int>, WeightSlot> slots;
   for (const std::string& name : files.names()) {
+    if (is_harmless_extra(name)) continue;
     const auto found = reader.read(name);
     if (!found)
       fail<FileError>(folder, ": cannot convert the tensor ", name, ": no weight of these models has this name");
@@ -194,7 +196,7 @@ inline std::vector<ConvertedTensor> converted_tensors(const FolderWeights& files
                                                       FolderFormat target, const std::string& folder) {
   const Binding binding = bind_weights(slots_in(files, facts, folder), facts, files);
   if (const std::string differences = binding_differences(binding); !differences.empty())
-    fail<FileError>(folder, ": tensors cannot be converted:", differences);
+    fail<FileError>(folder, ": tensors cannot be converted:", first_lines(differences));
   std::vector<ConvertedTensor> tensors;
   try {
     for (const BoundWeight& weight : binding.weights) convert_weight(weight, dialect_of(target), tensors);

@@ -1,11 +1,14 @@
 // The one table of tensor names: what each part of the model is called in files, how it lies there, and how it is
 // split.
 #pragma once
+#include <algorithm>
 #include <array>
 #include <cstdint>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "ivl/facts/family.hpp"
 #include "ivl/facts/model_facts.hpp"
@@ -242,6 +245,35 @@ inline std::string published_name(std::string_view name) {
     return std::string(name.substr(std::string_view("model.").size()));
   if (name == "lm_head.weight") return "language_model.lm_head.weight";
   return std::string(name);
+}
+
+/// What a program of training put in front of all names of a folder: DDP, torch.compile, PEFT, or a class around the
+/// model. Empty for names that begin as published, or as transformers has them in memory.
+inline std::string wrapper_of(const std::vector<std::string>& names) {
+  constexpr std::string_view wrappers[] = {"module.", "_orig_mod.", "base_model.model.", "model."};
+  // `model.` is also how names in memory begin; these do not.
+  constexpr std::string_view wrapped[] = {
+      "language_model.model.", "language_model.lm_head.", "vision_model.", "mlp1.", "model.", "lm_head."};
+  if (names.empty()) return {};
+  std::string wrapper;
+  const auto next = [&](std::string_view word) {
+    const std::string longer = wrapper + std::string(word);
+    const auto begins = [&](const std::string& name) { return name.starts_with(longer); };
+    const auto is_wrapped = [&](const std::string& name) {
+      return std::ranges::any_of(wrapped,
+                                 [&](std::string_view begin) { return name.starts_with(longer + std::string(begin)); });
+    };
+    return std::ranges::all_of(names, begins) && (word != "model." || std::ranges::any_of(names, is_wrapped));
+  };
+  for (const auto* word = std::begin(wrappers); word != std::end(wrappers);) {
+    if (!next(*word)) {
+      ++word;
+    } else {
+      wrapper += *word;
+      word = std::begin(wrappers);
+    }
+  }
+  return wrapper;
 }
 
 }  // namespace ivl

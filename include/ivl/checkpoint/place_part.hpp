@@ -81,14 +81,14 @@ std::vector<WantedTensor> tensors_of() {
   return all;
 }
 
-/// `Part` is a type with `each_weight`: VitBlock<C>, DecoderBlock<C>, Projector<...>. Throws ConfigError with every
-/// missing, misshapen and unexpected tensor before anything is placed.
+/// `Part` is a type with `each_weight`: VitBlock<C>, DecoderBlock<C>, Projector<...>. Throws ConfigError with the
+/// missing, misshapen and unexpected tensors, ten at most, before anything is placed.
 template <class Part, PlaceOps Context>
 Part place(Context& ctx, const TensorMap& tensors) {
   Part part;
   const std::vector<WeightSlot> slots = detail::part_slots(part);
   if (const std::string differences = detail::part_differences(slots, tensors); !differences.empty())
-    fail<ConfigError>("tensors differ from the type:", differences);
+    fail<ConfigError>("tensors differ from the type:", first_lines(differences));
   for (const WeightSlot& slot : slots) detail::place_slot(ctx, slot, tensors.at(slot.canonical));
   return part;
 }

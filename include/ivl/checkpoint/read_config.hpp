@@ -16,7 +16,8 @@ struct CheckpointConfig {
   ModelFacts facts;
 };
 
-/// config.json alone. Throws FileError for a malformed document, ConfigError for a value that is not supported.
+/// config.json alone. Throws FileError for a malformed document, ConfigError for a value that is not supported, such
+/// as weights quantised in a way that is not read.
 CheckpointConfig parse_checkpoint_config(const nlohmann::json& document, const std::string& where);
 
 /// config.json, and what generation_config.json and preprocessor_config.json add to it where they exist.

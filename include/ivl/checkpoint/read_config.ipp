@@ -13,6 +13,7 @@
 #include "ivl/checkpoint/folder.hpp"
 #include "ivl/checkpoint/read_config.hpp"
 #include "ivl/checkpoint/read_decoder.hpp"
+#include "ivl/checkpoint/read_quantization.hpp"
 #include "ivl/core/error.hpp"
 #include "ivl/files/json.hpp"
 
@@ -142,6 +143,7 @@ IVL_INLINE CheckpointConfig parse_checkpoint_config(const Json& document, const 
   result.vlm.vit = detail::read_vit(config.inner("vision_config"), facts);
   const auto language = config.inner(github ? "llm_config" : "text_config");
   result.vlm.decoder = detail::read_decoder(language, facts);
+  detail::check_quantization(document, where, facts.family);
   facts.tied_head = config.get_or("tie_word_embeddings", !github);  // each format's own default
   facts.stop_ids = detail::read_stop_ids(language);
 
@@ -157,6 +159,7 @@ IVL_INLINE CheckpointConfig parse_checkpoint_config(const Json& document, const 
 
 IVL_INLINE CheckpointConfig read_checkpoint_config(const std::filesystem::path& folder) {
   check_folder(folder);
+  detail::check_quantization_files(folder);
   const auto config = folder / "config.json";
   CheckpointConfig result = parse_checkpoint_config(read_json(config), config.string());
   if (const auto path = folder / "generation_config.json"; std::filesystem::exists(path))

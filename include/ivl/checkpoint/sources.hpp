@@ -67,10 +67,10 @@ struct MapSource {
   }
 };
 
-/// The tensors of a folder under their published names.
+/// The tensors of a folder under their published names, whatever stands in front of all of them.
 class FolderWeights {
  public:
-  /// Throws FileError.
+  /// Throws FileError, also for two tensors that mean the same, and for a LoRA that was not merged.
   explicit FolderWeights(const std::filesystem::path& folder);
   std::vector<std::string> names() const;
   const TensorView* find(const std::string& name) const {

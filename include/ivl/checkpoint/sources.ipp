@@ -1,6 +1,8 @@
 // The bodies of sources.hpp.
 #pragma once
+#include <cstddef>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -19,10 +21,22 @@ IVL_INLINE std::vector<std::string> MapSource::names() const {
 
 IVL_INLINE FolderWeights::FolderWeights(const std::filesystem::path& folder)
     : files_((check_weight_files(folder), folder)) {
-  for (const std::string& name : files_.names()) {
-    const auto [entry, is_new] = views_.emplace(published_name(name), files_.find(name));
+  const std::vector<std::string> stored(files_.names().begin(), files_.names().end());
+  for (const std::string& name : stored) {
+    for (const char* trained : {".lora_A.", ".base_layer."}) {
+      if (name.find(trained) != name.npos)
+        fail<FileError>(folder.string(), ": the folder holds a model whose LoRA was not merged (", name,
+                        "): merge it with the program that trained it, or with merge_and_unload() of PEFT");
+    }
+  }
+  const std::size_t wrapper = wrapper_of(stored).size();
+  std::map<std::string, std::string> meant;
+  for (const std::string& name : stored) {
+    const auto [entry, is_new] = meant.emplace(published_name(name.substr(wrapper)), name);
     if (!is_new)
-      fail<FileError>(folder.string(), ": the tensor ", entry->first, " is stored twice, once with the prefix model.");
+      fail<FileError>(folder.string(), ": the tensor ", entry->first, " is stored twice, as ", entry->second,
+                      " and as ", name);
+    views_.emplace(entry->first, files_.find(name));
   }
 }
 

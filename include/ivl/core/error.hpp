@@ -89,6 +89,9 @@ template <class Kind, class... Parts>
   detail::throw_error<Kind>({detail::ErrorPart(parts)...});
 }
 
+/// Of a list that ends an error, each line after a "\n  ", the first ten, and how many more there are.
+std::string first_lines(const std::string& lines);
+
 /// Gives action(). A FileError that it throws gets `where`, mostly the path of the file that is read, in front.
 template <class Action>
 auto naming(const std::string& where, const Action& action) {

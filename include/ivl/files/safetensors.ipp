@@ -249,6 +249,43 @@ inline std::map<std::string, std::string> parse_weight_map(const Json& index, st
   return shards;
 }
 
+namespace detail {
+
+/// A folder that has neither model.safetensors nor an index of shards.
+[[noreturn]] inline void fail_without_index(const std::filesystem::path& folder) {
+  std::set<std::string> shards;
+  std::error_code error;
+  for (std::filesystem::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
+    if (name.ends_with(".safetensors") && name.find("-of-") != name.npos) shards.insert(name);
+  }
+  if (shards.empty())
+    fail<FileError>(folder.string(),
+                    ": expected model.safetensors or model.safetensors.index.json in this folder, found neither");
+  fail<FileError>(folder.string(), ": found shards of weights (", *shards.begin(), "; ", shards.size(),
+                  " files) but not their list, model.safetensors.index.json: the download may be incomplete");
+}
+
+inline void check_shards(const std::filesystem::path& folder, const std::map<std::string, std::string>& weight_map,
+                         const std::filesystem::path& index) {
+  std::set<std::string> shards;
+  for (const auto& [tensor, shard] : weight_map) shards.insert(shard);
+  std::string missing;
+  std::size_t found = 0;
+  std::error_code ignored;
+  for (const std::string& shard : shards) {
+    if (std::filesystem::exists(folder / shard, ignored))
+      ++found;
+    else
+      missing += "\n  " + shard;
+  }
+  if (!missing.empty())
+    fail<FileError>(index.string(), ": of the ", shards.size(), " files that it lists ", found,
+                    " are there; the download may be incomplete. Missing:", first_lines(missing));
+}
+
+}  // namespace detail
+
 IVL_INLINE Safetensors::Safetensors(const std::filesystem::path& path) {
   namespace fs = std::filesystem;
   const fs::path single = path / "model.safetensors", index = path / "model.safetensors.index.json";
@@ -260,8 +297,7 @@ IVL_INLINE Safetensors::Safetensors(const std::filesystem::path& path) {
   } else if (fs::exists(index, ignored)) {
     open_shards(path, index);
   } else {
-    fail<FileError>(path.string(),
-                    ": expected model.safetensors or model.safetensors.index.json in this folder, found neither");
+    detail::fail_without_index(path);
   }
 }
 
@@ -289,6 +325,7 @@ IVL_INLINE void Safetensors::open(const std::filesystem::path& path) {
 
 IVL_INLINE void Safetensors::open_shards(const std::filesystem::path& folder, const std::filesystem::path& index) {
   const auto weight_map = parse_weight_map(read_json(index), index.string());
+  detail::check_shards(folder, weight_map, index);
   std::map<std::string, std::size_t> shards;
   for (const auto& [name, shard] : weight_map) {
     if (!shards.emplace(shard, files_.size()).second) continue;

@@ -3,7 +3,7 @@
 #include <filesystem>
 #include <utility>
 
-#include "ivl/checkpoint/progress.hpp"
+#include "ivl/checkpoint/load_options.hpp"
 #include "ivl/checkpoint/read_config.hpp"
 #include "ivl/config/checkpoints.hpp"
 #include "ivl/core/compiled.hpp"
@@ -25,10 +25,10 @@ Processor load_processor(const std::filesystem::path& folder);
 
 /// Loads a folder, in either published format, as type `C`; `ctx` is the backend that will run it. See `load_weights`.
 template <VlmConfig C, PlaceOps Context>
-Checkpoint<C> load(Context& ctx, const std::filesystem::path& folder, const ProgressCallback& progress = {}) {
+Checkpoint<C> load(Context& ctx, const std::filesystem::path& folder, const LoadOptions& options = {}) {
   const CheckpointConfig config = read_checkpoint_config(folder);
   Processor processor = load_processor(folder, config);
-  Vlm<C> vlm = load_weights<C>(ctx, folder, config, progress);
+  Vlm<C> vlm = load_weights<C>(ctx, folder, config, options);
   return {std::move(processor), std::move(vlm)};
 }
 
@@ -39,14 +39,14 @@ namespace detail {
 
 template <class Context, class Visitor, VlmConfig First, VlmConfig... Rest>
 auto load_matching(Context& ctx, const std::filesystem::path& folder, const CheckpointConfig& config, Visitor& visitor,
-                   const ProgressCallback& progress, CheckpointList<First, Rest...>) {
+                   const LoadOptions& options, CheckpointList<First, Rest...>) {
   if (config.vlm == First) {
     Processor processor = load_processor(folder, config);
-    Vlm<First> vlm = load_weights<First>(ctx, folder, config, progress);
+    Vlm<First> vlm = load_weights<First>(ctx, folder, config, options);
     return visitor(Checkpoint<First>{std::move(processor), std::move(vlm)});
   }
   if constexpr (sizeof...(Rest) > 0) {
-    return load_matching(ctx, folder, config, visitor, progress, CheckpointList<Rest...>{});
+    return load_matching(ctx, folder, config, visitor, options, CheckpointList<Rest...>{});
   } else {
     fail_unknown_structure(folder, config.vlm);
   }
@@ -58,8 +58,8 @@ auto load_matching(Context& ctx, const std::filesystem::path& folder, const Chec
 /// must return one type. An unknown structure throws a ConfigError with the text of the type to paste.
 template <class List = AllCheckpoints, PlaceOps Context, class Visitor>
 auto with_checkpoint(Context& ctx, const std::filesystem::path& folder, Visitor&& visitor,
-                     const ProgressCallback& progress = {}) {
-  return detail::load_matching(ctx, folder, read_checkpoint_config(folder), visitor, progress, List{});
+                     const LoadOptions& options = {}) {
+  return detail::load_matching(ctx, folder, read_checkpoint_config(folder), visitor, options, List{});
 }
 
 }  // namespace ivl

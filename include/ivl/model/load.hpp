@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "ivl/checkpoint/bind.hpp"
+#include "ivl/checkpoint/load_options.hpp"
 #include "ivl/checkpoint/place_weights.hpp"
 #include "ivl/checkpoint/progress.hpp"
 #include "ivl/checkpoint/read_config.hpp"
@@ -25,14 +26,14 @@ std::vector<WeightSlot> weight_slots(Vlm<C>& vlm) {
   return slots;
 }
 
-/// Places the weights of a model as they were bound. Throws ConfigError, which starts with `where` and lists every
-/// tensor that is missing, misshapen or too much; nothing is placed before all are known. Peak memory: the placed
-/// weights and the tensors of the largest one, such as all experts of a layer.
+/// Places the weights of a model as they were bound. Throws ConfigError, which starts with `where` and lists the
+/// tensors that are missing, misshapen or too much, ten at most; nothing is placed before all are known. Peak memory:
+/// the placed weights and the tensors of the largest one, such as all experts of a layer.
 template <PlaceOps Context>
 void place_weights(Context& ctx, const Binding& binding, const std::string& where,
                    const ProgressCallback& progress = {}) {
   if (const std::string differences = binding_differences(binding); !differences.empty())
-    fail<ConfigError>(where, ": tensors differ from the type:", differences);
+    fail<ConfigError>(where, ": tensors differ from the type:", first_lines(differences));
   detail::place_all(ctx, binding, where, progress);
 }
 
@@ -53,7 +54,7 @@ void check_ranks_of([[maybe_unused]] Context& ctx) {
 /// files.
 template <VlmConfig C, PlaceOps Context>
 Vlm<C> load_weights(Context& ctx, const std::filesystem::path& folder, const CheckpointConfig& config,
-                    const ProgressCallback& progress = {}) {
+                    const LoadOptions& options = {}) {
   detail::check_ranks_of<C>(ctx);
   if (config.vlm != C.whole())
     fail<ConfigError>((folder / "config.json").string(),
@@ -61,7 +62,9 @@ Vlm<C> load_weights(Context& ctx, const std::filesystem::path& folder, const Che
   Vlm<C> vlm;
   vlm.facts = config.facts;
   const FolderWeights files(folder);
-  place_weights(ctx, bind_weights(weight_slots(vlm), vlm.facts, files), folder.string(), progress);
+  Binding binding = bind_weights(weight_slots(vlm), vlm.facts, files);
+  if (options.ignore_extra_tensors) leave_out_extra(binding, options.note);
+  place_weights(ctx, binding, folder.string(), options.progress);
   return vlm;
 }
 

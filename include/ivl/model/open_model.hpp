@@ -34,12 +34,12 @@ class ModelParts final : public AnyModel::Parts {
 /// `with_checkpoint` does.
 template <class Scalar = bf16, class List = AllCheckpoints, class Context>
 AnyModel open_model(std::unique_ptr<Context> ctx, const std::filesystem::path& folder,
-                    const ProgressCallback& progress = {}) {
+                    const LoadOptions& options = {}) {
   Context& backend = *ctx;
   const auto open = [&]<VlmConfig C>(Checkpoint<C>&& loaded) {
     return AnyModel(std::make_unique<detail::ModelParts<C, Context, Scalar>>(std::move(ctx), std::move(loaded)));
   };
-  return with_checkpoint<List>(backend, folder, open, progress);
+  return with_checkpoint<List>(backend, folder, open, options);
 }
 
 }  // namespace ivl

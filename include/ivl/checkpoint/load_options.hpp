@@ -1,0 +1,19 @@
+// What a caller may ask of loading a folder.
+#pragma once
+#include <functional>
+#include <string>
+
+#include "ivl/checkpoint/progress.hpp"
+
+namespace ivl {
+
+struct LoadOptions {
+  ProgressCallback progress = {};
+  /// Tensors that are no weights of the model are left out, whatever they are. Without this only the harmless ones are
+  /// (checkpoint/extra_tensors.hpp), and any other is an error.
+  bool ignore_extra_tensors = false;
+  /// Receives what there is to say about the folder, such as what was left out.
+  std::function<void(const std::string&)> note = {};
+};
+
+}  // namespace ivl
