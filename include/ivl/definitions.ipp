@@ -7,6 +7,7 @@
 #include "ivl/checkpoint/config_json.ipp"
 #include "ivl/checkpoint/convert.ipp"
 #include "ivl/checkpoint/folder.ipp"
+#include "ivl/checkpoint/lora.ipp"
 #include "ivl/checkpoint/place_part.ipp"
 #include "ivl/checkpoint/place_weights.ipp"
 #include "ivl/checkpoint/read_config.ipp"

@@ -60,7 +60,8 @@ TEST_CASE("files and folders of another kind") {
   CHECK(contains(said_of(work.path()), "GGUF files (some.gguf) cannot be read yet"));
   CHECK(contains(said_of(work / "some.gguf"), "GGUF files cannot be read yet"));
   work.write("adapter_config.json", "{}");
-  CHECK(contains(said_of(work.path()), "LoRA adapter"));
+  CHECK(contains(said_of(work.path()),
+                 "a LoRA adapter alone: give the folder of its base model, and this one with --lora"));
   fs::create_directory(work / "inner");
   work.write("inner/config.json", "{}");
   CHECK(contains(said_of(work.path()), "but in these folders:\n  " + (work / "inner").string()));
@@ -68,6 +69,21 @@ TEST_CASE("files and folders of another kind") {
   CHECK(said_of(work.path()).empty());
   work.write("tokenizer.json", "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 11\n");
   CHECK(contains(said_of(work.path()), (work / "tokenizer.json").string() + ": this is a git-lfs pointer"));
+}
+
+TEST_CASE("an adapter beside a config is no checkpoint, and a folder without one no adapter") {
+  const test::TemporaryFolder work;
+  const auto said_of_adapter = [&] { return test::error_of<FileError>([&] { check_adapter_folder(work.path()); }); };
+  work.write("config.json", "{}");
+  CHECK(contains(said_of_adapter(), "expected the folder of a LoRA adapter, with adapter_config.json"));
+  work.write("adapter_config.json", "{}");
+  work.write("adapter_model.bin", "x");
+  CHECK(contains(said_of_adapter(), "found adapter_model.bin: save it again"));
+  work.write("adapter_model.safetensors", "x");
+  CHECK(said_of_adapter().empty());
+  CHECK(contains(said_of_weights(work.path()), "a LoRA adapter alone"));
+  work.write("model.safetensors", "x");
+  CHECK(said_of_weights(work.path()).empty());
 }
 
 TEST_CASE("weights in other files than safetensors") {

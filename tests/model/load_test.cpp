@@ -54,6 +54,30 @@ void check_from_memory(const std::string& model) {
   }
 }
 
+/// The bytes of a folder with an adapter, and of a folder whose weights were merged before.
+void check_with_adapter(const char* format) {
+  CAPTURE(format);
+  CheckpointCopy copy(tiny_folder("qwen3_tiny", format));
+  const CheckpointConfig config = read_checkpoint_config(copy.path());
+  const LoadOptions with_lora{.lora = std::filesystem::path(IVL_SOURCE_DIR) / "tests/golden/lora" / format};
+  cpu::Context ctx(1);
+  Vlm<qwen3_tiny> base = load_weights<qwen3_tiny>(ctx, copy.path(), config),
+                  adapted = load_weights<qwen3_tiny>(ctx, copy.path(), config, with_lora);
+  {
+    const FolderWeights files(copy.path());
+    const MergedWeights merged(files, with_lora.lora, config.facts);
+    for (const std::string& name : merged.names()) {
+      const TensorView& view = *merged.find(name);
+      merged.prepare(view);
+      copy.tensors[name] = {view.dtype, view.shape, {view.bytes.begin(), view.bytes.end()}};
+    }
+  }
+  copy.write_tensors();
+  Vlm<qwen3_tiny> wanted = load_weights<qwen3_tiny>(ctx, copy.path(), config);
+  CHECK((contents_of(adapted) == contents_of(wanted)));
+  CHECK((contents_of(adapted) != contents_of(base)));
+}
+
 struct TinyInMemory {
   cpu::Context ctx{1};
   ModelFacts facts = read_checkpoint_config(tiny_folder("qwen3_tiny", "github")).facts;
@@ -65,6 +89,11 @@ struct TinyInMemory {
 };
 
 }  // namespace
+
+TEST_CASE("A folder loads with an adapter as its merged weights would") {
+  check_with_adapter("hf");
+  check_with_adapter("github");
+}
 
 TEST_CASE("Weights from memory, under canonical or published names, are those of the folder") {
   check_from_memory<qwen3_tiny>("qwen3_tiny");

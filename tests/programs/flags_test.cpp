@@ -1,11 +1,14 @@
 // What every program says of itself, and how it ends.
 #include <algorithm>
+#include <filesystem>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "ivl/core/simd.hpp"
 #include "ivl/core/version.hpp"
+#include "ivl/files/safetensors.hpp"
 #include "tests/programs/run.hpp"
 
 using namespace ivl;
@@ -91,4 +94,36 @@ TEST_CASE("what does not fit is refused with numbers and flags before a picture 
   const Ran refused = run(many);
   CHECK(refused.code == 1);
   CHECK(contains(refused.err, "--context"));
+}
+
+TEST_CASE("what a folder holds beside the model is named, and left out where that is asked for") {
+  const std::filesystem::path folder = work_folder() / "extra";
+  std::filesystem::copy(IVL_SOURCE_DIR "/examples/drawn_scenes/checkpoint", folder);
+  {
+    const Safetensors files(folder);
+    std::vector<NamedTensor> tensors;
+    for (const std::string& name : files.names()) tensors.push_back({name, *files.find(name)});
+    const float value = 0;
+    tensors.push_back({"more.weight", {Dtype::f32, {1}, std::as_bytes(std::span(&value, 1))}});
+    write_safetensors(folder / "model.safetensors", tensors);
+  }
+  const std::string flags = "describe_image --threads 1 --checkpoint " + folder.string() + balloons;
+  const Ran refused = run(flags);
+  CHECK(refused.code == 1);
+  CHECK(contains(refused.err, "more.weight: expected none"));
+  const Ran answered = run(flags + " --ignore-extra-tensors");
+  CHECK(answered.code == 0);
+  CHECK(answered.out == run("describe_image" + toy + balloons).out);
+  CHECK(contains(answered.err, "note: tensors that are not the model's were left out: 1\n  more.weight"));
+}
+
+TEST_CASE("an adapter that does not belong to the model is refused") {
+  for (const char* program : {"describe_image", "chat", "ask_many", "take_logits"})
+    CHECK(contains(run(std::string(program) + " --help").out, "--lora"));
+  const Ran other = run("describe_image" + toy + balloons + " --lora tests/golden/lora/github");
+  CHECK(other.code == 1);
+  CHECK(contains(other.err, "error: tests/golden/lora/github: "));
+  const Ran none = run("describe_image" + toy + balloons + " --lora examples");
+  CHECK(none.code == 1);
+  CHECK(contains(none.err, "examples: expected the folder of a LoRA adapter"));
 }

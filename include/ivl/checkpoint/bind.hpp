@@ -54,7 +54,8 @@ struct BoundWeight {
 struct Binding {
   std::vector<BoundWeight> weights;
   std::vector<std::string> extra;  ///< a line for each tensor of the source that is no weight's and may not be left out
-  std::function<void(const TensorView&)> release = [](const TensorView&) {};
+  std::function<void(const TensorView&)> prepare = [](const TensorView&) {};  ///< before a tensor's bytes are read
+  std::function<void(const TensorView&)> release = [](const TensorView&) {};  ///< behind it
 
   /// Calls visit(tensor) for every tensor; those of a tied head only as the embedding's.
   template <class Self, class Visit>

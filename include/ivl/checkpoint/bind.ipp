@@ -194,6 +194,7 @@ IVL_INLINE Binding bind_weights(std::vector<WeightSlot> slots, const ModelFacts&
                                 BindOptions options) {
   if (options.dialects.empty()) options.dialects = {dialect_of(facts.format)};
   Binding binding;
+  binding.prepare = [source](const TensorView& view) { source.prepare(view); };
   binding.release = [source](const TensorView& view) { source.release(view); };
   for (WeightSlot& slot : slots)
     binding.weights.push_back(detail::bind_weight(std::move(slot), facts, source, options));

@@ -15,6 +15,9 @@ void check_folder(const std::filesystem::path& folder);
 /// The same about its weights: throws FileError where a folder has other files of weights than safetensors, or none.
 void check_weight_files(const std::filesystem::path& folder);
 
+/// Throws FileError where a folder is no LoRA adapter of PEFT with its tensors as safetensors.
+void check_adapter_folder(const std::filesystem::path& folder);
+
 }  // namespace ivl
 
 #ifndef IVL_COMPILED

@@ -87,6 +87,12 @@ inline bool is_hub_name(const std::string& path) {
                   file.has_parent_path() ? file.parent_path().string() : ".");
 }
 
+[[noreturn]] inline void fail_adapter(const std::string& folder) {
+  fail<FileError>(folder,
+                  ": this is a LoRA adapter alone: give the folder of its base model, and this one with --lora "
+                  "(LoadOptions::lora)");
+}
+
 /// A folder that has no config.json.
 [[noreturn]] inline void fail_without_config(const fs::path& folder, const std::vector<std::string>& names) {
   const std::string path = folder.string();
@@ -101,11 +107,7 @@ inline bool is_hub_name(const std::string& path) {
   }
   if (!inside.empty()) fail<FileError>(path, ": no config.json here, but in these folders:", inside);
   const auto has = [&](std::string_view name) { return std::ranges::find(names, name) != names.end(); };
-  if (has("adapter_config.json"))
-    fail<FileError>(
-        path,
-        ": this is a LoRA adapter alone, which cannot be loaded yet: merge it into its base model and give that "
-        "folder");
+  if (has("adapter_config.json")) fail_adapter(path);
   if (const std::string gguf = find_ending(names, ".gguf"); !gguf.empty())
     fail<FileError>(path, ": GGUF files (", gguf, ") cannot be read yet: expected config.json and safetensors");
   if (names.empty()) fail<FileError>(path, ": the folder is empty: expected config.json, a tokenizer and safetensors");
@@ -143,8 +145,26 @@ IVL_INLINE void check_folder(const std::filesystem::path& folder) {
   detail::check_pointers(folder, names);
 }
 
+IVL_INLINE void check_adapter_folder(const std::filesystem::path& folder) {
+  const auto names = detail::names_in(folder);
+  const auto has = [&](std::string_view name) { return std::ranges::find(names, name) != names.end(); };
+  if (has("adapter_config.json") && has("adapter_model.safetensors")) return detail::check_pointers(folder, names);
+  if (has("adapter_config.json") && has("adapter_model.bin"))
+    fail<FileError>(folder.string(),
+                    ": expected adapter_model.safetensors, found adapter_model.bin: save it again with "
+                    "safe_serialization=True");
+  fail<FileError>(folder.string(),
+                  ": expected the folder of a LoRA adapter, with adapter_config.json and adapter_model.safetensors");
+}
+
 IVL_INLINE void check_weight_files(const std::filesystem::path& folder) {
   const auto names = detail::names_in(folder);
+  const auto is_whole = [](const std::string& name) {
+    return name.ends_with(".safetensors.index.json") ||
+           (name.ends_with(".safetensors") && name != "adapter_model.safetensors");
+  };
+  if (!detail::find_ending(names, "adapter_model.safetensors").empty() && std::ranges::none_of(names, is_whole))
+    detail::fail_adapter(folder.string());
   if (!detail::find_ending(names, ".safetensors").empty() ||
       !detail::find_ending(names, ".safetensors.index.json").empty())
     return;

@@ -1,5 +1,6 @@
 // What a caller may ask of loading a folder.
 #pragma once
+#include <filesystem>
 #include <functional>
 #include <string>
 
@@ -12,6 +13,8 @@ struct LoadOptions {
   /// Tensors that are no weights of the model are left out, whatever they are. Without this only the harmless ones are
   /// (checkpoint/extra_tensors.hpp), and any other is an error.
   bool ignore_extra_tensors = false;
+  /// Folder of a LoRA adapter, which is merged into the weights while they are placed (checkpoint/lora.hpp).
+  std::filesystem::path lora = {};
   /// Receives what there is to say about the folder, such as what was left out.
   std::function<void(const std::string&)> note = {};
 };

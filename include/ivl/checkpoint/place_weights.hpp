@@ -59,6 +59,7 @@ void place_all(Context& ctx, const Binding& binding, const std::string& where, c
     for (const BoundPiece& piece : weight.pieces) {
       for (const BoundTensor& plane : piece.planes) {
         if (progress) progress({bytes_done, bytes_total, plane.name});
+        binding.prepare(*plane.found);
       }
     }
     try {

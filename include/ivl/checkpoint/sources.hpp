@@ -25,6 +25,8 @@ class TensorSource {
  public:
   template <FindsTensors Source>
   TensorSource(const Source& source) : find_([&source](const std::string& name) { return source.find(name); }) {
+    if constexpr (requires(const TensorView& view) { source.prepare(view); })
+      prepare_ = [&source](const TensorView& view) { source.prepare(view); };
     if constexpr (requires(const TensorView& view) { source.release(view); })
       release_ = [&source](const TensorView& view) { source.release(view); };
     if constexpr (requires { source.names(); })
@@ -35,6 +37,10 @@ class TensorSource {
       };
   }
   const TensorView* find(const std::string& name) const { return find_(name); }
+  /// This tensor, which was found, is about to be read. A source may make its bytes only now.
+  void prepare(const TensorView& view) const {
+    if (prepare_) prepare_(view);
+  }
   /// What was read of this tensor may leave memory.
   void release(const TensorView& view) const {
     if (release_) release_(view);
@@ -44,7 +50,7 @@ class TensorSource {
 
  private:
   std::function<const TensorView*(const std::string&)> find_;
-  std::function<void(const TensorView&)> release_;
+  std::function<void(const TensorView&)> prepare_, release_;
   std::function<std::vector<std::string>()> names_;
 };
 

@@ -1,12 +1,14 @@
 // Weights into a `Vlm`: every difference between the source and the type is found before anything is placed.
 #pragma once
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "ivl/checkpoint/bind.hpp"
 #include "ivl/checkpoint/load_options.hpp"
+#include "ivl/checkpoint/lora.hpp"
 #include "ivl/checkpoint/place_weights.hpp"
 #include "ivl/checkpoint/progress.hpp"
 #include "ivl/checkpoint/read_config.hpp"
@@ -62,7 +64,10 @@ Vlm<C> load_weights(Context& ctx, const std::filesystem::path& folder, const Che
   Vlm<C> vlm;
   vlm.facts = config.facts;
   const FolderWeights files(folder);
-  Binding binding = bind_weights(weight_slots(vlm), vlm.facts, files);
+  std::optional<MergedWeights> merged;
+  if (!options.lora.empty()) merged.emplace(files, options.lora, config.facts);
+  const TensorSource source = merged ? TensorSource(*merged) : TensorSource(files);
+  Binding binding = bind_weights(weight_slots(vlm), vlm.facts, source);
   if (options.ignore_extra_tensors) leave_out_extra(binding, options.note);
   place_weights(ctx, binding, folder.string(), options.progress);
   return vlm;
