@@ -30,6 +30,7 @@
 #include "ivl/files/json.ipp"
 #include "ivl/files/mapped_file.ipp"
 #include "ivl/files/safetensors.ipp"
+#include "ivl/files/settings.ipp"
 #include "ivl/formats/source_matrix.ipp"
 #include "ivl/image/decode.ipp"
 #include "ivl/image/normalise.ipp"
