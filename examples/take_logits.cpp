@@ -68,6 +68,7 @@ int main(int argc, char** argv) {
     StatusLine status;
     const auto print_progress = [&](const ivl::LoadProgress& progress) { status.show(progress); };
     choice.checkpoint = checkpoint;
+    print_notes(checkpoint);
     std::string said;
     const ivl::AnyModel model = device == "cuda"  ? open_on_cuda(choice, print_progress, said)
                                 : choice.in_float ? open_on_cpu_in_float(choice, print_progress)

@@ -3,9 +3,9 @@
     python make_settings.py                    # with the versions of requirements.txt: all of settings/
     python make_settings.py                    # with transformers 4.57.6: settings/keys_4.57.6.json alone
 
-settings/keys_VERSION.json has every key with its default. settings/saved_by_5 is a tokenizer that was read from vocab.json
-and merges.txt and saved again. settings/tokenizers.json has edits of a tiny tokenizer's files, as JSON merge patches, and
-the ids and texts that come of them.
+settings/keys_VERSION.json has every key with its default. settings/saved_by_5 is a tokenizer that was read from
+vocab.json and merges.txt and saved again. settings/tokenizers.json has edits of a tiny tokenizer's files, as JSON merge
+patches, and the ids and texts that come of them.
 """
 
 import importlib
@@ -36,8 +36,10 @@ CASES = {  # name: patches of tokenizer.json and of tokenizer_config.json
     "as it is": ({}, {}),
     "a template that adds nothing": ({"post_processor": TEMPLATE}, {}),
     "a template with a token before": ({"post_processor": WITH_BOS}, {"add_bos_token": True}),
-    "a sequence": ({"post_processor": {"type": "Sequence", "processors": [BYTE_LEVEL, WITH_BOS]}}, {"add_bos_token": True}),
-    "a sequence that adds nothing": ({"post_processor": {"type": "Sequence", "processors": [BYTE_LEVEL, TEMPLATE]}}, {}),
+    "a sequence": ({"post_processor": {"type": "Sequence", "processors": [BYTE_LEVEL, WITH_BOS]}},
+                   {"add_bos_token": True}),
+    "a sequence that adds nothing": ({"post_processor": {"type": "Sequence", "processors": [BYTE_LEVEL, TEMPLATE]}},
+                                     {}),
     "extra special": ({}, {"extra_special_tokens": ["<think>"], "additional_special_tokens": None}),
     "extra special by role": ({}, {"extra_special_tokens": {"thought_token": "<think>"}}),
     "additional special": ({}, {"additional_special_tokens": ["<think>"]}),

@@ -11,16 +11,12 @@ namespace ivl {
 
 namespace detail {
 
-inline bool is_part_of_model(SettingsOf object) { return object < SettingsOf::rope; }
-
 inline const Setting* find_setting(SettingsOf object, std::string_view key) {
-  for (const SettingsOf place : {object, SettingsOf::any_model}) {
-    if (place == SettingsOf::any_model && !is_part_of_model(object)) break;
-    const auto found = std::ranges::find_if(
-        settings_table, [&](const Setting& setting) { return setting.object == place && setting.key == key; });
-    if (found != std::end(settings_table)) return found;
-  }
-  return nullptr;
+  const auto found = std::ranges::find_if(
+      settings_table, [&](const Setting& setting) { return setting.object == object && setting.key == key; });
+  if (found != std::end(settings_table)) return found;
+  const bool of_model = object < SettingsOf::rope;
+  return of_model ? find_setting(SettingsOf::any_model, key) : nullptr;
 }
 
 /// Numbers count as equal within rounding: 1 and 1.0, 1/255 in any length.
