@@ -16,6 +16,7 @@
 #include "ivl/serve/chat.hpp"
 #include "ivl/text/channels.hpp"
 #include "models.hpp"
+#include "notes.hpp"
 #include "program.hpp"
 #include "status_line.hpp"
 
@@ -103,6 +104,7 @@ inline ivl::AnyModel open_model(const ModelFlags& flags, StatusLine& status) {
   const ModelChoice choice{
       .checkpoint = flags.checkpoint, .threads = flags.threads, .kv_tokens = flags.chat.kv_tokens.value_or(0)};
   std::string device;
+  print_notes(choice.checkpoint);
   const auto open = flags.device == "cuda" ? open_on_cuda : open_on_cpu;
   ivl::AnyModel model = open(choice, flags.load.options(status), device);
   std::fprintf(stderr, "%.6g M parameters, %s\n", double(model.parameters()) / 1e6, device.c_str());

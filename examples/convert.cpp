@@ -4,6 +4,7 @@
 
 #include "ivl/checkpoint/convert.hpp"
 #include "ivl/model/checkpoint.hpp"
+#include "notes.hpp"
 #include "program.hpp"
 #include "status_line.hpp"
 
@@ -20,6 +21,7 @@ int main(int argc, char** argv) {
   return run_program(app, argc, argv, [&] {
     StatusLine status;
     const auto processor = ivl::load_processor(from);
+    print_notes(from);
     ivl::convert_folder(
         from, to, format == "hf" ? ivl::FolderFormat::hf : ivl::FolderFormat::github,
         {.image = processor.tokenizer().id_of(ivl::image_context_token).value(), .end = processor.end_token()},

@@ -6,6 +6,7 @@
 #include "ivl/image/decode.hpp"
 #include "ivl/image/tiles.hpp"
 #include "ivl/model/checkpoint.hpp"
+#include "notes.hpp"
 #include "program.hpp"
 
 using ivl::Json;
@@ -42,6 +43,7 @@ int main(int argc, char** argv) {
 
   return run_program(app, argc, argv, [&] {
     const auto processor = ivl::load_processor(checkpoint);
+    print_notes(checkpoint);
     if (!text_lines.empty()) return encode_lines(processor, text_lines);
 
     ivl::ThreadPool pool;

@@ -70,6 +70,7 @@ int main(int argc, char** argv) {
     StatusLine status;
     const ivl::LoadOptions options = load.options(status);
     choice.checkpoint = checkpoint;
+    print_notes(checkpoint);
     std::string said;
     const ivl::AnyModel model = device == "cuda"  ? open_on_cuda(choice, options, said)
                                 : choice.in_float ? open_on_cpu_in_float(choice, options)

@@ -32,6 +32,7 @@
 #include "ivl/files/json.ipp"
 #include "ivl/files/mapped_file.ipp"
 #include "ivl/files/safetensors.ipp"
+#include "ivl/files/settings.ipp"
 #include "ivl/formats/ggml.ipp"
 #include "ivl/formats/iq1_m.ipp"
 #include "ivl/formats/iq1_s.ipp"

@@ -94,6 +94,7 @@ TEST_CASE("What the keys of a config mean, where they are there and where not") 
   hf["vision_config"]["image_size"] = 56;
   CHECK(parse(hf).vlm == qwen3_tiny);
   hf["downsample_ratio"] = 0.25;
+  hf["image_seq_length"] = 1;
   CHECK(parse(hf).vlm.projector.scale == 4);
   hf["text_config"].erase("rope_theta");
   hf["text_config"]["rope_parameters"] = {{"rope_theta", 500000.0}, {"rope_type", "default"}};
@@ -169,7 +170,7 @@ TEST_CASE("A config that the library cannot run is refused with key, expectation
           {"/llm_config/head_dim", 0, "head_dim: expected a size"},
           {"/llm_config/vocab_size", 0, "vocab_size: expected a size"},
           {"/llm_config/max_position_embeddings", 0, "max_position_embeddings: expected a size"},
-          {"/llm_config/hidden_act", "gelu", "hidden_act: expected \"silu\", found \"gelu\""},
+          {"/llm_config/hidden_act", "gelu", "hidden_act: expected \"silu\", found the string 'gelu'"},
           {"/llm_config/use_sliding_window", true, "use_sliding_window: expected false, found true"},
           {"/llm_config/attention_bias", true, "attention_bias: expected false, found true"},
           {"/llm_config/rms_norm_eps", nullptr, "rms_norm_eps: expected a value, found none"},
@@ -192,7 +193,7 @@ TEST_CASE("A config that the library cannot run is refused with key, expectation
           {"/vision_config/num_attention_heads", -1, "num_attention_heads: expected a size"},
           {"/vision_config/norm_type", "batch_norm", "norm_type: expected layer_norm or rms_norm, found batch_norm"},
           {"/vision_config/norm_type", nullptr, "norm_type: expected a value, found none"},
-          {"/vision_config/hidden_act", "quick_gelu", "hidden_act: expected \"gelu\", found \"quick_gelu\""},
+          {"/vision_config/hidden_act", "quick_gelu", "hidden_act: expected \"gelu\", found the string 'quick_gelu'"},
           {"/vision_config/num_channels", 1, "num_channels: expected 3, found 1"},
           {"/vision_config/qkv_bias", 1, "qkv_bias: expected true or false, found 1"},
           {"/vision_config/qk_normalization", nullptr, "qk_normalization: expected a value, found none"},
@@ -212,22 +213,23 @@ TEST_CASE("A config that the library cannot run is refused with key, expectation
 }
 
 TEST_CASE("A config that the library cannot run is refused with key, expectation and finding: HF format") {
-  check_refusals(document("qwen2_dynamic", "hf"),
-                 {
-                     {"/text_config", nullptr, "text_config: expected an object, found none"},
-                     {"/architectures", {"InternVLModel"}, "architectures: expected InternVLForConditionalGeneration"},
-                     {"/text_config/architectures", {"PhiForCausalLM"}, "found [\"PhiForCausalLM\"]"},
-                     {"/text_config/model_type", "mamba", "text_config: model_type: expected one of qwen2"},
-                     {"/vision_config/use_mean_pooling", false, "use_mean_pooling: expected true, found false"},
-                     {"/vision_config/use_mask_token", true, "use_mask_token: expected false, found true"},
-                     {"/vision_config/use_absolute_position_embeddings", false,
-                      "use_absolute_position_embeddings: expected true, found false"},
-                     {"/vision_config/attention_bias", nullptr, "attention_bias: expected a value, found none"},
-                     {"/vision_config/use_qk_norm", "yes", "use_qk_norm: expected true or false"},
-                     {"/vision_feature_layer", -2, "vision_feature_layer: expected -1, found -2"},
-                     {"/vision_feature_select_strategy", "full", "expected \"default\", found \"full\""},
-                     {"/projector_hidden_act", "relu", "projector_hidden_act: expected \"gelu\", found \"relu\""},
-                 });
+  check_refusals(
+      document("qwen2_dynamic", "hf"),
+      {
+          {"/text_config", nullptr, "text_config: expected an object, found none"},
+          {"/architectures", {"InternVLModel"}, "architectures: expected InternVLForConditionalGeneration"},
+          {"/text_config/architectures", {"PhiForCausalLM"}, "found [\"PhiForCausalLM\"]"},
+          {"/text_config/model_type", "mamba", "text_config: model_type: expected one of qwen2"},
+          {"/vision_config/use_mean_pooling", false, "use_mean_pooling: expected true, found false"},
+          {"/vision_config/use_mask_token", true, "use_mask_token: expected false, found true"},
+          {"/vision_config/use_absolute_position_embeddings", false,
+           "use_absolute_position_embeddings: expected true, found false"},
+          {"/vision_config/attention_bias", nullptr, "attention_bias: expected a value, found none"},
+          {"/vision_config/use_qk_norm", "yes", "use_qk_norm: expected true or false"},
+          {"/vision_feature_layer", -2, "vision_feature_layer: expected -1, found -2"},
+          {"/vision_feature_select_strategy", "full", "expected \"default\", found the string 'full'"},
+          {"/projector_hidden_act", "relu", "projector_hidden_act: expected \"gelu\", found the string 'relu'"},
+      });
 }
 
 TEST_CASE("What the keys of mixtures, of YaRN and of InternLM3 mean, where they are there and where not") {
@@ -403,7 +405,7 @@ TEST_CASE("A mixture, a window or a YaRN that the library cannot run is refused 
           {"/llm_config/norm_topk_prob", nullptr, "norm_topk_prob: expected true, found false, its default"},
           {"/llm_config/norm_topk_prob", false, "norm_topk_prob: expected true"},
           {"/llm_config/decoder_sparse_step", 2, "decoder_sparse_step: expected 1, found 2"},
-          {"/llm_config/mlp_only_layers", {1}, "mlp_only_layers: expected [], found [1]"},
+          {"/llm_config/mlp_only_layers", {1}, "mlp_only_layers: expected [], found an array of 1"},
           {"/llm_config/attention_bias", true, "attention_bias: expected false, found true"},
           {"/llm_config/layer_types",
            {"full_attention", "sliding_attention"},
@@ -430,7 +432,7 @@ TEST_CASE("A mixture, a window or a YaRN that the library cannot run is refused 
           {"/text_config/rope_scaling/original_max_position_embeddings", 0, "expected a size from 1"},
           {"/text_config/rope_scaling/beta_slow", 0, "beta_fast: expected at least beta_slow, and that more than 0"},
           {"/text_config/rope_scaling/beta_fast", 0.5, "beta_fast: expected at least beta_slow"},
-          {"/text_config/rope_scaling/mscale", 1.0, "mscale: expected none"},
+          {"/text_config/rope_scaling/mscale", 1.0, "mscale: expected null"},
           {"/text_config/rope_scaling/partial_rotary_factor", 0.5, "partial_rotary_factor: expected 1.0, found 0.5"},
           {"/text_config/rope_scaling/truncate", 1, "truncate: expected true or false"},
       });

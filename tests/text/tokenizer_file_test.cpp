@@ -117,9 +117,9 @@ TEST_CASE("hostile ids and merges are one clear error") {
   refused([](Json& d) { d["model"]["vocab"]["a"] = 1.5; }, "found 1.5");
   refused([](Json& d) { d["model"]["vocab"]["a"] = "1"; }, "expected an id");
   refused([](Json& d) { d["model"]["vocab"]["a"] = 18446744073709551615u; }, "18446744073709551615");
-  refused([](Json& d) { d["model"]["vocab"]["a"] = 2147483647; }, "gaps");
+  refused([](Json& d) { d["model"]["vocab"]["a"] = 2147483647; }, "expected ids below 1048576");
   refused([](Json& d) { d["model"]["vocab"]["a"] = 65; }, "not the only token with id 65");
-  refused([](Json& d) { d["model"]["vocab"].erase("a"); }, "ids");
+  refused([](Json& d) { d["model"]["vocab"].erase("a"); }, "byte 97 has no token");
   refused([](Json& d) { d["model"]["vocab"]["中"] = d["model"]["vocab"].size() + 2; }, "not byte-level");
   refused([](Json& d) { d["model"]["vocab"][""] = d["model"]["vocab"].size() + 2; }, "is empty");
   refused([](Json& d) { d["model"]["vocab"] = Json::array(); }, "vocab");
@@ -142,7 +142,7 @@ TEST_CASE("hostile ids and merges are one clear error") {
   refused([](Json& d) { d["model"]["merges"].push_back(Json::array({"a", "中"})); }, "is not a token");
   refused([](Json& d) { d["added_tokens"][0]["id"] = d["added_tokens"][1]["id"]; }, "have id");
   refused([](Json& d) { d["added_tokens"][0]["id"] = 5; }, "id 5");
-  refused([](Json& d) { d["added_tokens"][0]["id"] = 2147483647; }, "gaps");
+  refused([](Json& d) { d["added_tokens"][0]["id"] = 2147483647; }, "expected ids below 1048576");
   refused([](Json& d) { d["added_tokens"][0]["content"] = d["added_tokens"][1]["content"]; }, "has ids");
   refused([](Json& d) { d["added_tokens"][0]["content"] = ""; }, "content");
   refused([](Json& d) { d["added_tokens"][0]["content"] = "a"; }, "\"a\" has id 97");
@@ -206,8 +206,6 @@ TEST_CASE("a folder's tokens come from tokenizer.json first and then from what s
   folder.write("tokenizer_config.json", "{}");
   folder.write("added_tokens.json", Json{{"<plain>", next}}.dump());
   CHECK(error_of([&] { Tokenizer::from_folder(folder.path); }).find("\"<plain>\" has id") != std::string::npos);
-  folder.write("added_tokens.json", Json{{"<new>", next + 5}}.dump());
-  CHECK(error_of([&] { Tokenizer::from_folder(folder.path); }).find("gaps") != std::string::npos);
   folder.write("added_tokens.json", "[1]");
   CHECK(error_of([&] { Tokenizer::from_folder(folder.path); }).find("added_tokens.json") != std::string::npos);
 }
@@ -250,7 +248,6 @@ TEST_CASE("of the lines of merges.txt only the first may be the version") {
 
 TEST_CASE("whatever is wrong with a tokenizer's files, the error begins with the path of the file") {
   const Json good = small_tokenizer::description();
-  const int next = int(good["model"]["vocab"].size()) + 2;
   const auto changed = [&](const auto& change) {
     Json json = good;
     change(json);
@@ -268,7 +265,7 @@ TEST_CASE("whatever is wrong with a tokenizer's files, the error begins with the
   refused_file(one, j, changed([](Json& d) { d["model"].erase("vocab"); }), j, "vocab");
   refused_file(one, j, changed([](Json& d) { d["model"]["vocab"]["a"] = -1; }), j, "expected an id");
   refused_file(one, j, changed([](Json& d) { d["model"]["vocab"]["a"] = 5; }), j, "not the only token");
-  refused_file(one, j, changed([](Json& d) { d["model"]["vocab"]["a"] = 1 << 20; }), j, "gaps");
+  refused_file(one, j, changed([](Json& d) { d["model"]["vocab"]["a"] = 1 << 20; }), j, "expected ids below");
   refused_file(one, j, changed([](Json& d) { d["model"]["vocab"]["\u4e2d"] = d["model"]["vocab"].size() + 2; }), j,
                "not byte-level");
   refused_file(one, j, changed([](Json& d) { d["model"]["merges"].push_back("ab"); }), j, "expected two tokens");
@@ -295,7 +292,7 @@ TEST_CASE("whatever is wrong with a tokenizer's files, the error begins with the
   refused_file(one, config, R"({"added_tokens_decoder": {"7": {"content": "<plain>"}}})", config, "in another file");
   refused_file(one, added, R"({"<new>": "7"})", added, "expected an id");
   refused_file(one, added, R"({"<plain>": 7})", added, "in another file");
-  refused_file(one, added, Json{{"<new>", next + 1}}.dump(), j + " and " + added, "gaps");
+  refused_file(one, added, Json{{"<new>", 1 << 20}}.dump(), j + " and " + added, "expected ids below");
   refused_file(one, added, R"({"<new>": 97})", j + " and " + added, "not the only token with id 97");
 
   Json tokens = Json::object();

@@ -16,6 +16,7 @@
 #include "ivl/checkpoint/read_quantization.hpp"
 #include "ivl/core/error.hpp"
 #include "ivl/files/json.hpp"
+#include "ivl/files/settings.hpp"
 
 namespace ivl {
 
@@ -52,13 +53,6 @@ inline VitConfig read_vit(const ConfigReader& vision, ModelFacts& facts) {
     vision.refuse("norm_type", "layer_norm or rms_norm", norm);
   vit.qkv_bias = vision.get<bool>(github ? "qkv_bias" : "attention_bias");
   vit.qk_norm = vision.get<bool>(github ? "qk_normalization" : "use_qk_norm");
-  vision.expect<std::string>("hidden_act", "gelu");
-  vision.expect("num_channels", 3);
-  if (!github) {
-    vision.expect("use_absolute_position_embeddings", true);
-    vision.expect("use_mean_pooling", true);  // false would put a norm behind the tower
-    vision.expect("use_mask_token", false);
-  }
   facts.vision_norm_eps = vision.get<float>("layer_norm_eps");
   return vit;
 }
@@ -76,26 +70,21 @@ inline void read_github_keys(const ConfigReader& config, CheckpointConfig& resul
   const auto order = config.get_or<std::string>("ps_version", "v1");
   if (order != "v1" && order != "v2") config.refuse("ps_version", "v1 or v2", order);
   result.vlm.projector.order = order == "v1" ? ShuffleOrder::v1 : ShuffleOrder::v2;
-  config.expect("select_layer", -1);
-  config.expect("pad2square", false);
   config.expect("force_image_size", result.vlm.vit.tile_px);
-  config.expect("flash_mode", false);
   result.facts.prompt_template = config.get<std::string>("template");
   image.thumbnail = config.get_or("use_thumbnail", false);
   image.min_tiles = config.get_or("min_dynamic_patch", 1);
   image.max_tiles = config.get_or("dynamic_image_size", false) ? config.get_or("max_dynamic_patch", 6) : 1;
 }
 
-inline void read_hf_keys(const ConfigReader& config) {
-  config.expect("vision_feature_layer", -1);
-  config.expect<std::string>("vision_feature_select_strategy", "default");
-  config.expect<std::string>("projector_hidden_act", "gelu");
+inline void read_hf_keys(const ConfigReader& config, CheckpointConfig& result) {
+  config.expect("image_seq_length", result.vlm.tokens_per_tile());
+  result.facts.image_token_id = config.get_or("image_token_id", -1);
+  if (auto ids = read_stop_ids(config); !ids.empty()) result.facts.stop_ids = std::move(ids);
 }
 
 /// What generation_config.json adds.
-inline void read_generation(const std::filesystem::path& generation, ModelFacts& facts) {
-  const Json document = read_json(generation);
-  const ConfigReader reader(document, generation.string());
+inline void read_generation(const ConfigReader& reader, ModelFacts& facts) {
   if (auto ids = read_stop_ids(reader); !ids.empty()) facts.stop_ids = std::move(ids);
   SamplingFacts& sampling = facts.sampling;
   sampling.sample = reader.get_or("do_sample", sampling.sample);
@@ -108,10 +97,19 @@ inline void read_generation(const std::filesystem::path& generation, ModelFacts&
   sampling.repetition_penalty = reader.get_or("repetition_penalty", sampling.repetition_penalty);
 }
 
-/// What preprocessor_config.json adds.
-inline void read_preprocessor(const std::filesystem::path& preprocessor, const VlmConfig& vlm, ModelFacts& facts) {
-  const Json document = read_json(preprocessor);
-  const ConfigReader reader(document, preprocessor.string());
+/// `size` or `crop_size`: one number, or two by name.
+inline void expect_tile(const ConfigReader& reader, std::string_view key, int tile_px) {
+  if (!reader.has(key)) return;
+  const bool one = reader.get<Json>(key).is_number();
+  const int height = one ? reader.size(key) : reader.inner(key).size("height");
+  const int width = one ? height : reader.inner(key).size("width");
+  if (height != tile_px || width != tile_px)
+    reader.refuse(key, "config.json's image_size " + std::to_string(tile_px),
+                  std::to_string(width) + " x " + std::to_string(height));
+}
+
+/// What preprocessor_config.json adds, or the object of processor_config.json.
+inline void read_image_processor(const ConfigReader& reader, const VlmConfig& vlm, ModelFacts& facts) {
   const auto statistics = [&](std::string_view key, std::array<float, 3>& to) {
     if (!reader.has(key)) return;
     const auto values = reader.get<std::vector<float>>(key);
@@ -122,14 +120,61 @@ inline void read_preprocessor(const std::filesystem::path& preprocessor, const V
   statistics("image_std", facts.image.deviation);
   facts.image.min_tiles = reader.get_or("min_patches", facts.image.min_tiles);
   facts.image.max_tiles = reader.get_or("max_patches", facts.image.max_tiles);
-  if (reader.has("size") && facts.format == FolderFormat::hf) {
-    const int height = reader.inner("size").size("height"), width = reader.inner("size").size("width");
-    if (height != vlm.vit.tile_px || width != vlm.vit.tile_px) {
-      reader.refuse("size", "config.json's image_size " + std::to_string(vlm.vit.tile_px),
-                    std::to_string(width) + " x " + std::to_string(height));
-    }
-  }
+  expect_tile(reader, "size", vlm.vit.tile_px);
+  if (reader.get_or("do_center_crop", false)) expect_tile(reader, "crop_size", vlm.vit.tile_px);
+  // Files of the GitHub format name CLIP's, which its code never runs.
+  constexpr std::string_view types[] = {"GotOcr2ImageProcessor", "GotOcr2ImageProcessorFast",
+                                        "GotOcr2ImageProcessorPil"};
+  if (facts.format == FolderFormat::hf) reader.kind("image_processor_type", types);
 }
+
+/// The files beside config.json, one after the other.
+class Neighbours {
+ public:
+  Neighbours(const std::filesystem::path& folder, CheckpointConfig& config) : folder_(folder), config_(config) {}
+
+  void read() {
+    if (const Json generation = document("generation_config.json", SettingsOf::generation); !generation.is_null())
+      read_generation({generation, where_}, config_.facts);
+    const bool has_images = read_processor();
+    const bool has_older = std::filesystem::exists(folder_ / "preprocessor_config.json");
+    if (has_images && has_older) {
+      config_.notes.push_back((folder_ / "preprocessor_config.json").string() +
+                              ": not read, since processor_config.json has image_processor, which wins");
+    } else if (const Json images = document("preprocessor_config.json", SettingsOf::image_processor);
+               !images.is_null()) {
+      read_image_processor({images, where_}, config_.vlm, config_.facts);
+    }
+    document("tokenizer_config.json", SettingsOf::tokenizer);  // `Tokenizer` reads it
+  }
+
+ private:
+  /// Null where there is no such file. Its path is `where_` then.
+  Json document(const char* name, SettingsOf object) {
+    where_ = (folder_ / name).string();
+    if (!std::filesystem::exists(where_)) return nullptr;
+    Json json = read_json(where_);
+    check_settings(object, json, where_, config_.notes);
+    return json;
+  }
+
+  /// Whether processor_config.json says how pictures become numbers.
+  bool read_processor() {
+    const Json processor = document("processor_config.json", SettingsOf::processor);
+    if (processor.is_null()) return false;
+    const ConfigReader reader(processor, where_);
+    reader.expect("image_seq_length", config_.vlm.tokens_per_tile());
+    if (!reader.has("image_processor")) return false;
+    check_settings(SettingsOf::image_processor, processor["image_processor"], member_place(where_, "image_processor"),
+                   config_.notes);
+    read_image_processor(reader.inner("image_processor"), config_.vlm, config_.facts);
+    return true;
+  }
+
+  const std::filesystem::path& folder_;
+  CheckpointConfig& config_;
+  std::string where_;
+};
 
 }  // namespace detail
 
@@ -139,9 +184,19 @@ IVL_INLINE CheckpointConfig parse_checkpoint_config(const Json& document, const 
   ModelFacts& facts = result.facts;
   facts.format = detail::read_format(config);
   const bool github = facts.format == FolderFormat::github;
-
-  result.vlm.vit = detail::read_vit(config.inner("vision_config"), facts);
-  const auto language = config.inner(github ? "llm_config" : "text_config");
+  check_settings(github ? SettingsOf::model_github : SettingsOf::model_hf, document, where, result.notes);
+  const auto inner = [&](const char* key, SettingsOf object) {
+    const detail::ConfigReader reader = config.inner(key);
+    check_settings(object, document[key], detail::member_place(where, key), result.notes);
+    return reader;
+  };
+  result.vlm.vit = detail::read_vit(inner("vision_config", SettingsOf::vision), facts);
+  const char* const language_key = github ? "llm_config" : "text_config";
+  const auto language = inner(language_key, SettingsOf::language);
+  for (const char* key : {"rope_scaling", "rope_parameters"})
+    if (language.has(key))
+      check_settings(SettingsOf::rope, document[language_key][key],
+                     detail::member_place(detail::member_place(where, language_key), key), result.notes);
   result.vlm.decoder = detail::read_decoder(language, facts);
   detail::check_quantization(document, where, facts.family);
   facts.tied_head = config.get_or("tie_word_embeddings", !github);  // each format's own default
@@ -153,7 +208,7 @@ IVL_INLINE CheckpointConfig parse_checkpoint_config(const Json& document, const 
   if (github)
     detail::read_github_keys(config, result);
   else
-    detail::read_hf_keys(config);
+    detail::read_hf_keys(config, result);
   return result;
 }
 
@@ -162,10 +217,7 @@ IVL_INLINE CheckpointConfig read_checkpoint_config(const std::filesystem::path& 
   detail::check_quantization_files(folder);
   const auto config = folder / "config.json";
   CheckpointConfig result = parse_checkpoint_config(read_json(config), config.string());
-  if (const auto path = folder / "generation_config.json"; std::filesystem::exists(path))
-    detail::read_generation(path, result.facts);
-  if (const auto path = folder / "preprocessor_config.json"; std::filesystem::exists(path))
-    detail::read_preprocessor(path, result.vlm, result.facts);
+  detail::Neighbours(folder, result).read();
   return result;
 }
 

@@ -92,13 +92,18 @@ inline RopeFacts read_rope(const ConfigReader& language) {
   if (!language.has(scaling_key)) return rope;
   const ConfigReader scaling = language.inner(scaling_key);
   const auto kind = scaling.get_or<std::string>("rope_type", scaling.get_or<std::string>("type", "default"));
-  if (kind == "default") return rope;
+  if (kind == "default") {
+    scaling.expect("factor", 1.0);
+    return rope;
+  }
   if (kind != "dynamic" && kind != "yarn") scaling.refuse("rope_type", "default, dynamic or yarn", kind);
   rope.kind = kind == "dynamic" ? RopeKind::dynamic_ntk : RopeKind::yarn;
   rope.factor = scaling.get<double>("factor");
   if (!(rope.factor >= 1)) scaling.refuse("factor", "at least 1", std::to_string(rope.factor));
-  scaling.expect("partial_rotary_factor", 1.0);
-  if (rope.kind == RopeKind::dynamic_ntk) return rope;
+  if (rope.kind == RopeKind::dynamic_ntk) {
+    scaling.expect("original_max_position_embeddings", rope.context);
+    return rope;
+  }
   rope.context = scaling.size("original_max_position_embeddings");
   rope.beta_fast = scaling.get_or("beta_fast", rope.beta_fast);
   rope.beta_slow = scaling.get_or("beta_slow", rope.beta_slow);
@@ -106,9 +111,6 @@ inline RopeFacts read_rope(const ConfigReader& language) {
     scaling.refuse("beta_fast", "at least beta_slow, and that more than 0",
                    std::to_string(rope.beta_fast) + " and " + std::to_string(rope.beta_slow));
   rope.truncate = scaling.get_or("truncate", rope.truncate);
-  for (const char* key : {"mscale", "mscale_all_dim"}) {
-    if (scaling.has(key)) scaling.refuse(key, "none", "a value");  // DeepSeek's way of saying attention_factor
-  }
   rope.attention_factor = scaling.get_or("attention_factor", 0.1 * std::log(rope.factor) + 1);
   return rope;
 }
@@ -123,8 +125,6 @@ inline DecoderConfig read_decoder(const ConfigReader& language, ModelFacts& fact
   attention.heads = language.size("num_attention_heads");
   attention.kv_heads = language.size("num_key_value_heads");
   attention.head_dim = language.size_or("head_dim", std::max(1, decoder.hidden / attention.heads));
-  language.expect<std::string>("hidden_act", "silu");
-  language.expect("use_sliding_window", false);
   switch (family) {
     case Family::qwen2:
       attention.qkv_bias = true;
@@ -140,8 +140,6 @@ inline DecoderConfig read_decoder(const ConfigReader& language, ModelFacts& fact
       moe.active = language.size("num_experts_per_tok");
       moe.mlp_hidden = language.size("moe_intermediate_size");
       if (!language.get_or("norm_topk_prob", false)) language.refuse("norm_topk_prob", "true", "false, its default");
-      language.expect("decoder_sparse_step", 1);
-      language.expect("mlp_only_layers", Json::array());
       break;
     case Family::gpt_oss:
       attention.qkv_bias = attention.out_bias = attention.sinks = true;
@@ -153,15 +151,14 @@ inline DecoderConfig read_decoder(const ConfigReader& language, ModelFacts& fact
       moe.mlp_hidden = language.size("intermediate_size");
       moe.activation = ExpertActivation::clamped_swi_glu;
       moe.bias = true;
-      language.expect("swiglu_limit", 7.0);
-      language.expect("swiglu_alpha", 1.702);
       if (!language.has("rope_parameters") && !language.has("rope_scaling"))
         language.refuse("rope_scaling", "an object, since transformers puts YaRN where there is none", "none");
       break;
     case Family::internlm3:
-      for (const char* key : {"qkv_bias", "bias", "attention_bias", "mlp_bias"}) language.expect(key, false);
+      language.expect("attention_bias", false);
       break;
   }
+  language.expect("qkv_bias", attention.qkv_bias);
   if (moe.experts > 0 && moe.active > moe.experts)
     language.refuse("num_experts_per_tok", "at most the " + std::to_string(moe.experts) + " experts",
                     std::to_string(moe.active));

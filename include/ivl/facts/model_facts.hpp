@@ -52,7 +52,8 @@ struct ModelFacts {
   float vision_norm_eps = 1e-6f;
   float language_norm_eps = 1e-6f;
   bool tied_head = false;     ///< tie_word_embeddings; a stored head wins over it
-  std::vector<int> stop_ids;  ///< eos_token_id of generation_config.json, else of the language model's config
+  std::vector<int> stop_ids;  ///< eos_token_id of generation_config.json, else of config.json
+  int image_token_id = -1;    ///< what the HF format says of <IMG_CONTEXT>; -1: nothing
   ImageFacts image;
   SamplingFacts sampling;
 };

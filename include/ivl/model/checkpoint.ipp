@@ -16,6 +16,10 @@ IVL_INLINE Processor load_processor(const std::filesystem::path& folder, const C
   // The code that comes with the other format writes its prompts itself, whatever template its tokenizer has.
   std::optional<MessageTemplate> messages;
   if (tokenizer && config.facts.format == FolderFormat::hf) messages = MessageTemplate::from_folder(folder);
+  const auto image_token = tokenizer ? tokenizer->id_of(image_context_token) : std::nullopt;
+  if (const int said = config.facts.image_token_id; said >= 0 && image_token && *image_token != said)
+    fail<ConfigError>((folder / "config.json").string(), ": image_token_id: expected ", *image_token, ", which is ",
+                      image_context_token, " in the tokenizer, found ", said);
   return Processor(config.facts, config.vlm.vit.tile_px, config.vlm.tokens_per_tile(), std::move(tokenizer),
                    folder.string(), std::move(messages));
 }

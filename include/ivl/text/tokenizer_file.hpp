@@ -25,7 +25,8 @@ TokenizerParts tokenizer_parts(std::string_view tokenizer_json, const std::strin
 /// Reads tokenizer.json; where there is none tokenizer.model, or vocab.json + merges.txt, which only Qwen2's tokenizer
 /// class publishes.
 /// Tokens of added_tokens.json and of tokenizer_config.json's added_tokens_decoder that are missing there are added.
-/// Every error starts with a file's path. Throws FileError, also where two files disagree on an id.
+/// Every error starts with a file's path. Throws FileError, also where two files disagree on an id, and ConfigError for
+/// a key of tokenizer_config.json that is refused.
 TokenizerParts tokenizer_parts(const std::filesystem::path& folder);
 
 }  // namespace ivl

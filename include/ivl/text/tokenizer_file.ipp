@@ -8,6 +8,7 @@
 #include <fstream>
 #include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <sstream>
 #include <utility>
@@ -15,6 +16,7 @@
 
 #include "ivl/core/error.hpp"
 #include "ivl/files/json.hpp"
+#include "ivl/files/settings.hpp"
 #include "ivl/text/sentence_piece_file.hpp"
 #include "ivl/text/tokenizer_file.hpp"
 #include "ivl/text/utf8.hpp"
@@ -214,6 +216,32 @@ inline Json read_object(const std::filesystem::path& path) {
   return json;
 }
 
+/// What `post_processor` puts before every prompt: a template's one special token, or nothing.
+inline std::optional<int> bos_of(const Json& post) {
+  constexpr const char* expected =
+      "null, ByteLevel, a TemplateProcessing of the text or of one special token and the text, or a Sequence of these";
+  const std::string_view type = string_or(post, "type", "");
+  if (post.is_null() || type == "ByteLevel") return std::nullopt;
+  std::optional<int> bos;
+  if (type == "Sequence" && member(post, "processors").is_array()) {
+    for (const Json& step : post["processors"]) {
+      const std::optional<int> added = bos_of(step);
+      if (added && bos) not_implemented("post_processor", post, expected);
+      if (added) bos = added;
+    }
+    return bos;
+  }
+  const Json& single = member(post, "single");
+  if (type != "TemplateProcessing" || !single.is_array() || single.empty() || single.size() > 2 ||
+      string_or(member(single.back(), "Sequence"), "id", "") != "A")
+    not_implemented("post_processor", post, expected);
+  if (single.size() == 1) return std::nullopt;
+  const std::string token(string_or(member(single[0], "SpecialToken"), "id", ""));
+  const Json& ids = member(member(member(post, "special_tokens"), token.c_str()), "ids");
+  if (!ids.is_array() || ids.size() != 1) not_implemented("post_processor", post, expected);
+  return id_in(ids[0], token);
+}
+
 /// The keys of a tokenizer.json that was made from a SentencePiece model.
 inline void read_sentence_piece(const Json& file, TokenizerParts& parts) {
   constexpr const char* spaces = "a Sequence of Prepend and Replace that makes U+2581 of spaces";
@@ -248,18 +276,6 @@ inline void read_sentence_piece(const Json& file, TokenizerParts& parts) {
       not_implemented("decoder", decoder, decoding);
     parts.decoding.drops_first_space = true;
   }
-
-  const Json& post = member(file, "post_processor");
-  if (post.is_null()) return;
-  constexpr const char* one_before = "null, or a TemplateProcessing of one special token and the text";
-  const Json& single = member(post, "single");
-  if (string_or(post, "type", "") != "TemplateProcessing" || !single.is_array() || single.size() != 2 ||
-      !single[1].contains("Sequence"))
-    not_implemented("post_processor", post, one_before);
-  const std::string_view token = string_or(member(single[0], "SpecialToken"), "id", "");
-  for (const auto& [piece, id] : parts.vocabulary)
-    if (piece == token) parts.bos = id;
-  if (!parts.bos) not_implemented("post_processor", post, one_before);
 }
 
 inline TokenizerParts read_tokenizer_json(std::string_view text) {
@@ -286,13 +302,11 @@ inline TokenizerParts read_tokenizer_json(std::string_view text) {
   } else {
     if (const Json& decoder = member(file, "decoder"); string_or(decoder, "type", "") != "ByteLevel")
       not_implemented("decoder", decoder, "ByteLevel");
-    if (const Json& post = member(file, "post_processor");
-        !post.is_null() && string_or(post, "type", "") != "ByteLevel")
-      not_implemented("post_processor", post, "null or ByteLevel, which add no tokens");
     parts.nfc = normalizer_is_nfc(member(file, "normalizer"));
     parts.split_pattern = split_pattern_of(member(file, "pre_tokenizer"));
     parts.ignore_merges = flag_or(model, "ignore_merges", false);
   }
+  parts.bos = bos_of(member(file, "post_processor"));
   const Json& added = member(file, "added_tokens");
   if (!added.is_null() && !added.is_array()) fail<FileError>("added_tokens: expected an array, found ", shown(added));
   for (const Json& entry : added)
@@ -325,16 +339,60 @@ inline TokenizerParts read_vocabulary_and_merges(const std::filesystem::path& fo
   return parts;
 }
 
-/// Adds the tokens of tokenizer_config.json's added_tokens_decoder and of added_tokens.json that are not known.
+/// Calls see(text) for a token as tokenizer_config.json and special_tokens_map.json write it: a string, an object with
+/// `content`, or a list or an object of these.
+template <class See>
+void for_each_token(const Json& value, const See& see) {
+  if (value.is_string())
+    see(value.get<std::string>());
+  else if (value.is_object() && value.contains("content"))
+    see(std::string(string_or(value, "content", "")));
+  else if (value.is_structured())
+    for (const Json& token : value) for_each_token(token, see);
+}
+
+/// Makes special the tokens that tokenizer_config.json names by a role, as transformers does. One that has no id yet
+/// gets the next.
+inline void add_named_tokens(const Json& config, TokenizerParts& parts) {
+  std::map<std::string, std::size_t, std::less<>> known;  // place in parts.added
+  for (std::size_t at = 0; at < parts.added.size(); ++at) known.emplace(parts.added[at].content, at);
+  for (const char* key : {"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token",
+                          "additional_special_tokens", "extra_special_tokens", "model_specific_special_tokens"}) {
+    for_each_token(member(config, key), [&](const std::string& content) {
+      if (content.empty()) return;
+      const auto [found, is_new] = known.emplace(content, parts.added.size());
+      if (!is_new) {
+        parts.added[found->second].special = true;
+        return;
+      }
+      int id = -1, last = -1;
+      for (const auto& [letters, its] : parts.vocabulary) {
+        last = std::max(last, its);
+        if (letters == content) id = its;
+      }
+      for (const AddedToken& token : parts.added) last = std::max(last, token.id);
+      if (id >= 0 && parts.kind == TokenizerKind::sentence_piece) return;
+      parts.added.push_back({id < 0 ? last + 1 : id, content, true, false});
+    });
+  }
+}
+
+/// Adds the tokens of tokenizer_config.json's added_tokens_decoder and of added_tokens.json that are not known. One
+/// that is special in any file is.
 inline void add_tokens_beside(const std::filesystem::path& folder, const Json& config, TokenizerParts& parts) {
-  std::map<std::string, int, std::less<>> known;
-  for (const AddedToken& token : parts.added) known.emplace(token.content, token.id);
+  std::map<std::string, std::size_t, std::less<>> known;  // place in parts.added
+  for (std::size_t at = 0; at < parts.added.size(); ++at) known.emplace(parts.added[at].content, at);
   const auto add = [&](AddedToken token) {
-    const auto [found, is_new] = known.emplace(token.content, token.id);
-    if (found->second != token.id)
-      fail<FileError>("\"", token.content, "\" has id ", token.id, ", and ", found->second, " in another file");
-    if (is_new) parts.added.push_back(std::move(token));
-    return is_new;
+    const auto [found, is_new] = known.emplace(token.content, parts.added.size());
+    if (is_new) {
+      parts.added.push_back(std::move(token));
+      return true;
+    }
+    AddedToken& other = parts.added[found->second];
+    if (other.id != token.id)
+      fail<FileError>("\"", token.content, "\" has id ", token.id, ", and ", other.id, " in another file");
+    other.special = other.special || token.special;
+    return false;
   };
   const auto add_all = [&](const char* name, const Json& entries, const auto& token_of) {
     const bool any_new = naming((folder / name).string(), [&] {
@@ -353,20 +411,29 @@ inline void add_tokens_beside(const std::filesystem::path& folder, const Json& c
   // added_tokens.json knows no flags: special is what special_tokens_map.json mentions, as a string, an object or a
   // list.
   std::set<std::string, std::less<>> special;
-  const auto mention = [&](const Json& token) {
-    special.emplace(token.is_string() ? token.get<std::string>() : std::string(string_or(token, "content", "")));
-  };
-  for (const Json& value : read_object(folder / "special_tokens_map.json")) {
-    if (!value.is_array())
-      mention(value);
-    else
-      for (const Json& token : value) mention(token);
-  }
+  for_each_token(read_object(folder / "special_tokens_map.json"),
+                 [&](const std::string& content) { special.insert(content); });
   add_all("added_tokens.json", read_object(folder / "added_tokens.json"),
           [&](const std::string& content, const Json& id) {
             const bool is_special = special.contains(content);
             return AddedToken{id_in(id, content), content, is_special, !is_special};
           });
+  add_named_tokens(config, parts);
+}
+
+/// The keys of tokenizer_config.json that must say what the other files say.
+inline void check_tokenizer_config(const Json& config, const std::string& where, const TokenizerParts& parts) {
+  const auto expect = [&](const char* key, bool expected, std::string_view because) {
+    if (const bool found = flag_or(config, key, expected); found != expected)
+      fail<ConfigError>(where, ": ", key, ": expected ", expected ? "true" : "false", ", since ", because, ", found ",
+                        found ? "true" : "false");
+  };
+  naming(where, [&] {
+    expect("add_bos_token", parts.bos.has_value(),
+           parts.bos ? "post_processor puts a token before the prompt" : "no other file puts one before the prompt");
+    expect("add_prefix_space", parts.prefix_space,
+           parts.prefix_space ? "the model puts a space before text" : "the model puts none before text");
+  });
 }
 
 }  // namespace detail
@@ -383,12 +450,17 @@ IVL_INLINE TokenizerParts tokenizer_parts(const std::filesystem::path& folder) {
   const fs::path config_path = folder / "tokenizer_config.json", json_path = folder / "tokenizer.json",
                  model_path = folder / "tokenizer.model";
   const Json config = read_object(config_path);
+  std::vector<std::string> notes;  // `read_checkpoint_config` hands them on
+  check_settings(SettingsOf::tokenizer, config, config_path.string(), notes);
   TokenizerParts parts;
   if (fs::exists(json_path)) {
     parts = tokenizer_parts(std::string_view(read_text(json_path)), json_path.string());
   } else if (fs::exists(model_path)) {
     parts = sentence_piece_parts(read_text(model_path), model_path.string());
-    if (!naming(config_path.string(), [&] { return flag_or(config, "add_bos_token", true); })) parts.bos.reset();
+    naming(config_path.string(), [&] {
+      if (!flag_or(config, "add_bos_token", true)) parts.bos.reset();
+      if (!flag_or(config, "legacy", true)) not_implemented("legacy", false, "true beside tokenizer.model");
+    });
   } else if (fs::exists(folder / "vocab.json") && fs::exists(folder / "merges.txt")) {
     const std::string_view type = string_or(config, "tokenizer_class", "Qwen2Tokenizer");
     if (type != "Qwen2Tokenizer" && type != "Qwen2TokenizerFast")
@@ -399,6 +471,7 @@ IVL_INLINE TokenizerParts tokenizer_parts(const std::filesystem::path& folder) {
     fail<FileError>(folder.string(),
                     ": expected tokenizer.json, tokenizer.model, or vocab.json and merges.txt; found none");
   }
+  check_tokenizer_config(config, config_path.string(), parts);
   add_tokens_beside(folder, config, parts);
   return parts;
 }
