@@ -32,6 +32,7 @@
 #include "ivl/files/safetensors.ipp"
 #include "ivl/formats/source_matrix.ipp"
 #include "ivl/image/decode.ipp"
+#include "ivl/image/exif.ipp"
 #include "ivl/image/normalise.ipp"
 #include "ivl/image/picture.ipp"
 #include "ivl/image/resize.ipp"
