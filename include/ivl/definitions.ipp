@@ -35,6 +35,7 @@
 #include "ivl/image/exif.ipp"
 #include "ivl/image/normalise.ipp"
 #include "ivl/image/picture.ipp"
+#include "ivl/image/picture_file.ipp"
 #include "ivl/image/resize.ipp"
 #include "ivl/image/tiles.ipp"
 #include "ivl/image/video.ipp"
