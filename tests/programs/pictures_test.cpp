@@ -1,6 +1,7 @@
 // How the programs take pictures: which way up, with how much memory, and what they refuse before they decode.
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 
@@ -138,4 +139,20 @@ TEST_CASE("in a chat a picture whose file changes before its turn costs that que
   CHECK(ran.code == 1);
   CHECK(contains(ran.err, picture + ": expected the picture that was opened, found another"));
   CHECK(contains(ran.out, "3"));
+}
+
+TEST_CASE("a model with damaged weights gives an error, not an answer") {
+  const auto folder = work_folder() / "damaged";
+  std::filesystem::copy(IVL_SOURCE_DIR "/examples/drawn_scenes/checkpoint", folder);
+  const std::string weights = text_of(folder / "model.safetensors");
+  std::string damaged = weights;
+  std::fill(damaged.begin() + std::ptrdiff_t(weights.size() / 2), damaged.end(), '\xff');  // NaN in every format
+  std::ofstream(folder / "model.safetensors", std::ios::binary) << damaged;
+  for (const std::string sampling : {"", " --temperature 0.7"}) {
+    const Ran ran = run("describe_image --checkpoint " + folder.string() + " --threads 1" + balloons + sampling);
+    CHECK(ran.code == 1);
+    CHECK(ran.out.empty());
+    CHECK(contains(ran.err, "error: model: token 1 of the answer"));
+    CHECK(contains(ran.err, "weights are damaged"));
+  }
 }
