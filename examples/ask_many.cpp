@@ -2,6 +2,7 @@
 #include "ask_many.hpp"
 
 #include "command_line.hpp"
+#include "ivl/model/checkpoint.hpp"
 
 int main(int argc, char** argv) {
   CLI::App app("Asks one question about each of many pictures, several at a time.");
@@ -22,17 +23,17 @@ int main(int argc, char** argv) {
   app.add_option("--gumbel", gumbel_temperature, "draw with the example's own sampler at this temperature");
 
   return run_program(app, argc, argv, [&] {
+    const ivl::Processor processor = ivl::load_processor(model.checkpoint);
+    const int kv_tokens = model.chat.kv_tokens.value_or(8192);
+    std::vector<ivl::Prompt> prompts;
+    for (const ivl::Picture& picture : open_pictures(images, model, processor)) {
+      const std::string marked = ivl::with_image_marks(processor.style(), question, 1);
+      prompts.push_back(processor.prompt(model.chat.system, {}, marked, std::span(&picture, 1)));
+      naming_flags([&] { check_room(processor, prompts.back(), kv_tokens); });
+    }
     StatusLine status;
     const ivl::AnyModel opened = open_model(model, status);
-    const ivl::Processor& processor = opened.processor();
-    const ivl::TileRules rules = processor.tile_rules(model.chat.max_tiles);
-    std::vector<ivl::Prompt> prompts;
-    for (const std::string& file : images) {
-      const std::string marked = ivl::with_image_marks(processor.style(), question, 1);
-      const ivl::Picture picture = open_picture(file, rules);
-      prompts.push_back(processor.prompt(model.chat.system, {}, marked, std::span(&picture, 1)));
-    }
-    ivl::Engine engine(opened.runner(), {.kv_tokens = model.chat.kv_tokens.value_or(8192), .max_sequences = together});
+    ivl::Engine engine(opened.runner(), {.kv_tokens = kv_tokens, .max_sequences = together});
     ivl::GenerationOptions generation;
     if (gumbel_temperature > 0) generation = ask_many::gumbel(gumbel_temperature, 1);
     generation.max_new_tokens = max_new_tokens;

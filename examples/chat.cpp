@@ -73,8 +73,9 @@ class LineReader {
 /// The conversation, and the pictures that wait for the next question.
 class Conversation {
  public:
-  Conversation(ivl::Chat& chat, const SamplingFlags& sampling, StatusLine& status, bool stats)
-      : chat_(chat), sampling_(sampling), status_(status), stats_(stats) {}
+  Conversation(ivl::Chat& chat, const ivl::Processor& processor, const PictureFlags& flags,
+               const SamplingFlags& sampling, StatusLine& status, bool stats)
+      : chat_(chat), processor_(processor), flags_(flags), sampling_(sampling), status_(status), stats_(stats) {}
 
   /// A question or a command. Returns false at the end.
   bool take(const std::string& line) {
@@ -117,7 +118,7 @@ class Conversation {
   void add_picture(const std::string& path) {
     if (path.empty()) ivl::fail<ivl::RequestError>("/image: expected a file, found none");
     lost_picture_ = true;  // until it is there
-    pictures_.push_back(open_picture(path, chat_.tile_rules()));
+    pictures_.push_back(flags_.open(path, processor_, chat_.tile_rules()));
     lost_picture_ = false;
     print_grid(path, pictures_.back());
     waiting_paths_.push_back(path);
@@ -134,7 +135,15 @@ class Conversation {
       ivl::fail<ivl::RequestError>(
           "the question was not asked, since a picture for it could not be opened; ask again to go on without that "
           "picture");
-    ask(chat_, line, pictures_, sampling_, status_, &interrupted);
+    try {
+      ask(chat_, line, pictures_, sampling_, status_, &interrupted);
+    } catch (const ivl::RequestError&) {
+      throw;  // a shorter question may do
+    } catch (const ivl::Error&) {
+      pictures_.clear();  // one of them, mostly: its file is damaged, or has changed
+      waiting_paths_.clear();
+      throw;
+    }
     if (stats_) print_statistics(chat_.statistics());
     if (chat_.finish() == ivl::Finish::cancelled && chat_.statistics().new_tokens == 0) return;  // never began
     paths_.push_back(std::exchange(waiting_paths_, {}));
@@ -155,6 +164,8 @@ class Conversation {
   }
 
   ivl::Chat& chat_;
+  const ivl::Processor& processor_;
+  const PictureFlags& flags_;
   const SamplingFlags& sampling_;
   StatusLine& status_;
   const bool stats_;
@@ -177,7 +188,7 @@ int main(int argc, char** argv) {
     StatusLine status;
     const ivl::AnyModel opened = open_model(model, status);
     ivl::Chat chat(opened.runner(), opened.processor(), model.chat);
-    Conversation conversation(chat, sampling, status, stats);
+    Conversation conversation(chat, opened.processor(), model.pictures, sampling, status, stats);
     const bool typed = isatty(0) == 1;
     LineReader reader;
     std::string line;

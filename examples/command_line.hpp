@@ -12,11 +12,11 @@
 #include <vector>
 
 #include "ivl/core/thread_pool.hpp"
-#include "ivl/image/decode.hpp"
 #include "ivl/serve/chat.hpp"
 #include "ivl/text/channels.hpp"
 #include "models.hpp"
 #include "notes.hpp"
+#include "picture_flags.hpp"
 #include "program.hpp"
 #include "status_line.hpp"
 
@@ -82,6 +82,7 @@ struct ModelFlags {
   std::string checkpoint, device = "cpu";
   LoadFlags load;
   ivl::ChatOptions chat;
+  PictureFlags pictures;
   int threads = ivl::usable_cpus();
 
   void add_to(CLI::App& app) {
@@ -91,6 +92,7 @@ struct ModelFlags {
     app.add_option("--system", chat.system, "system message (default: the checkpoint's own)");
     app.add_option("--max-tiles", chat.max_tiles,
                    "most tiles of a picture, the thumbnail not counted (default: the checkpoint's own)");
+    pictures.add_to(app);
     app.add_option("--context", chat.kv_tokens,
                    "room for the conversation in tokens (default: grows with it, up to the model's own context)")
         ->check(CLI::PositiveNumber);
@@ -111,13 +113,8 @@ inline ivl::AnyModel open_model(const ModelFlags& flags, StatusLine& status) {
   return model;
 }
 
-/// A picture of a file, as the model will see it.
-inline ivl::Picture open_picture(const std::string& file, const ivl::TileRules& rules) {
-  return ivl::Picture(ivl::read_image(file), rules);
-}
-
 inline void print_grid(const std::string& file, const ivl::Picture& picture) {
-  std::fprintf(stderr, "%s: %d x %d, %d x %d tiles\n", file.c_str(), picture.image().width, picture.image().height,
+  std::fprintf(stderr, "%s: %d x %d, %d x %d tiles\n", file.c_str(), picture.size().width, picture.size().height,
                picture.grid().columns, picture.grid().rows);
 }
 
@@ -151,6 +148,29 @@ class AnswerPrinter {
   ivl::ChannelReader reader_;
 };
 
+/// A RoomError of action() gets the flags that help.
+template <class Action>
+void naming_flags(const Action& action) {
+  try {
+    action();
+  } catch (const ivl::RoomError& error) {
+    ivl::fail<ivl::RoomError>(error.what(),
+                              ". --max-tiles N makes a picture smaller, --context N makes room up to the model's own "
+                              "context");
+  }
+}
+
+/// Opens pictures and says how they will be cut.
+inline std::vector<ivl::Picture> open_pictures(const std::vector<std::string>& files, const ModelFlags& flags,
+                                               const ivl::Processor& processor) {
+  std::vector<ivl::Picture> pictures;
+  for (const std::string& file : files) {
+    pictures.push_back(flags.pictures.open(file, processor, processor.tile_rules(flags.chat.max_tiles)));
+    print_grid(file, pictures.back());
+  }
+  return pictures;
+}
+
 /// Asks, prints the answer as it comes, and says on stderr where it was cut.
 inline void ask(ivl::Chat& chat, const std::string& question, std::span<const ivl::Picture> pictures,
                 const SamplingFlags& flags, StatusLine& status, const std::atomic<bool>* cancel = nullptr) {
@@ -158,15 +178,10 @@ inline void ask(ivl::Chat& chat, const std::string& question, std::span<const iv
   ivl::GenerationOptions generation = flags.options();
   generation.cancel = cancel;
   generation.on_progress = [&](const ivl::AnswerProgress& progress) { status.show(progress); };
-  try {
+  naming_flags([&] {
     chat.ask_about({pictures.begin(), pictures.end()}, question, std::move(generation),
                    [&](std::string_view text) { printer.print(text); });
-  } catch (const ivl::RoomError& error) {
-    ivl::fail<ivl::RequestError>(
-        error.what(),
-        ". --max-tiles N makes a picture smaller, --context N makes room up to the model's own "
-        "context");
-  }
+  });
   printer.finish();
   if (chat.finish() == ivl::Finish::length) {
     const int length = chat.statistics().new_tokens;

@@ -1,5 +1,6 @@
 // A picture (or several) and a question in, a streamed answer out.
 #include "command_line.hpp"
+#include "ivl/model/checkpoint.hpp"
 
 int main(int argc, char** argv) {
   CLI::App app("Answers a question about pictures.");
@@ -15,14 +16,18 @@ int main(int argc, char** argv) {
   app.add_flag("--stats", stats, "print where the time went");
 
   return run_program(app, argc, argv, [&] {
+    // What is wrong with pictures and question is said before weights are read.
+    std::vector<ivl::Picture> pictures;
+    {
+      const ivl::Processor processor = ivl::load_processor(model.checkpoint);
+      pictures = open_pictures(images, model, processor);
+      const std::string marked = ivl::with_image_marks(processor.style(), question, int(pictures.size()));
+      const ivl::Prompt prompt = processor.prompt(model.chat.system, {}, marked, pictures);
+      naming_flags([&] { check_room(processor, prompt, model.chat.kv_tokens); });
+    }
     StatusLine status;
     const ivl::AnyModel opened = open_model(model, status);
     ivl::Chat chat(opened.runner(), opened.processor(), model.chat);
-    std::vector<ivl::Picture> pictures;
-    for (const std::string& file : images) {
-      pictures.push_back(open_picture(file, chat.tile_rules()));
-      print_grid(file, pictures.back());
-    }
     ask(chat, question, pictures, sampling, status);
     if (stats) print_statistics(chat.statistics());
   });

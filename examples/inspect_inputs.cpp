@@ -3,10 +3,10 @@
 
 #include "ivl/files/json.hpp"
 #include "ivl/files/safetensors.hpp"
-#include "ivl/image/decode.hpp"
 #include "ivl/image/tiles.hpp"
 #include "ivl/model/checkpoint.hpp"
 #include "notes.hpp"
+#include "picture_flags.hpp"
 #include "program.hpp"
 
 using ivl::Json;
@@ -29,12 +29,14 @@ int main(int argc, char** argv) {
   std::vector<std::string> files;
   std::optional<std::string> system;
   std::optional<int> max_tiles;
+  PictureFlags flags;
   app.add_option("--checkpoint", checkpoint, "folder with config.json and tokenizer; weights are not read")->required();
   app.add_option("--image", files, "PNG or JPEG; repeat for several pictures");
   app.add_option("--question", question, "may place pictures itself with <image>")->capture_default_str();
   app.add_option("--system", system, "system message (default: the checkpoint's own)");
   app.add_option("--max-tiles", max_tiles,
                  "most tiles of a picture, the thumbnail not counted (default: the checkpoint's own)");
+  flags.add_to(app);
   app.add_option(
       "--tiles-out", tiles_out,
       "writes every tile as uint8 [tiles, tile_px, tile_px, 3] to a safetensors file: image_0, image_1, ...");
@@ -46,18 +48,16 @@ int main(int argc, char** argv) {
     print_notes(checkpoint);
     if (!text_lines.empty()) return encode_lines(processor, text_lines);
 
-    ivl::ThreadPool pool;
-    std::vector<ivl::Tiles> tiles;
+    std::vector<ivl::Picture> pictures;
     std::vector<int> tokens;
     Json images = Json::array();
     for (const std::string& file : files) {
-      const ivl::Picture picture(ivl::read_image(file), processor.tile_rules(max_tiles));
-      tiles.push_back(ivl::make_tiles(pool, picture));
+      const ivl::Picture& picture = pictures.emplace_back(flags.open(file, processor, processor.tile_rules(max_tiles)));
       tokens.push_back(processor.tokens_of(picture));
-      images.push_back({{"width", picture.image().width},
-                        {"height", picture.image().height},
-                        {"tiles", tiles.back().count},
-                        {"grid", {tiles.back().grid.columns, tiles.back().grid.rows}}});
+      images.push_back({{"width", picture.size().width},
+                        {"height", picture.size().height},
+                        {"tiles", picture.tiles()},
+                        {"grid", {picture.grid().columns, picture.grid().rows}}});
     }
     const std::string marked = ivl::with_image_marks(processor.style(), question, int(files.size()));
     const auto segments = processor.segments(system, {}, marked, int(files.size()));
@@ -68,6 +68,9 @@ int main(int argc, char** argv) {
     print_text(nlohmann::ordered_json{{"prompt", prompt}, {"ids", ids}, {"images", images}}.dump() + "\n");
 
     if (!tiles_out.empty()) {
+      ivl::ThreadPool pool;
+      std::vector<ivl::Tiles> tiles;
+      for (const ivl::Picture& picture : pictures) tiles.push_back(ivl::make_tiles(pool, picture));
       std::vector<ivl::NamedTensor> tensors;
       for (std::size_t i = 0; i < tiles.size(); ++i) {
         const ivl::Tiles& t = tiles[i];

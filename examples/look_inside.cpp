@@ -11,6 +11,7 @@
 #include "ivl/cpu/cpu.hpp"
 #include "ivl/files/json.hpp"
 #include "ivl/image/decode.hpp"
+#include "picture_flags.hpp"
 #include "program.hpp"
 
 using namespace ivl;
@@ -27,6 +28,8 @@ int main(int argc, char** argv) {
   app.add_option("--checkpoint", folder, "folder of the dense toy")->capture_default_str();
   app.add_option("--image", file, "PNG or JPEG; without it only the text is shown");
   app.add_option("--question", question)->capture_default_str();
+  PictureFlags flags;
+  flags.add_to(app);
 
   return run_program(app, argc, argv, [&] {
     Counting<cpu::Context> ctx;  // as a cpu::Context, and it counts
@@ -47,7 +50,8 @@ int main(int argc, char** argv) {
       std::printf("hidden states after layer %d: root mean square %.3f\n", layer,
                   rms(look_inside::hidden_after<float>(ctx, model, layer, ids)));
     if (!file.empty()) {
-      const HostRows rows = look_inside::picture_rows<float>(ctx, model, read_image(file));
+      const HostRows rows =
+          look_inside::picture_rows<float>(ctx, model, read_image(file, flags.options(model.processor)));
       std::printf("the picture's rows: %lld of %lld values, root mean square %.3f\n",
                   static_cast<long long>(rows.count), static_cast<long long>(rows.width), rms(rows));
     }

@@ -6,10 +6,11 @@
 
 #include "command_line.hpp"
 #include "ivl/files/safetensors.hpp"
+#include "ivl/model/checkpoint.hpp"
 
 /// Ids separated by anything but digits and signs; a run of -1 is the place of the next picture's rows.
 static ivl::Prompt prompt_of_ids(const std::string& file, const std::vector<ivl::Picture>& pictures,
-                                 int rows_per_tile) {
+                                 const ivl::Processor& processor) {
   std::ifstream in(file);
   if (!in) ivl::fail<ivl::FileError>(file, ": cannot be opened");
   std::string text{std::istreambuf_iterator<char>(in), {}};
@@ -28,7 +29,7 @@ static ivl::Prompt prompt_of_ids(const std::string& file, const std::vector<ivl:
       if (prompt.pictures.size() == pictures.size())
         ivl::fail<ivl::RequestError>(file, ": expected -1 for ", pictures.size(), " pictures alone, found more");
       prompt.pictures.push_back({prompt.ids.size(), pictures[prompt.pictures.size()]});
-      left = prompt.pictures.back().picture.tiles() * rows_per_tile - 1;
+      left = processor.tokens_of(prompt.pictures.back().picture) - 1;
     }
   }
   if (!numbers.eof()) ivl::fail<ivl::FileError>(file, ": expected token ids, found something else");
@@ -49,6 +50,7 @@ int main(int argc, char** argv) {
   std::vector<std::string> images;
   std::optional<std::string> system;
   std::optional<int> max_tiles;
+  PictureFlags flags;
   int new_tokens = 0;
   app.add_option("--checkpoint", checkpoint, "folder of a checkpoint")->required();
   load.add_to(app);
@@ -58,6 +60,7 @@ int main(int argc, char** argv) {
       ->excludes(asked);
   app.add_option("--system", system, "system message (default: the checkpoint's own)");
   app.add_option("--max-tiles", max_tiles, "most tiles of a picture (default: the checkpoint's own)");
+  flags.add_to(app);
   app.add_option("--new-tokens", new_tokens, "longest greedy answer")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
@@ -67,6 +70,17 @@ int main(int argc, char** argv) {
   app.add_option("--out", out, "safetensors file to write")->required();
 
   return run_program(app, argc, argv, [&] {
+    const ivl::Processor processor = ivl::load_processor(checkpoint);
+    std::vector<ivl::Picture> pictures;
+    for (const std::string& file : images)
+      pictures.push_back(flags.open(file, processor, processor.tile_rules(max_tiles)));
+    ivl::Prompt prompt =
+        ids_file.empty()
+            ? processor.prompt(system, {}, with_image_marks(processor.style(), question, int(images.size())), pictures)
+            : prompt_of_ids(ids_file, pictures, processor);
+    check_room(processor, prompt);
+    const int rows = processor.tokens_of(prompt), feature_rows = rows - int(prompt.ids.size());
+
     StatusLine status;
     const ivl::LoadOptions options = load.options(status);
     choice.checkpoint = checkpoint;
@@ -75,18 +89,6 @@ int main(int argc, char** argv) {
     const ivl::AnyModel model = device == "cuda"  ? open_on_cuda(choice, options, said)
                                 : choice.in_float ? open_on_cpu_in_float(choice, options)
                                                   : open_on_cpu(choice, options, said);
-    const ivl::Processor& processor = model.processor();
-    const ivl::RunnerSizes& sizes = model.runner().sizes();
-    std::vector<ivl::Picture> pictures;
-    for (const std::string& file : images) pictures.push_back(open_picture(file, processor.tile_rules(max_tiles)));
-    ivl::Prompt prompt =
-        ids_file.empty()
-            ? processor.prompt(system, {}, with_image_marks(processor.style(), question, int(images.size())), pictures)
-            : prompt_of_ids(ids_file, pictures, sizes.tokens_per_tile);
-    int feature_rows = 0;
-    for (const ivl::Picture& picture : pictures) feature_rows += processor.tokens_of(picture);
-
-    const int rows = int(prompt.ids.size()) + feature_rows;
     ivl::Engine engine(model.runner(), {.kv_tokens = rows + std::max(1, new_tokens),
                                         .max_rows = 64,
                                         .max_logit_rows = 64,
@@ -116,8 +118,8 @@ int main(int argc, char** argv) {
         tensor("logits", ivl::Dtype::f32, {rows, processor.facts().vocab_rows}, std::span<const float>(logits)),
         tensor("greedy", ivl::Dtype::i32, {std::int64_t(greedy.size())}, greedy)};
     if (feature_rows > 0)
-      tensors.push_back(
-          tensor("features", ivl::Dtype::f32, {feature_rows, sizes.hidden}, std::span<const float>(features)));
+      tensors.push_back(tensor("features", ivl::Dtype::f32, {feature_rows, model.runner().sizes().hidden},
+                               std::span<const float>(features)));
     ivl::write_safetensors(out, tensors);
   });
 }

@@ -62,6 +62,30 @@ TEST_CASE("JPEG files are decoded as by libjpeg-turbo, but for roundings") {
   CHECK(compared >= 10);
 }
 
+TEST_CASE("pictures come upright, or with alpha on white, as Pillow gives them") {
+  const auto folder = std::filesystem::path(IVL_SOURCE_DIR) / "tests/golden/decoded";
+  const Json all = read_json(folder / "decoded.json");
+  int turned = 0, whitened = 0;
+  for (const Json& golden : all["images"]) {
+    const auto file = golden["file"].get<std::string>();
+    CAPTURE(file);
+    const auto check = [&](const Json& wanted, const DecodeOptions& options) {
+      const Image found = read_image(folder / file, options);
+      CHECK(Json{found.width, found.height} == wanted["size"]);
+      CHECK(test::fnv1a64(found.rgb) == wanted["fnv1a64"]);
+      const PixelSize size = size_of_image(test::bytes_of_file(folder / file), file, options);
+      CHECK(Json{size.width, size.height} == wanted["size"]);
+    };
+    check(golden["stored"], {});
+    check(golden["upright"], {.orientation = Orientation::upright});
+    check(golden["white"], {.alpha = Alpha::white});
+    turned += golden["stored"] != golden["upright"];
+    whitened += golden["stored"] != golden["white"];
+  }
+  CHECK(turned >= 40);
+  CHECK(whitened >= 20);
+}
+
 TEST_CASE("16-bit grey is clipped, other 16-bit pictures keep the upper byte, alpha is dropped") {
   const Image grey = decode_image(bytes_of(png(2, 1, 16, 0, std::string("\0\0\x07\x01\x00", 5))), "grey");
   CHECK(grey.rgb == std::vector<std::uint8_t>{7, 7, 7, 255, 255, 255});
@@ -114,7 +138,7 @@ TEST_CASE("absurd sizes are refused before anything is decoded") {
         "x.img: expected at most 16384 pixels a side and 134217728 in all, found 60000 x 60000");
   CHECK(error_of_decoding(std::string(jpeg).replace(frame + 5, 2, 2, '\0')) ==
         "x.img: expected at least one pixel, found 1 x 0");
-  CHECK(error_of<ImageError>([&] { (void)decode_image(bytes_of(jpeg), "j", {.file_bytes = 10}); }) ==
+  CHECK(error_of<ImageError>([&] { (void)decode_image(bytes_of(jpeg), "j", {.limits = {.file_bytes = 10}}); }) ==
         "j: expected a file of at most 10 bytes, found " + std::to_string(jpeg.size()));
 }
 
@@ -123,7 +147,8 @@ TEST_CASE("a picture may be as large as its limits say, and no larger, in width,
     std::string rows;
     for (std::uint32_t y = 0; y < height; ++y) rows += '\0' + std::string(3 * width, 'x');
     const std::string file = png(width, height, 8, 2, rows);
-    return error_of<ImageError>([&] { (void)decode_image(bytes_of(file), "x.img", {.side_px = 8, .pixels = 16}); });
+    return error_of<ImageError>(
+        [&] { (void)decode_image(bytes_of(file), "x.img", {.limits = {.side_px = 8, .pixels = 16}}); });
   };
   const std::string expected = "x.img: expected at most 8 pixels a side and 16 in all, found ";
   CHECK(error(4, 4) == "");
@@ -139,8 +164,8 @@ TEST_CASE("a file that is larger than the limit is refused before it is read") {
   const test::TemporaryFolder folder;
   const auto file = folder.write("x.png", png(1, 1, 8, 2, std::string(4, '\0')));
   const auto bytes = std::int64_t(std::filesystem::file_size(file));
-  CHECK(read_image(file, {.file_bytes = bytes}).width == 1);
-  CHECK(error_of<ImageError>([&] { (void)read_image(file, {.file_bytes = bytes - 1}); }) ==
+  CHECK(read_image(file, {.limits = {.file_bytes = bytes}}).width == 1);
+  CHECK(error_of<ImageError>([&] { (void)read_image(file, {.limits = {.file_bytes = bytes - 1}}); }) ==
         file.string() + ": expected a file of at most " + std::to_string(bytes - 1) + " bytes, found " +
             std::to_string(bytes));
   // 8 TiB, of which the disk holds none: no memory could.
@@ -162,7 +187,7 @@ TEST_CASE("a small file that inflates to gigabytes is refused with little memory
   std::string compressed(rows);
   const std::string file = png(1, 1, 8, 2, "x");
   const std::string bomb = file.substr(0, file.find("IDAT") - 4) + chunk("IDAT", compressed) + chunk("IEND", "");
-  CHECK(error_of_decoding(bomb).starts_with("x.img: cannot decode the PNG"));
+  CHECK(error_of_decoding(bomb).starts_with("x.img: cannot decode the picture"));
 }
 
 TEST_CASE("what is not decoded is said plainly") {
@@ -170,7 +195,7 @@ TEST_CASE("what is not decoded is said plainly") {
   CHECK(error_of_decoding("") == "x.img: expected a PNG or JPEG file, found neither's signature in 0 bytes");
   CHECK(error_of_decoding(png(1, 1, 8, 2, "four", chunk("CgBI", "1234"))) ==
         "x.img: the PNG chunk CgBI is not known, and must be");
-  CHECK(error_of_decoding(png(2, 2, 8, 2, "short")).starts_with("x.img: cannot decode the PNG: "));
+  CHECK(error_of_decoding(png(2, 2, 8, 2, "short")).starts_with("x.img: cannot decode the picture: "));
   CHECK(error_of_decoding(png(1, 1, 16, 3, "abc", chunk("PLTE", "rgb"))) ==
         "x.img: expected a palette PNG of at most 8 bits, found 16");
   CHECK(error_of_decoding(png(1, 1, 8, 3, "ab")) == "x.img: expected a PLTE chunk in a palette PNG");

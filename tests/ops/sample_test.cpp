@@ -20,26 +20,42 @@ constexpr float infinity = std::numeric_limits<float>::infinity();
 TEST_CASE("argmax takes the lowest id of a row's largest logits") {
   cpu::Context ctx(2);
   // Rows of four; what lies in the gaps would be larger.
-  const std::vector<float> memory{-3,        -1,        -2,        -1,        infinity,  //
-                                  -0.0f,     0,         0,         -1,        infinity,  //
-                                  -infinity, -infinity, -infinity, -infinity, infinity,  //
-                                  1,         2,         3,         infinity,  infinity};
+  const std::vector<float> memory{-3,        -1,        -2,     -1,        infinity,  //
+                                  -0.0f,     0,         0,      -1,        infinity,  //
+                                  -infinity, -infinity, -1e38f, -infinity, infinity,  //
+                                  1,         2,         3,      infinity,  infinity};
   std::vector<std::int32_t> ids(6, -1);
   argmax(ctx, Rows<const float>(memory.data(), 4, 4, 5), ids.data() + 1);
-  CHECK(ids == std::vector<std::int32_t>{-1, 1, 0, 0, 3, -1});
+  CHECK(ids == std::vector<std::int32_t>{-1, 1, 0, 2, 3, -1});
   argmax(ctx, Rows<const float>(memory.data() + 3, 1, 1), ids.data());
   CHECK(ids[0] == 0);
 }
 
-TEST_CASE("argmax never takes a NaN, but at id 0 always") {
+TEST_CASE("argmax gives -1 where a logit is NaN, wherever it stands, or none is above -infinity") {
   cpu::Context ctx(1);
-  const float nan = not_a_number;
-  const std::vector<float> memory{nan,       5,   infinity,  //
-                                  -2,        nan, -1,        //
-                                  -infinity, nan, nan};
-  std::vector<std::int32_t> ids(3, -1);
-  argmax(ctx, Rows<const float>(memory.data(), 3, 3), ids.data());
-  CHECK(ids == std::vector<std::int32_t>{0, 2, 0});
+  for (const int width : {1, 2, 15, 16, 17, 40}) {
+    CAPTURE(width);
+    const auto id_of = [&](const std::vector<float>& row) {
+      std::int32_t id = -7;
+      argmax(ctx, Rows<const float>(row.data(), 1, width), &id);
+      return id;
+    };
+    for (int at = 0; at < width; ++at) {
+      std::vector<float> row(std::size_t(width), -infinity);
+      CHECK(id_of(row) == -1);
+      row[std::size_t(at)] = -3;
+      CHECK(id_of(row) == at);
+      row[std::size_t(at)] = infinity;
+      CHECK(id_of(row) == at);
+      for (const float others : {1.0f, infinity, -infinity}) {
+        row.assign(std::size_t(width), others);
+        row[std::size_t(at)] = not_a_number;
+        CHECK(id_of(row) == -1);
+        row[std::size_t(at)] = -not_a_number;
+        CHECK(id_of(row) == -1);
+      }
+    }
+  }
 }
 
 // ---- draw --------------------------------------------------------------------------------------------------------
@@ -113,7 +129,7 @@ struct Drawing {
       REQUIRE(ids[r] == wanted[r]);
       for (int i = 0; i < 3; ++i) REQUIRE(std::isnan(memory[(r + 1) * std::size_t(width + 3) - std::size_t(i) - 1]));
       std::vector<std::uint8_t> expected = seen_before[r];
-      if (draws[r].seen) expected[std::size_t(ids[r])] = 1;
+      if (draws[r].seen && ids[r] >= 0) expected[std::size_t(ids[r])] = 1;
       REQUIRE(seen[r] == expected);
     }
   }
@@ -211,22 +227,26 @@ TEST_CASE("draw gives no id without a weight, however its sums round") {
   }
 }
 
-TEST_CASE("draw takes what argmax takes where the largest logit is not finite, and never another NaN") {
+TEST_CASE("draw takes what argmax takes where the largest logit is not finite, or one is NaN") {
   cpu::Context ctx(1);
   const float nan = not_a_number;
   Drawing drawing{4};
+  std::vector<std::uint8_t> held(4);
+  drawing.add({nan, 1, 2, 3}, {.repetition_penalty = 1.1f, .ids = 4, .seen = held.data()}, -1);
   for (const Draw& setting :
        {Draw{.uniform = 0.9}, Draw{.uniform = 0.9, .top_k = 2}, Draw{.uniform = 0.9, .top_p = 0.9f},
         Draw{.uniform = 0.9, .top_k = 3, .top_p = 0.99f, .min_p = 0.01f}}) {
     Draw draw = setting;
     draw.temperature = 1;
     draw.ids = 4;
-    drawing.add({nan, 1, 2, 3}, draw, 0);
-    drawing.add({1, infinity, infinity, nan}, draw, 1);
-    drawing.add({-infinity, -infinity, -infinity, -infinity}, draw, 0);
-    drawing.add({-infinity, nan, nan, nan}, draw, 0);
-    drawing.add({-20, nan, 30, nan}, draw, 2);
-    drawing.add({nan, nan, nan, nan}, draw, 0);
+    drawing.add({1, infinity, infinity, -infinity}, draw, 1);
+    drawing.add({-infinity, -infinity, -infinity, -infinity}, draw, -1);
+    drawing.add({nan, 1, 2, 3}, draw, -1);
+    drawing.add({-20, 30, 3, nan}, draw, -1);
+    drawing.add({1, infinity, infinity, nan}, draw, -1);
+    drawing.add({nan, nan, nan, nan}, draw, -1);
+    draw.ids = 3;
+    drawing.add({-infinity, -5, -infinity, nan}, draw, 1);
   }
   drawing.check(ctx);
 }

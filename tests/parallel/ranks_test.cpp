@@ -281,19 +281,15 @@ TEST_CASE("The largest logit over the parts of a vocabulary is the largest of al
   std::vector<float> logits(rows * vocabulary);
   RandomBits bits(11);
   for (float& logit : logits) {  // a few values, so that there are ties
-    const std::uint32_t kind = bits() >> 28;
-    logit = kind == 0 ? nan : kind == 1 ? -infinity : kind == 2 ? infinity : float(int(bits() >> 29) - 4);
+    const std::uint32_t kind = bits() >> 26;
+    logit = kind == 0 ? infinity : kind < 5 ? -infinity : float(int(bits() >> 29) - 4);
   }
-  for (std::int64_t i = 32; i < 64; ++i) logits[std::size_t(i)] = nan;                      // a part without numbers
-  for (std::int64_t i = 0; i < vocabulary; ++i) logits[std::size_t(vocabulary + i)] = nan;  // a row without numbers
-  for (std::int64_t i = 0; i < vocabulary; ++i) logits[std::size_t(2 * vocabulary + i)] = -infinity;
-
-  for (const int row : {3, 4}) {  // NaN at the first id of a part, whose largest is the largest of all
-    const auto x = logits.begin() + row * vocabulary;
-    std::fill_n(x, vocabulary, -1.0f);
-    x[row == 3 ? 32 : 64] = nan;
-    x[row == 3 ? 40 : 65] = 5;
-  }
+  const auto row_of = [&](int row) { return logits.begin() + row * vocabulary; };
+  std::fill_n(row_of(0) + 32, 32, nan);  // a part without numbers
+  std::fill_n(row_of(1), vocabulary, nan);
+  std::fill_n(row_of(2), vocabulary, -infinity);
+  std::fill_n(row_of(3), 64, -infinity);  // but for the last part
+  for (const int id : {0, 31, 32, 40, 64, 69}) row_of(4 + id % 7)[id] = nan;
 
   for (const int among : {70, 66, 64, 50, 32, 5, 1}) {
     CAPTURE(among);

@@ -1051,7 +1051,7 @@ TEST_CASE("Special tokens that a user types are the tokens that they name, besid
   CHECK(prompt.ids[prompt.pictures[0].at - 1] == *processor.tokenizer().id_of("<img>"));
   CHECK(prompt.ids[prompt.pictures[0].at] == *processor.tokenizer().id_of("</img>"));
   SpyChat<qwen3_tiny, float> on(spy, checkpoint, {.kv_tokens = 256});
-  CHECK_NOTHROW(on.chat.ask(typed, {&picture.image(), 1}, {.max_new_tokens = 2}));
+  CHECK_NOTHROW(on.chat.ask(typed, {picture.image().get(), 1}, {.max_new_tokens = 2}));
   CHECK(on.chat.statistics().prompt_tokens == int(prompt.ids.size()) + 4 * picture.tiles());
 }
 

@@ -34,6 +34,11 @@ struct RequestError : Error {
   using Error::Error;
 };
 
+/// What a model computes is no number: its weights are damaged, or values overflow their type.
+struct ModelError : Error {
+  using Error::Error;
+};
+
 namespace detail {
 
 /// One part of an error's text, good while the expression lasts that it was made in.

@@ -234,7 +234,8 @@ void pixel_shuffle(Counting<Base>& ctx, int side, int scale, ShuffleOrder order,
 template <class Base, class Scalar>
 void unfold_picture(Counting<Base>& ctx, const Picture& picture, const PixelStatistics& statistics, int patch_px,
                     Rows<Scalar> patches) {
-  ctx.count("unfold_picture", {.row_bytes = double(picture.image().rgb.size()) + detail::bytes_of_rows(patches)});
+  const PixelSize size = picture.size();
+  ctx.count("unfold_picture", {.row_bytes = 3.0 * size.width * size.height + detail::bytes_of_rows(patches)});
   if constexpr (Counting<Base>::computes) unfold_picture(ctx.base(), picture, statistics, patch_px, patches);
 }
 

@@ -4,6 +4,7 @@
 #include <cassert>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 
 #include "ivl/core/constant.hpp"
 #include "ivl/core/rows.hpp"
@@ -35,9 +36,8 @@ IVL_INLINE void best_of_part(Context& ctx, Rows<const float> logits, std::int32_
   ctx.pool.run(logits.count, [&](std::int64_t row) {
     const float* x = logits[row];
     BestLogit found;
-    for (std::int32_t column = 0; column < std::int32_t(logits.width()); ++column) {
-      const std::int32_t id = first + column;
-      if (id == 0 || (found.id < 0 && !std::isnan(x[column])) || found.logit < x[column]) found = {x[column], id};
+    for (std::int32_t column = 0; column < std::int32_t(logits.width()) && !std::isnan(found.logit); ++column) {
+      if (found.id < 0 || !(x[column] <= found.logit)) found = {x[column], first + column};
     }
     best[row] = found;
   });
@@ -48,9 +48,9 @@ IVL_INLINE void best_of_parts(Context&, const BestLogit* best, int parts, std::i
     BestLogit found = best[row];
     for (int part = 1; part < parts; ++part) {
       const BestLogit& next = best[part * rows + row];
-      if (next.id >= 0 && (found.id < 0 || found.logit < next.logit)) found = next;
+      if (next.id >= 0 && !std::isnan(found.logit) && (found.id < 0 || !(next.logit <= found.logit))) found = next;
     }
-    ids[row] = found.id;
+    ids[row] = found.logit > -std::numeric_limits<float>::infinity() ? found.id : -1;
   }
 }
 

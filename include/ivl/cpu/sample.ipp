@@ -14,30 +14,50 @@
 namespace ivl::cpu {
 inline namespace IVL_CPU_LEVEL {
 
+namespace detail {
+
+/// The id of the largest of some logits, the lowest of equals; -1 where one is NaN, or none is above -infinity.
+inline std::int32_t best_id(const float* logits, std::int64_t number) {
+  // Maxima and NaNs of columns that lie apart, for the compiler to make vectors of.
+  constexpr std::int64_t apart = 16;
+  constexpr float lowest = -std::numeric_limits<float>::infinity();
+  float most[apart];
+  std::fill_n(most, apart, lowest);
+  std::int32_t wrong[apart] = {};
+  const auto look_at = [&](std::int64_t column, float x) {
+    most[column] = x > most[column] ? x : most[column];
+    wrong[column] |= x != x;
+  };
+  std::int64_t i = 0;
+  for (; i + apart <= number; i += apart) {
+    for (std::int64_t column = 0; column < apart; ++column) look_at(column, logits[i + column]);
+  }
+  for (std::int64_t column = 0; i < number; ++i, ++column) look_at(column, logits[i]);
+  const float largest = *std::max_element(most, most + apart);
+  if (largest == lowest || std::any_of(wrong, wrong + apart, [](std::int32_t found) { return found != 0; })) return -1;
+  return std::int32_t(std::find(logits, logits + number, largest) - logits);
+}
+
+}  // namespace detail
+
 IVL_INLINE void argmax(Context& ctx, Rows<const float> logits, std::int32_t* ids) {
   assert(logits.width() > 0);
-  ctx.pool.run(logits.count, [&](std::int64_t row) {
-    const float* x = logits[row];
-    ids[row] = std::int32_t(std::max_element(x, x + logits.width()) - x);
-  });
+  ctx.pool.run(logits.count, [&](std::int64_t row) { ids[row] = detail::best_id(logits[row], logits.width()); });
 }
 
 namespace detail {
 
-/// The id drawn from one row; `order` is room for draw.ids of them.
+/// The id drawn from one row, or -1; `order` is room for draw.ids of them.
 inline std::int32_t draw_row(const Draw& draw, float* logits, std::int32_t* order) {
-  float* const end = logits + draw.ids;
   if (draw.seen != nullptr) {
     for (int id = 0; id < draw.ids; ++id) {
       float& logit = logits[id];
       if (draw.seen[id]) logit = logit > 0 ? logit / draw.repetition_penalty : logit * draw.repetition_penalty;
     }
   }
-  const auto best = std::int32_t(std::max_element(logits, end) - logits);
+  const std::int32_t best = best_id(logits, draw.ids);
+  if (best < 0 || draw.temperature == 0 || std::isinf(logits[best])) return best;
   const float largest = logits[best];
-  if (draw.temperature == 0 || !std::isfinite(largest)) return best;
-  std::replace_if(
-      logits, end, [](float x) { return std::isnan(x); }, -std::numeric_limits<float>::infinity());
 
   // Divided, since the inverse of the smallest temperatures is infinite.
   const auto weight = [&](std::int32_t id) { return std::exp((logits[id] - largest) / draw.temperature); };
@@ -98,7 +118,7 @@ IVL_INLINE void draw(Context& ctx, const Draw* draws, Rows<float> logits, std::i
     const Draw& draw = draws[row];
     assert(draw.ids > 0 && draw.ids <= width);
     ids[row] = detail::draw_row(draw, logits[row], orders + row * width);
-    if (draw.seen != nullptr) draw.seen[ids[row]] = 1;
+    if (draw.seen != nullptr && ids[row] >= 0) draw.seen[ids[row]] = 1;
   });
 }
 

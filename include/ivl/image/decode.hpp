@@ -1,9 +1,8 @@
 // PNG and JPEG files to 8-bit RGB.
 //
-// A PNG gives the bytes of Pillow's `convert("RGB")`: alpha and tRNS are dropped, not composited; 16-bit grey is
-// clipped at 255; other 16-bit kinds keep their upper byte. A JPEG is decoded by stb_image, whose inverse DCT and
-// chroma upsampling differ from libjpeg-turbo's by up to about 4 levels. EXIF orientation is not applied, as in the
-// model cards' code.
+// A PNG gives the bytes of Pillow's `convert("RGB")`: 16-bit grey is clipped at 255; other 16-bit kinds keep their
+// upper byte. A JPEG is decoded by stb_image, whose inverse DCT and chroma upsampling differ from libjpeg-turbo's by up
+// to about 4 levels.
 //
 // stb_image (Debian: libstb-dev) is compiled with internal linkage into every file that has the bodies. It trusts its
 // input more than we do. So the file's structure is walked over before stb_image sees the file: this bounds the size,
@@ -14,6 +13,7 @@
 #include <filesystem>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "ivl/core/compiled.hpp"
 #include "ivl/image/image.hpp"
@@ -27,11 +27,36 @@ struct ImageLimits {
   std::int64_t file_bytes = std::int64_t(1) << 29;  // below 2^31
 };
 
+/// Which way up a picture comes.
+enum class Orientation : std::uint8_t {
+  stored,   ///< as its pixels are stored: what the model cards' code does
+  upright,  ///< turned as its Exif or XMP block says: what transformers does (Pillow's ImageOps.exif_transpose)
+};
+
+/// What becomes of transparency.
+enum class Alpha : std::uint8_t {
+  drop,   ///< colours as they are stored, whatever lies under alpha 0: Pillow's `convert("RGB")`
+  white,  ///< on white: Pillow's `alpha_composite`, onto white, of `convert("RGBA")`, which knows tRNS too
+};
+
+struct DecodeOptions {
+  Orientation orientation = Orientation::stored;
+  Alpha alpha = Alpha::drop;
+  ImageLimits limits = {};
+};
+
+/// The size of what `decode_image` gives. Walks over the file's structure and decodes nothing, so a file that is cut,
+/// or too large, is found here. Throws ImageError.
+PixelSize size_of_image(std::span<const std::byte> file, std::string_view name, const DecodeOptions& options = {});
+
 /// Decodes a PNG or JPEG; `name` is for messages. Throws ImageError.
-Image decode_image(std::span<const std::byte> file, std::string_view name, const ImageLimits& limits = {});
+Image decode_image(std::span<const std::byte> file, std::string_view name, const DecodeOptions& options = {});
+
+/// The bytes of a file, if they are no more than the limits say. Throws FileError, ImageError.
+std::vector<std::byte> read_image_file(const std::filesystem::path& path, const ImageLimits& limits = {});
 
 /// Reads and decodes a PNG or JPEG file. Throws FileError, ImageError.
-Image read_image(const std::filesystem::path& path, const ImageLimits& limits = {});
+Image read_image(const std::filesystem::path& path, const DecodeOptions& options = {});
 
 }  // namespace ivl
 

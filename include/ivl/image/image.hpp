@@ -7,6 +7,12 @@
 
 namespace ivl {
 
+/// A width and a height in pixels.
+struct PixelSize {
+  int width = 0;
+  int height = 0;
+};
+
 /// 8-bit RGB, [height, width, 3], rows without padding.
 struct Image {
   int width = 0;

@@ -1,4 +1,5 @@
-// A picture as a conversation holds it: its pixels, how it is to be cut into tiles, and the grid that follows.
+// A picture as a conversation holds it: its pixels or their file, how it is to be cut into tiles, and the grid that
+// follows.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -10,16 +11,20 @@
 #include "ivl/core/sha256.hpp"
 #include "ivl/facts/tile_rules.hpp"
 #include "ivl/image/image.hpp"
+#include "ivl/image/picture_file.hpp"
 #include "ivl/image/tile_grid.hpp"
 
 namespace ivl {
 
-/// The grid is decided here, once. Copies share the pixels.
+/// The grid is decided here, once. Copies share the pixels; of a file nothing is held but where it lies.
 class Picture {
  public:
   /// Throws RequestError and ImageError for rules or a picture that have no grid.
   Picture(std::shared_ptr<const Image> image, const TileRules& rules);
   Picture(Image image, const TileRules& rules) : Picture(std::make_shared<const Image>(std::move(image)), rules) {}
+
+  /// Decoded whenever a model has to see it, and not kept.
+  Picture(PictureFile file, const TileRules& rules);
 
   /// A picture that someone else owns, for as long as this and its copies live.
   static Picture view(const Image& image, const TileRules& rules) {
@@ -30,26 +35,37 @@ class Picture {
   /// tile_px]. Such a picture has no image and no grid. Throws RequestError unless they are whole tiles.
   static Picture from_pixel_values(std::vector<float> values, int tile_px);
 
-  const Image& image() const { return *image_; }
+  /// In pixels; 0 x 0 where there is no image.
+  PixelSize size() const { return size_; }
+  /// The pixels: of a file they are decoded now, and are the caller's alone. Null where there is no image. Throws
+  /// FileError, ImageError.
+  std::shared_ptr<const Image> image() const;
   const TileRules& rules() const { return rules_; }
   TileGrid grid() const { return grid_; }
   /// Tiles that the model sees, the thumbnail among them.
   int tiles() const { return tiles_; }
-  /// Empty where there is an image.
+  /// Empty where there is an image or a file.
   std::span<const float> pixel_values() const {
     return pixel_values_ ? std::span<const float>(*pixel_values_) : std::span<const float>();
   }
 
  private:
+  friend Digest key_of(const Picture& picture);
+
   Picture() = default;
+  Picture(PixelSize size, const TileRules& rules);
+
+  PixelSize size_;
   std::shared_ptr<const Image> image_;
+  std::shared_ptr<const PictureFile> file_;
   std::shared_ptr<const std::vector<float>> pixel_values_;
   TileRules rules_;
   TileGrid grid_;
   int tiles_ = 0;
 };
 
-/// Equal for pictures of which a model sees the same: SHA-256 over sizes, pixels and rules, each framed by its length.
+/// Where keys are equal a model sees the same: SHA-256 over rules, and over the size and the pixels or over what the
+/// file holds. A file is not decoded for it.
 Digest key_of(const Picture& picture);
 
 }  // namespace ivl

@@ -8,11 +8,20 @@
 
 namespace ivl {
 
+IVL_INLINE Picture::Picture(PixelSize size, const TileRules& rules)
+    : size_(size), rules_(rules), grid_(choose_grid(size.width, size.height, rules)), tiles_(grid_.tiles(rules)) {}
+
 IVL_INLINE Picture::Picture(std::shared_ptr<const Image> image, const TileRules& rules)
-    : image_(std::move(image)), rules_(rules) {
-  check_picture(*image_);
-  grid_ = choose_grid(image_->width, image_->height, rules);
-  tiles_ = grid_.tiles(rules);
+    : Picture((check_picture(*image), PixelSize{image->width, image->height}), rules) {
+  image_ = std::move(image);
+}
+
+IVL_INLINE Picture::Picture(PictureFile file, const TileRules& rules) : Picture(file.size(), rules) {
+  file_ = std::make_shared<const PictureFile>(std::move(file));
+}
+
+IVL_INLINE std::shared_ptr<const Image> Picture::image() const {
+  return file_ ? std::make_shared<const Image>(file_->decode()) : image_;
 }
 
 IVL_INLINE Picture Picture::from_pixel_values(std::vector<float> values, int tile_px) {
@@ -37,13 +46,14 @@ IVL_INLINE Digest key_of(const Picture& picture) {
     hash.add(std::as_bytes(values));
     return hash.finish();
   }
-  const Image& image = picture.image();
   hash.add(std::string_view("ivl-picture-1"));
-  for (const int number :
-       {image.width, image.height, rules.tile_px, rules.min_tiles, rules.max_tiles, int(rules.thumbnail)})
+  for (const int number : {picture.size_.width, picture.size_.height, rules.tile_px, rules.min_tiles, rules.max_tiles,
+                           int(rules.thumbnail)})
     hash.add(std::uint64_t(number));
-  hash.add(std::uint64_t(image.rgb.size()));
-  hash.add(std::as_bytes(std::span(image.rgb)));
+  const auto bytes =
+      picture.file_ ? std::as_bytes(std::span(picture.file_->key())) : std::as_bytes(std::span(picture.image_->rgb));
+  hash.add(std::uint64_t(bytes.size()));
+  hash.add(bytes);
   return hash.finish();
 }
 

@@ -31,12 +31,6 @@ struct BicubicAxis {
 /// How `source_px` pixels become `target_px`.
 BicubicAxis bicubic_axis(int source_px, int target_px);
 
-/// A width and a height in pixels.
-struct PixelSize {
-  int width = 0;
-  int height = 0;
-};
-
 namespace detail {
 inline namespace IVL_CPU_LEVEL {
 

@@ -35,7 +35,8 @@ void for_tile_rows(ThreadPool& pool, const Picture& picture, Row&& row) {
   const int tile_px = picture.rules().tile_px;
   const PixelSize sizes[] = {{grid.columns * tile_px, grid.rows * tile_px}, {tile_px, tile_px}};
   const std::span wanted(sizes, grid.has_thumbnail(picture.rules()) ? 2 : 1);
-  resize_rows<Quads>(pool, picture.image(), wanted, [&](int size, int y, const std::uint8_t* planes, int stride) {
+  const auto image = picture.image();
+  resize_rows<Quads>(pool, *image, wanted, [&](int size, int y, const std::uint8_t* planes, int stride) {
     if (size == 1) return row(grid.cells(), y, planes, stride);
     for (int column = 0; column < grid.columns; ++column) {
       row(y / tile_px * grid.columns + column, y % tile_px, planes + std::ptrdiff_t(column) * tile_px, stride);

@@ -8,6 +8,7 @@
 
 #include "ivl/core/compiled.hpp"
 #include "ivl/facts/model_facts.hpp"
+#include "ivl/image/decode.hpp"
 #include "ivl/image/picture.hpp"
 #include "ivl/model/prompt.hpp"
 #include "ivl/text/chat_template.hpp"
@@ -36,8 +37,15 @@ class Processor {
   /// The checkpoint's own tile rules, or the same with another limit.
   TileRules tile_rules(std::optional<int> max_tiles = {}) const;
 
+  /// How the folder's own code opens pictures: transformers turns them upright, the model cards' code does not.
+  DecodeOptions decode_options() const {
+    return {.orientation = facts_.format == FolderFormat::hf ? Orientation::upright : Orientation::stored};
+  }
+
   /// Rows that stand for a picture in a prompt.
   int tokens_of(const Picture& picture) const { return picture.tiles() * tokens_per_tile_; }
+  /// Tokens of a prompt, the rows of its pictures among them.
+  int tokens_of(const Prompt& prompt) const;
 
   /// The whole prompt as text and places of pictures, where the <image> marks are. Throws RequestError where their
   /// numbers do not match, and where the folder's template refuses the conversation.

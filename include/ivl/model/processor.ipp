@@ -60,6 +60,12 @@ IVL_INLINE TileRules Processor::tile_rules(std::optional<int> max_tiles) const {
           .thumbnail = image.thumbnail};
 }
 
+IVL_INLINE int Processor::tokens_of(const Prompt& prompt) const {
+  int tokens = int(prompt.ids.size());
+  for (const Prompt::Place& place : prompt.pictures) tokens += tokens_of(place.picture);
+  return tokens;
+}
+
 IVL_INLINE Prompt Processor::prompt(std::optional<std::string_view> system, std::span<const Turn> history,
                                     std::string_view question, std::span<const Picture> pictures) const {
   return prompt_of(segments(system, history, question, int(pictures.size())), pictures);

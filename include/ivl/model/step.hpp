@@ -32,7 +32,7 @@ inline constexpr KvGroup all_kv_groups[] = {KvGroup::full, KvGroup::window};
 
 /// What of one row comes back.
 enum class Want : std::uint8_t {
-  token,   ///< the id that its Draw chooses
+  token,   ///< the id that its Draw chooses; -1 where the model has gone wrong (ops/sample.hpp)
   logits,  ///< [vocab_rows]; no id
   hidden,  ///< [hidden]: the last layer's output, before the final norm; no id
 };

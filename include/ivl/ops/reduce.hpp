@@ -66,7 +66,7 @@ int rank_of(Context& ctx) {
   }
 }
 
-/// The largest logit of some columns, and its id; -1 where there is none.
+/// The largest logit of some columns, and its id; a NaN where there is one; id -1 where there are no columns.
 struct BestLogit {
   float logit = 0;
   std::int32_t id = -1;
@@ -76,7 +76,7 @@ struct BestLogit {
 ///   finish_sums(ctx, sums, epilogue, y)          y = epilogue(sums), as `linear` finishes its sums; not SwiGlu
 ///   best_of_part(ctx, logits, first, best)       best[r] of row r, whose columns are ids first, first + 1, ...
 ///   best_of_parts(ctx, best, parts, rows, ids)   best [parts, rows], parts in order of ids; ids[r]: the best of all
-/// NaN as in ops/sample.hpp: smaller than everything, but at id 0 larger.
+/// -1 as in ops/sample.hpp: where a logit is NaN, or none is above -infinity.
 template <class Context, class Scalar>
 concept ReduceOps =
     requires(Context& ctx, Rows<const float> sums, const Epilogue& epilogue, Rows<Scalar> y, Rows<float> logits,

@@ -13,8 +13,7 @@ namespace ivl {
 ///   top-p                of these, from the largest down, as few as have top_p of the sum of their weights
 ///   min-p                of these, the ones whose weight is at least min_p: that of the largest x is 1
 /// The id is the first, from the largest x down, at which the sum of kept weights exceeds `uniform` times all of it; in
-/// the order of ids where top-k, top-p and min-p are off. A NaN has no weight; where the largest x is not finite, the
-/// id is argmax's.
+/// the order of ids where top-k, top-p and min-p are off. Where the largest x is infinite, the id is argmax's.
 struct Draw {
   double uniform = 0;            ///< in [0, 1)
   float temperature = 0;         ///< 0 or more
@@ -35,7 +34,8 @@ constexpr bool is_greedy(const Draw& draw) { return draw.temperature == 0 && dra
 ///   draw(ctx, draws, logits, ids)   ids[r] = the id that is drawn from row r as draws[r] says; its byte of that row's
 ///                                   `seen`, if there is one, becomes 1, for from now on the sequence holds it
 ///                                   logits [rows, at least as many as any draw's ids]: worked in, and left changed
-/// For both a NaN is smaller than everything, but at id 0 larger: what std::max_element makes of it.
+/// Both give -1, and mark nothing as seen, where a logit that counts is NaN or none is above -infinity: the model has
+/// gone wrong, or nothing may be chosen.
 template <class Context>
 concept SampleOps =
     requires(Context& ctx, const Draw* draws, Rows<const float> read, Rows<float> write, std::int32_t* ids) {

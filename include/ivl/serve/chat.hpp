@@ -2,6 +2,7 @@
 #pragma once
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -66,6 +67,10 @@ class Chat {
   AnswerStatistics statistics_;
   Finish finish_ = Finish::waiting;
 };
+
+/// Says before any weight is read what a chat would say later: throws RoomError where a prompt and one token of an
+/// answer find no room in the model's context, or in `kv_tokens` of it.
+void check_room(const Processor& processor, const Prompt& prompt, std::optional<int> kv_tokens = {});
 
 }  // namespace ivl
 

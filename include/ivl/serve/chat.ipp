@@ -119,8 +119,7 @@ IVL_INLINE void Chat::complete(Request& request) {
   // gpt-oss's channels are special tokens. The reference's chat() keeps them, and its next prompts hold them.
   if (!generation.special_tokens && processor_.style() == PromptStyle::internvl3_5_gpt_oss)
     generation.special_tokens = SpecialTokens::keep;
-  int prompt_tokens = int(request.prompt.ids.size());
-  for (const Prompt::Place& place : request.prompt.pictures) prompt_tokens += processor_.tokens_of(place.picture);
+  const int prompt_tokens = processor_.tokens_of(request.prompt);
   const ModelFacts& facts = engine_->runner().facts();
   if (prompt_tokens >= facts.context_length) return;  // `start` refuses it
   const int longest = longest_answer(generation, facts, prompt_tokens);
@@ -128,6 +127,15 @@ IVL_INLINE void Chat::complete(Request& request) {
   if (needed > room && own_engine_ && !options_.kv_tokens) grow(std::max(needed, 2 * room));
   // An answer may fill the room that is left; a prompt without room for one token is refused by `start`.
   generation.max_new_tokens = std::min(longest, std::max(1, engine_->options().kv_tokens - prompt_tokens));
+}
+
+IVL_INLINE void check_room(const Processor& processor, const Prompt& prompt, std::optional<int> kv_tokens) {
+  const int tokens = processor.tokens_of(prompt), context = processor.facts().context_length;
+  const int room = std::min(kv_tokens.value_or(context), context);
+  if (tokens < room) return;
+  fail<RoomError>("prompt: its ", tokens, " tokens, of which ", prompt.pictures.size(), " pictures are ",
+                  tokens - int(prompt.ids.size()), ", and one of an answer need room for ", tokens + 1,
+                  ", but there is room for ", room, room == context ? ", the model's context" : "");
 }
 
 }  // namespace ivl

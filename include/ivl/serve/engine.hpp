@@ -95,6 +95,7 @@ class Engine {
   // ---- after a step ------------------------------------------------------------------------------------------------
   void take_results(const Scheduler::Part& part);
   std::span<float> logits_of(int wanted);
+  /// The id, or -1 where the model has gone wrong (ops/sample.hpp).
   int choose(Sequence& sequence, std::span<float> logits);
 
   /// The sequence has its token, and knows whether it is done, before its callback may throw.

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cassert>
 #include <chrono>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <utility>
 
 #include "ivl/core/constant.hpp"
@@ -350,7 +352,13 @@ IVL_INLINE void Engine::take_results(const Scheduler::Part& part) {
     if (sequence.cached_ < sequence.length()) return;
     const int last = part.first_wanted + part.wanted - 1;
     const bool on_host = step_.wants[std::size_t(last)] == Want::logits;
-    take_token(sequence, on_host ? choose(sequence, logits_of(last)) : results_.ids[std::size_t(last)]);
+    const int id = on_host ? choose(sequence, logits_of(last)) : results_.ids[std::size_t(last)];
+    if (id < 0)
+      fail<ModelError>("model: token ", sequence.generated().size() + 1, " of the answer, ", sequence.length() + 1,
+                       " of the conversation, cannot be chosen: its logits hold NaN or nothing above -infinity. "
+                       "Probably weights are damaged, or a value is beyond the range of the type that they are "
+                       "computed in");
+    take_token(sequence, id);
   } catch (...) {
     fail_with(sequence, std::current_exception());
   }
@@ -361,8 +369,22 @@ IVL_INLINE std::span<float> Engine::logits_of(int wanted) {
   return std::span(results_.logits).subspan(std::size_t(wanted) * width, width);
 }
 
+namespace detail {
+
+/// What argmax finds (ops/sample.hpp).
+inline int largest_of(std::span<const float> logits) {
+  if (std::any_of(logits.begin(), logits.end(), [](float x) { return std::isnan(x); })) return -1;
+  const auto largest = std::max_element(logits.begin(), logits.end());
+  return *largest == -std::numeric_limits<float>::infinity() ? -1 : int(largest - logits.begin());
+}
+
+}  // namespace detail
+
 IVL_INLINE int Engine::choose(Sequence& sequence, std::span<float> logits) {
   const GenerationOptions& generation = sequence.request_.generation;
+  const Draw draw = sequence.next_draw();
+  const auto usable = logits.first(std::size_t(draw.ids));
+  if (detail::largest_of(usable) < 0) return -1;
   if (generation.mask) generation.mask(logits);
   if (generation.choose) {
     const int id = generation.choose(logits);
@@ -370,10 +392,9 @@ IVL_INLINE int Engine::choose(Sequence& sequence, std::span<float> logits) {
       fail<RequestError>("choose: expected a token id below ", logits.size(), ", found ", id);
     return id;
   }
-  const Draw draw = sequence.next_draw();
-  if (!is_greedy(draw)) return runner_.choose(logits, draw);
-  const auto usable = logits.first(std::size_t(draw.ids));
-  return int(std::max_element(usable.begin(), usable.end()) - usable.begin());
+  const int id = is_greedy(draw) ? detail::largest_of(usable) : runner_.choose(logits, draw);
+  if (id < 0) fail<RequestError>("mask: expected a token that may be chosen, found none");
+  return id;
 }
 
 IVL_INLINE void Engine::take_token(Sequence& sequence, int id) {

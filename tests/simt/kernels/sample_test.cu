@@ -36,12 +36,12 @@ std::vector<std::int32_t> argmax_of(cuda::Context& ctx, const std::vector<std::v
 
 /// As the contract says it, one logit after the other.
 std::int32_t plain_argmax(const std::vector<float>& row) {
-  if (std::isnan(row[0])) return 0;
-  std::size_t best = 0;
-  for (std::size_t id = 1; id < row.size(); ++id) {
-    if (row[id] > row[best]) best = id;
+  std::int32_t best = -1;
+  for (std::size_t id = 0; id < row.size(); ++id) {
+    if (std::isnan(row[id])) return -1;
+    if (row[id] > (best < 0 ? -infinity : row[std::size_t(best)])) best = std::int32_t(id);
   }
-  return std::int32_t(best);
+  return best;
 }
 
 /// A row for each of the options, all with the same logits: what the device draws, what the CPU does, and the bytes of
@@ -132,11 +132,9 @@ TEST_CASE("on CUDA argmax treats NaN and infinities as the greedy sampler does")
   cuda::Context ctx;
   for_each_order([&] {
     std::vector<std::vector<float>> rows(6, std::vector<float>(700, -2.0f));
-    rows[0][0] = no_number;  // larger than all
+    rows[0][699] = no_number;
     rows[0][5] = infinity;
-    rows[1][3] = no_number;  // smaller than all
-    rows[1][4] = rows[1][600] = -no_number;
-    rows[1][601] = -1;
+    rows[1][0] = -no_number;
     rows[2].assign(700, -infinity);
     rows[3].assign(700, no_number);
     rows[3][0] = -infinity;
@@ -144,8 +142,8 @@ TEST_CASE("on CUDA argmax treats NaN and infinities as the greedy sampler does")
     rows[5][0] = -infinity;
     rows[5][1] = -std::numeric_limits<float>::max();
     std::vector<std::int32_t> wanted;
-    for (const auto& row : rows) wanted.push_back(std::int32_t(std::max_element(row.begin(), row.end()) - row.begin()));
-    CHECK(wanted == std::vector<std::int32_t>{0, 601, 0, 0, 650, 2});
+    for (const auto& row : rows) wanted.push_back(plain_argmax(row));
+    CHECK(wanted == std::vector<std::int32_t>{-1, -1, -1, -1, 650, 2});
     CHECK(argmax_of<small>(ctx, rows, 0) == wanted);
   });
 }
@@ -248,11 +246,12 @@ TEST_CASE("on CUDA draw keeps no token more than top-p needs, and every one that
   CHECK(std::count(both.found.begin(), both.found.end(), 1) > 0);
 }
 
-TEST_CASE("on CUDA draw takes what argmax takes where nothing has a weight, and never a NaN of others") {
+TEST_CASE("on CUDA draw takes what argmax takes where nothing has a weight, or a logit is NaN") {
   cuda::Context ctx;
   const std::vector<Sampling> options{{.temperature = 1, .seed = 5},
                                       {.temperature = 1, .top_k = 3, .top_p = 0.5f, .seed = 5},
-                                      {.temperature = 1, .min_p = 0.5f, .seed = 6}};
+                                      {.temperature = 1, .min_p = 0.5f, .seed = 6},
+                                      {.temperature = 1, .repetition_penalty = 1.5f, .seed = 6}};
   for_each_order([&] {
     for (const float bad : {no_number, infinity, -infinity}) {
       for (const int first : {0, 7}) {
@@ -264,9 +263,9 @@ TEST_CASE("on CUDA draw takes what argmax takes where nothing has a weight, and 
           std::fill_n(logits.begin() + first, number, bad);
           const Drawn drawn(ctx, logits, options);
           CHECK(drawn.found == drawn.wanted);
-          const bool no_weights = bad == infinity || (first == 0 && std::isnan(bad));
+          CHECK(drawn.found_seen == drawn.wanted_seen);
           for (const std::int32_t id : drawn.found) {
-            if (no_weights) {
+            if (bad != -infinity) {
               CHECK(id == plain_argmax(logits));
             } else {
               CHECK(logits[std::size_t(id)] == 0);

@@ -34,6 +34,7 @@
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "ivl/core/buffer.hpp"
@@ -241,7 +242,8 @@ template <PicturePolicy P = PicturePolicy{}, class Scalar>
 void unfold_picture(Context& ctx, const Picture& from, const PixelStatistics& statistics, int patch_px,
                     Rows<Scalar> patches) {
   check_statistics(statistics);
-  const Image& picture = from.image();
+  const std::shared_ptr<const Image> image = from.image();
+  const Image& picture = *image;
   const TileGrid grid = from.grid();
   const int tile_px = from.rules().tile_px, count = from.tiles();
   const std::int64_t tile_bytes = std::int64_t(3) * tile_px * tile_px, row_bytes = std::int64_t(3) * picture.width;

@@ -1,4 +1,4 @@
-// argmax:  ids[r] = the lowest id whose logit is the largest of row r   (see ops/sample.hpp for NaN)
+// argmax:  ids[r] = the lowest id whose logit is the largest of row r; -1 where one is NaN, or none is above -infinity
 // draw:    ids[r] = the token drawn as draws[r] says: repetition penalty, temperature, top-k, top-p, min-p, then the
 //          first token, in order of likelihood, at which the sum of weights exceeds uniform * their total (in order of
 //          ids where nothing is left out); weight = exp((logit - largest) / temperature). ops/sample.hpp in full
@@ -52,10 +52,16 @@ __device__ inline unsigned ordered_bits(float x) {
   return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
 }
 
-/// A larger logit has the larger key; of equal logits the lower id has it. No key is 0.
+/// A larger logit has the larger key; of equal logits the lower id has it. A NaN has a larger key than all numbers.
 __device__ inline Key key_of(float logit, int id) {
-  if (logit != logit) logit = id == 0 ? __uint_as_float(0x7f800000u) : __uint_as_float(0xff800000u);
-  return Key(ordered_bits(logit)) << 32 | ~unsigned(id);
+  const unsigned bits = logit == logit ? ordered_bits(logit) : ~0u;
+  return Key(bits) << 32 | ~unsigned(id);
+}
+
+/// The id of the largest key of a row; -1 where it is that of a NaN or of -infinity.
+__device__ inline int id_of(Key largest) {
+  const unsigned bits = unsigned(largest >> 32);
+  return bits == ~0u || bits == ordered_bits(__uint_as_float(0xff800000u)) ? -1 : int(~unsigned(largest));
 }
 
 __device__ inline Key larger(Key a, Key b) { return a > b ? a : b; }
@@ -107,7 +113,7 @@ __global__ void __launch_bounds__(Policy::value.threads_per_block)
   for (int s = int(threadIdx.x); s < slices; s += threads) largest = larger(largest, found[row * slices + s]);
   largest = block_reduce(largest, Key(0), partial, larger);
   if (threadIdx.x == 0) {
-    ids[row] = std::int32_t(~unsigned(largest));
+    ids[row] = id_of(largest);
     arrived[row] = 0;
   }
 }
@@ -134,9 +140,7 @@ struct DrawRow {
   int width;
 
   __device__ unsigned long long key(int id) const {
-    const float logit = logits[id];
-    const unsigned bits = logit == logit ? ordered_bits(logit) : 0;
-    return static_cast<unsigned long long>(bits) << id_bits | ((1u << id_bits) - 1 - unsigned(id));
+    return static_cast<unsigned long long>(ordered_bits(logits[id])) << id_bits | ((1u << id_bits) - 1 - unsigned(id));
   }
   template <class Visit>
   __device__ void each(const Visit& visit) const {
@@ -227,7 +231,11 @@ __global__ void __launch_bounds__(Policy::value.threads_per_block, 1)
     best = larger(best, key_of(logit, id));
   }
   best = block_reduce(best, Key(0), partial, larger);
-  const int best_id = int(~unsigned(best));
+  const int best_id = id_of(best);
+  if (best_id < 0) {
+    if (threadIdx.x == 0) ids[blockIdx.x] = -1;
+    return;
+  }
   const float largest = logits[best_id], temperature = draw.temperature;
 
   const DrawRow row{logits, width};
@@ -269,7 +277,7 @@ __global__ void __launch_bounds__(Policy::value.threads_per_block, 1)
       return take(int((1u << id_bits) - 1 - (unsigned(key) & ((1u << id_bits) - 1))));
     }
   }
-  take(best_id);  // greedy, or nothing has a weight: the largest is infinite or a NaN
+  take(best_id);  // greedy, or nothing has a weight: the largest is infinite
 }
 
 }  // namespace detail::sample

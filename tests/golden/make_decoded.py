@@ -1,0 +1,225 @@
+"""What Pillow makes of pictures that say which way is up, and of pictures with transparency.
+
+    python make_decoded.py
+
+Writes decoded/*.png, *.jpg and decoded/decoded.json: for each file the hash of its RGB bytes as stored and upright
+(ImageOps.exif_transpose), and with alpha on white (Image.alpha_composite). Pillow must be 11.3.0, numpy is any.
+JPEGs are grey with flat blocks, which all decoders decode alike.
+"""
+
+import json
+import shutil
+import struct
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+import PIL
+from make_png import chunk, write_png
+from PIL import Image, ImageOps
+
+FOLDER = Path(__file__).resolve().parent / "decoded"
+
+
+def fnv1a64(data: bytes) -> str:
+    value = 0xCBF29CE484222325
+    for byte in data:
+        value = (value ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
+    return f"{value:016x}"
+
+
+# --- Exif and XMP -----------------------------------------------------------------------------------------------------
+
+
+def tiff(orientation: int, order: str = "II", *, kind: int = 3, before: bytes = b"", magic: int = 42) -> bytes:
+    """One tag, behind `before`, which is entries of 12 bytes."""
+    mark = "<" if order == "II" else ">"
+    value = {
+        1: bytes([orientation, 0, 0, 0]),
+        3: struct.pack(mark + "HH", orientation, 0),
+        4: struct.pack(mark + "L", orientation),
+        6: bytes([orientation, 0, 0, 0]),
+    }[kind]
+    entry = struct.pack(mark + "HHL", 0x0112, kind, 1) + value
+    number = struct.pack(mark + "H", len(before) // 12 + 1)
+    return order.encode() + struct.pack(mark + "HL", magic, 8) + number + before + entry + struct.pack(mark + "L", 0)
+
+
+def xmp(orientation: int, *, element: bool = False) -> bytes:
+    said = f"<tiff:Orientation>{orientation}</tiff:Orientation>" if element else f'<a tiff:Orientation="{orientation}"/>'
+    return f"<x:xmpmeta>{said}</x:xmpmeta>".encode()
+
+
+def segment(body: bytes) -> bytes:
+    return b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body
+
+
+def raw_profile(data: bytes) -> bytes:
+    lines = data.hex()
+    lines = "\n".join(lines[i : i + 72] for i in range(0, len(lines), 72))
+    return f"\nexif\n{len(data):8}\n{lines}\n".encode()
+
+
+def itxt(keyword: bytes, text: bytes, *, compressed: bool = False) -> bytes:
+    body = zlib.compress(text) if compressed else text
+    return chunk(b"iTXt", keyword + b"\0" + bytes([compressed, 0]) + b"\0\0" + body)
+
+
+EXIF, XAP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
+BROKEN_ENTRY = struct.pack("<HHLL", 0x010F, 2, 100, 60000)  # its text would lie beyond the end
+UNKNOWN_ENTRY = struct.pack("<HHLL", 0x010F, 99, 1, 0)
+
+
+def jpegs(plain: bytes) -> dict[str, bytes]:
+    def with_segments(*bodies: bytes) -> bytes:
+        return plain[:2] + b"".join(segment(body) for body in bodies) + plain[2:]
+
+    files = {"plain.jpg": plain}
+    for orientation in range(1, 9):
+        for order in ("II", "MM"):
+            files[f"exif_{order.lower()}_{orientation}.jpg"] = with_segments(EXIF + tiff(orientation, order))
+    whole = tiff(6)
+    files |= {
+        "exif_0.jpg": with_segments(EXIF + tiff(0)),
+        "exif_9.jpg": with_segments(EXIF + tiff(9)),
+        "exif_long.jpg": with_segments(EXIF + tiff(6, kind=4)),
+        "exif_byte.jpg": with_segments(EXIF + tiff(6, kind=1)),
+        "exif_signed_byte.jpg": with_segments(EXIF + tiff(6, kind=6)),
+        "exif_behind_broken.jpg": with_segments(EXIF + tiff(6, before=BROKEN_ENTRY)),
+        "exif_behind_unknown.jpg": with_segments(EXIF + tiff(6, before=UNKNOWN_ENTRY)),
+        "exif_cut.jpg": with_segments(EXIF + whole[:20]),
+        "exif_no_next.jpg": with_segments(EXIF + whole[:-4]),
+        "exif_far.jpg": with_segments(EXIF + whole[:4] + struct.pack("<L", 9999) + whole[8:]),
+        "exif_twice_named.jpg": with_segments(EXIF + EXIF + whole),
+        "exif_in_two.jpg": with_segments(EXIF + whole[:13], EXIF + whole[13:]),
+        "exif_two.jpg": with_segments(EXIF + tiff(3), EXIF + tiff(6)),
+        "xmp.jpg": with_segments(XAP + xmp(6)),
+        "xmp_element.jpg": with_segments(XAP + xmp(8, element=True)),
+        "xmp_two.jpg": with_segments(XAP + xmp(6), XAP + xmp(3)),
+        "exif_and_xmp.jpg": with_segments(XAP + xmp(6), EXIF + tiff(1)),
+        "behind_the_scan.jpg": plain[:-2] + segment(EXIF + whole) + plain[-2:],
+    }
+    return files
+
+
+def pngs(samples: np.ndarray) -> dict[str, bytes]:
+    files = {}
+    plain = write_png(samples, 2, 8)
+
+    def before_data(*chunks: bytes) -> bytes:
+        return plain[:33] + b"".join(chunks) + plain[33:]
+
+    for orientation in range(1, 9):
+        for order in ("II", "MM"):
+            files[f"exif_{order.lower()}_{orientation}.png"] = before_data(chunk(b"eXIf", tiff(orientation, order)))
+    files |= {
+        "exif_behind_data.png": plain[:-12] + chunk(b"eXIf", tiff(6)) + plain[-12:],
+        "exif_two.png": before_data(chunk(b"eXIf", tiff(3)), chunk(b"eXIf", tiff(6))),
+        "exif_named.png": before_data(chunk(b"eXIf", EXIF + tiff(6))),
+        "exif_empty.png": before_data(chunk(b"eXIf", b"")),
+        "profile.png": before_data(chunk(b"tEXt", b"Raw profile type exif\0" + raw_profile(EXIF + tiff(6)))),
+        "profile_compressed.png": before_data(
+            chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(raw_profile(EXIF + tiff(8))))
+        ),
+        "xmp.png": before_data(itxt(b"XML:com.adobe.xmp", xmp(6))),
+        "xmp_compressed.png": before_data(itxt(b"XML:com.adobe.xmp", xmp(7), compressed=True)),
+        "exif_and_xmp.png": before_data(itxt(b"XML:com.adobe.xmp", xmp(6)), chunk(b"eXIf", tiff(3))),
+    }
+    palette = bytes(range(0, 240, 5))
+    alphas = bytes([0, 128, 255])
+    indices = np.arange(15).reshape(3, 5, 1)
+    turned = write_png(indices, 3, 8, palette=palette, transparency=alphas)
+    files["exif_palette.png"] = turned[:33] + chunk(b"eXIf", tiff(5)) + turned[33:]
+    # Pillow raises for these; the file says nothing, so they stay as stored.
+    broken = {
+        "exif_no_tiff.png": before_data(chunk(b"eXIf", b"nothing at all")),
+        "exif_short.png": before_data(chunk(b"eXIf", b"II*\0\x08")),
+        "exif_big.png": before_data(chunk(b"eXIf", tiff(6, magic=43))),
+        "profile_no_hex.png": before_data(chunk(b"tEXt", b"Raw profile type exif\0\nexif\n 4\nwxyz\n")),
+    }
+    return files, broken
+
+
+# --- transparency -----------------------------------------------------------------------------------------------------
+
+
+def transparent(rng: np.random.Generator) -> dict[str, bytes]:
+    def samples(channels: int, depth: int, height: int = 9, width: int = 13) -> np.ndarray:
+        return rng.integers(0, 1 << depth, (height, width, channels))
+
+    files = {}
+    every = np.stack(np.meshgrid(np.arange(256), np.arange(256)), axis=2)  # every level with every alpha
+    files["la_every.png"] = write_png(every, 4, 8)
+    files["rgba.png"] = write_png(samples(4, 8), 6, 8)
+    files["rgba_interlaced.png"] = write_png(samples(4, 8), 6, 8, interlaced=True)
+    files["la_16bit.png"] = write_png(samples(2, 16), 4, 16)
+    files["rgba_16bit.png"] = write_png(samples(4, 16), 6, 16)
+    for depth in (1, 2, 4, 8):
+        colours = 1 << depth
+        palette = rng.integers(0, 256, 3 * colours, dtype=np.uint8).tobytes()
+        alphas = rng.integers(0, 256, max(1, colours * 2 // 3), dtype=np.uint8).tobytes()
+        files[f"p_{depth}bit.png"] = write_png(samples(1, depth), 3, depth, palette=palette, transparency=alphas)
+        simple = bytes([255] * (colours - 1) + [0])
+        files[f"p_{depth}bit_one.png"] = write_png(samples(1, depth), 3, depth, palette=palette, transparency=simple)
+    files["p_opaque.png"] = write_png(samples(1, 4), 3, 4, palette=bytes(range(48)))
+    for depth in (1, 2, 4, 8, 16):
+        for level in sorted({0, 1, (1 << depth) - 1, 456 % (1 << depth), 85 % (1 << depth)}):
+            grey = samples(1, min(depth, 9), 32, 32)
+            files[f"l_{depth}bit_{level}.png"] = write_png(grey, 0, depth, transparency=struct.pack(">H", level))
+    files["rgb.png"] = write_png(samples(3, 1) * 7, 2, 8, transparency=struct.pack(">HHH", 7, 0, 7))
+    files["rgb_wide.png"] = write_png(samples(3, 1) * 7, 2, 8, transparency=struct.pack(">HHH", 0x107, 0, 7))
+    deep = samples(3, 1) * 0x0807 + 0x0100
+    files["rgb_16bit.png"] = write_png(deep, 2, 16, transparency=struct.pack(">HHH", 0x0907, 0x0100, 0x0907))
+    files["rgb_16bit_low.png"] = write_png(deep, 2, 16, transparency=struct.pack(">HHH", 9, 1, 9))
+    files["l_alpha_none.png"] = write_png(samples(1, 8), 0, 8)
+    return files
+
+
+# --- golden values ----------------------------------------------------------------------------------------------------
+
+
+def said(image: Image.Image) -> dict:
+    return {"size": list(image.size), "fnv1a64": fnv1a64(image.tobytes())}
+
+
+def on_white(image: Image.Image) -> Image.Image:
+    image = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+
+
+def golden_file(name: str, data: bytes, *, malformed: bool = False) -> dict:
+    (FOLDER / name).write_bytes(data)
+    path = FOLDER / name
+    stored = Image.open(path).convert("RGB")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            upright = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
+            assert not malformed, name
+        except (SyntaxError, ValueError, struct.error):
+            assert malformed, name
+            upright = stored
+    return {"file": name, "stored": said(stored), "upright": said(upright), "white": said(on_white(Image.open(path)))}
+
+
+def main() -> None:
+    if PIL.__version__ != "11.3.0":
+        raise SystemExit(f"these golden files need pillow 11.3.0, not {PIL.__version__}")
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir()
+    blocks = np.array([[10, 60, 110], [160, 210, 250]], np.uint8).repeat(8, 0).repeat(8, 1)
+    Image.fromarray(blocks).save(FOLDER / "plain.jpg", quality=95)
+    plain = (FOLDER / "plain.jpg").read_bytes()
+    rng = np.random.Generator(np.random.PCG64(11))
+    good, broken = pngs(rng.integers(0, 256, (3, 5, 3)))
+    entries = [golden_file(name, data) for name, data in (jpegs(plain) | good | transparent(rng)).items()]
+    entries += [golden_file(name, data, malformed=True) for name, data in broken.items()]
+    lines = ",\n".join(json.dumps(entry, separators=(",", ":")) for entry in entries)
+    (FOLDER / "decoded.json").write_text(f'{{"pillow":"{PIL.__version__}","images":[\n{lines}\n]}}\n')
+    turned = sum(entry["stored"] != entry["upright"] for entry in entries)
+    print(f"{len(entries)} pictures, {turned} turned, {sum(e['stored'] != e['white'] for e in entries)} with white")
+
+
+if __name__ == "__main__":
+    main()
