@@ -346,12 +346,14 @@ TEST_CASE("A weight goes where its name says") {
 
 TEST_CASE("No two rows of the table share a name in one family, and every row is used") {
   for (const Family family : {Family::qwen2, Family::qwen3, Family::qwen3_moe, Family::gpt_oss, Family::internlm3}) {
-    std::set<std::string> canonical, github, hf;
-    for (const PartName& row : names::table) {
-      if (row.family.value_or(family) != family) continue;
-      CHECK(canonical.insert(canonical_name({&row, false})).second);
-      if (!row.files.github.empty()) CHECK(github.insert(name_pattern(row, Dialect::github)).second);
-      if (!row.files.hf.empty()) CHECK(hf.insert(name_pattern(row, Dialect::hf)).second);
+    for (const Dialect dialect : {Dialect::canonical, Dialect::github, Dialect::hf, Dialect::gguf}) {
+      std::set<std::string> canonical, in_files;
+      for (const PartName& row : names::table) {
+        // Of several rows of one part the first counts.
+        if (!row.is_for(family, dialect) || !canonical.insert(canonical_name({&row, false})).second) continue;
+        if (dialect != Dialect::canonical && !row.files.in(dialect).empty())
+          CHECK(in_files.insert(name_pattern(row, dialect)).second);
+      }
     }
   }
   std::set<const PartName*> unused;
@@ -366,18 +368,26 @@ TEST_CASE("No two rows of the table share a name in one family, and every row is
   use(wanted_weights<internvl3_5_8b>(FolderFormat::hf, 10));
   use(wanted_weights<internvl3_5_30b_a3b>(FolderFormat::hf, 10));
   use(wanted_weights<internvl3_5_gpt_oss_20b_a4b>(FolderFormat::hf, 10));
+  Vlm<internvl3_5_gpt_oss_20b_a4b> gpt_oss;
+  gpt_oss.facts.family = Family::gpt_oss;
+  use(bind_weights(weight_slots(gpt_oss), gpt_oss.facts, NoTensors{}, {.dialects = {Dialect::gguf}}));
   for (const PartName* row : unused) FAIL_CHECK(canonical_name({row, false}) << " is not used");
 }
 
-constexpr WeightName weight_of_qwen2(std::string_view canonical) { return find_weight(canonical, Family::qwen2); }
+constexpr WeightName weight_of_qwen2(std::string_view canonical) {
+  return find_weight(canonical, Family::qwen2, Dialect::hf);
+}
+static_assert(find_weight("language.blocks.#.norm2.weight", Family::gpt_oss, Dialect::gguf).part->files.gguf ==
+              "post_attention_norm");
+static_assert(find_weight("language.blocks.#.norm2.weight", Family::qwen3, Dialect::gguf).part->files.gguf == "ffn_norm");
 static_assert(weight_of_qwen2("language.blocks.#.none").part == nullptr);
 static_assert(weight_of_qwen2("language.blocks.#.qkv.weight").part->part == "qkv");
 static_assert(weight_of_qwen2("language.blocks.#.q_norm.weight").part->part == "q_norm");
 static_assert(weight_of_qwen2("language.blocks.#.qkv.bias").bias && !weight_of_qwen2("language.norm.weight").bias);
 static_assert(weight_of_qwen2("vision.positions.weight").part == nullptr);  // a parameter alone
 static_assert(weight_of_qwen2("language.blocks.#.experts.down.weight").part == nullptr);
-static_assert(find_weight("language.blocks.#.router.weight", Family::gpt_oss).part->files.hf == "mlp.router");
-static_assert(find_weight("language.blocks.#.router.weight", Family::qwen3_moe).part->files.hf == "mlp.gate");
+static_assert(find_weight("language.blocks.#.router.weight", Family::gpt_oss, Dialect::hf).part->files.hf == "mlp.router");
+static_assert(find_weight("language.blocks.#.router.weight", Family::qwen3_moe, Dialect::hf).part->files.hf == "mlp.gate");
 
 // No static_assert: under the sanitizers g++ 12 takes an element's address for no constant.
 TEST_CASE("A fused weight's parts are shared by ranks as the whole is") {
@@ -385,7 +395,8 @@ TEST_CASE("A fused weight's parts are shared by ranks as the whole is") {
     for (int part = 0; part < number_of_parts(row); ++part) {
       CAPTURE(row.part);
       CAPTURE(part);
-      const PartName* found = find_part(row, std::size_t(part));
+      const PartName* found =
+          find_part(row, std::size_t(part), row.family.value_or(Family::qwen2), row.dialect.value_or(Dialect::hf));
       REQUIRE(found != nullptr);
       CHECK(found->shard == row.shard);
     }

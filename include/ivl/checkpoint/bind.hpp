@@ -47,6 +47,7 @@ struct BoundPiece {
 struct BoundWeight {
   WeightSlot slot;  ///< with the sizes of the whole weight
   WeightName name;
+  Dialect dialect{};
   std::vector<BoundPiece> pieces;  ///< of one expert together, in the order of the parts
   bool borrowed = false;           ///< the tensors are those of another weight: a tied head is the embedding once more
 };

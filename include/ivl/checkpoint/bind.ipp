@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -33,6 +34,15 @@ namespace detail {
 /// Inputs that share a scale in the published AWQ files.
 inline constexpr std::int64_t awq_group = 128;
 
+/// GGUF files store no dimensions of 1 in front.
+inline Shape without_leading_ones(const Shape& shape) {
+  int first = 0;
+  while (first + 1 < shape.rank() && shape[first] == 1) ++first;
+  Shape rest;
+  for (int dimension = first; dimension < shape.rank(); ++dimension) rest.push_back(shape[dimension]);
+  return rest;
+}
+
 /// The tensors of one piece in one form.
 inline std::vector<BoundTensor> planes_of(const WeightSlot& slot, const BoundPiece& piece, Dialect dialect) {
   const std::string stem = with_numbers(name_pattern(*piece.row, dialect), slot.layer, std::max(0, piece.expert));
@@ -49,6 +59,7 @@ inline std::vector<BoundTensor> planes_of(const WeightSlot& slot, const BoundPie
                            : piece.transposed() ? plane(0, TensorKind::scalar, {in, out})
                                                 : plane(0, TensorKind::scalar, {out, in});
       if (slot.shape) tensor.shape = *slot.shape;
+      if (dialect == Dialect::gguf) tensor.shape = without_leading_ones(tensor.shape);
       return {std::move(tensor)};
     }
     case StoredAs::mxfp4:
@@ -85,11 +96,12 @@ class PieceFinder {
     std::vector<BoundPiece> pieces;
     const auto number = std::size_t(number_of_parts(*name_.part));
     if (number != slot_.heights.size() || number == 0) return {};
-    const PartName* first = find_part(*name_.part, 0);
+    const auto part_of = [&](std::size_t part) { return find_part(*name_.part, part, facts_.family, dialect); };
+    const PartName* first = part_of(0);
     if (first == nullptr || (dialect != Dialect::canonical && first->files.in(dialect).empty())) return {};
     each_expert(*first, dialect, [&](int expert) {
       for (std::size_t part = 0; part < number; ++part)
-        pieces.push_back(piece(*find_part(*name_.part, part), dialect, expert, rows_of(slot_.heights[part])));
+        pieces.push_back(piece(*part_of(part), dialect, expert, rows_of(slot_.heights[part])));
     });
     return pieces;
   }
@@ -170,22 +182,24 @@ inline void widen(WeightSlot& slot, ShardAxis axis, bool bias) {
   }
 }
 
-inline BoundWeight bind_weight(WeightSlot slot, const ModelFacts& facts, const TensorSource& source,
+inline BoundWeight bind_weight(const WeightSlot& slot, const ModelFacts& facts, const TensorSource& source,
                                const BindOptions& options) {
-  const WeightName name = find_weight(slot.canonical, facts.family);
-  if (name.part == nullptr)
-    fail<ConfigError>("files of the family ", name_of(facts.family), " (ModelFacts::family) have no ", slot.canonical);
-  widen(slot, name.part->shard, name.bias);
-  const PieceFinder finder(slot, name, facts, source, options.expected);
-  std::vector<BoundPiece> expected;
+  std::optional<BoundWeight> expected;
   for (const Dialect dialect : options.dialects) {
+    const WeightName name = find_weight(slot.canonical, facts.family, dialect);
+    if (name.part == nullptr) continue;
+    WeightSlot whole_slot = slot;
+    widen(whole_slot, name.part->shard, name.bias);
+    const PieceFinder finder(whole_slot, name, facts, source, options.expected);
     for (const bool whole : {true, false}) {
       std::vector<BoundPiece> pieces = whole ? finder.whole(dialect) : finder.parts(dialect);
-      if (PieceFinder::any_found(pieces)) return {std::move(slot), name, std::move(pieces)};
-      if (expected.empty()) expected = std::move(pieces);
+      if (PieceFinder::any_found(pieces)) return {std::move(whole_slot), name, dialect, std::move(pieces)};
+      if (!expected || expected->pieces.empty()) expected = BoundWeight{whole_slot, name, dialect, std::move(pieces)};
     }
   }
-  return {std::move(slot), name, std::move(expected)};
+  if (!expected)
+    fail<ConfigError>("files of the family ", name_of(facts.family), " (ModelFacts::family) have no ", slot.canonical);
+  return *std::move(expected);
 }
 
 }  // namespace detail
@@ -196,8 +210,7 @@ IVL_INLINE Binding bind_weights(std::vector<WeightSlot> slots, const ModelFacts&
   Binding binding;
   binding.prepare = [source](const TensorView& view) { source.prepare(view); };
   binding.release = [source](const TensorView& view) { source.release(view); };
-  for (WeightSlot& slot : slots)
-    binding.weights.push_back(detail::bind_weight(std::move(slot), facts, source, options));
+  for (const WeightSlot& slot : slots) binding.weights.push_back(detail::bind_weight(slot, facts, source, options));
 
   const auto named = [&](std::string_view canonical) {
     return std::ranges::find(binding.weights, canonical,
@@ -246,10 +259,11 @@ IVL_INLINE ShapesAlone::ShapesAlone(std::vector<WeightSlot> slots, const ModelFa
 // ---- what is wrong -----------------------------------------------------------------------------------------------
 namespace detail {
 
-inline bool fits(TensorKind kind, Dtype dtype) {
+/// Blocks of ggml are a matrix's or a table's, never a vector's.
+inline bool fits(const BoundWeight& weight, TensorKind kind, Dtype dtype) {
   switch (kind) {
     case TensorKind::scalar:
-      return scalar_kind(dtype).has_value();
+      return scalar_kind(dtype).has_value() || (dtype == Dtype::blocks && weight.slot.vector == nullptr);
     case TensorKind::bytes:
       return dtype == Dtype::u8;
     case TensorKind::words:
@@ -277,10 +291,11 @@ inline std::string tensor_difference(const BoundWeight& weight, const BoundTenso
   if (tensor.found->shape != tensor.shape)
     return "expected " + shape_text(tensor.shape) + ", found " + shape_text(tensor.found->shape);
   const Dtype dtype = tensor.found->dtype;
-  if (!fits(tensor.kind, dtype))
-    return "expected " + std::string(text_of(tensor.kind)) + ", found " + std::string(name_of(dtype));
-  const bool alike = tensor.kind != TensorKind::scalar || weight.slot.vector != nullptr || like.found == nullptr ||
-                     !scalar_kind(like.found->dtype) || like.found->dtype == dtype;
+  if (!fits(weight, tensor.kind, dtype))
+    return "expected " + std::string(text_of(tensor.kind)) + ", found " + std::string(type_name(*tensor.found));
+  const bool alike = weight.dialect == Dialect::gguf || tensor.kind != TensorKind::scalar ||
+                     weight.slot.vector != nullptr || like.found == nullptr || !scalar_kind(like.found->dtype) ||
+                     like.found->dtype == dtype;
   if (!alike)
     return "expected " + std::string(name_of(like.found->dtype)) + " like " + like.name + ", found " +
            std::string(name_of(dtype));

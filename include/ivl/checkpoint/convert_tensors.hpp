@@ -26,9 +26,9 @@ namespace ivl::detail {
 
 // ---- names -------------------------------------------------------------------------------------------------------
 /// The weight that a part belongs to where files of the dialect store it in parts; else the part itself.
-inline const PartName& weight_of(const PartName& part, Dialect dialect) {
+inline const PartName& weight_of(const PartName& part, Family family, Dialect dialect) {
   for (const PartName& row : names::table) {
-    if (row.where.canonical == part.where.canonical && row.family == part.family && row.files.in(dialect).empty() &&
+    if (row.is_for(family, dialect) && row.where.canonical == part.where.canonical && row.files.in(dialect).empty() &&
         std::ranges::find(row.parts, part.part) != row.parts.end())
       return row;
   }
@@ -46,7 +46,7 @@ inline std::vector<WeightSlot> slots_in(const FolderWeights& files, const ModelF
     const auto found = reader.read(name);
     if (!found)
       fail<FileError>(folder, ": cannot convert the tensor ", name, ": no weight of these models has this name");
-    const PartName& row = weight_of(*found->row, dialect);
+    const PartName& row = weight_of(*found->row, facts.family, dialect);
     const std::string canonical = canonical_name({&row, found->bias});
     WeightSlot& slot = slots[{canonical, found->numbers.layer}];
     slot.canonical = canonical;
@@ -100,7 +100,8 @@ inline ConvertedTensor joined_tensor(std::span<const BoundPiece> pieces, std::st
 }
 
 /// The tensors of one weight as the other format has them.
-inline void convert_weight(const BoundWeight& weight, Dialect target, std::vector<ConvertedTensor>& to) {
+inline void convert_weight(const BoundWeight& weight, Family family, Dialect target,
+                           std::vector<ConvertedTensor>& to) {
   const PartName& whole = *weight.name.part;
   const auto renamed = [&](const PartName& row, int expert, std::string_view suffix) {
     return with_numbers(name_pattern(row, target), weight.slot.layer, std::max(0, expert)) + std::string(suffix);
@@ -131,7 +132,7 @@ inline void convert_weight(const BoundWeight& weight, Dialect target, std::vecto
     fail<FileError>("tensor ", tensor.name, ": expected ", parts, " parts of one height, found ", shape_text(shape));
   const std::int64_t height = shape[0] / parts;
   for (int part = 0; part < parts; ++part)
-    to.push_back(some_rows(*tensor.found, renamed(*find_part(whole, std::size_t(part)), -1, form.suffixes[0]),
+    to.push_back(some_rows(*tensor.found, renamed(*find_part(whole, std::size_t(part), family, target), -1, form.suffixes[0]),
                            part * height, height));
 }
 
@@ -143,7 +144,7 @@ inline std::vector<ConvertedTensor> converted_tensors(const FolderWeights& files
     fail<FileError>(folder, ": tensors cannot be converted:", first_lines(differences));
   std::vector<ConvertedTensor> tensors;
   try {
-    for (const BoundWeight& weight : binding.weights) convert_weight(weight, dialect_of(target), tensors);
+    for (const BoundWeight& weight : binding.weights) convert_weight(weight, facts.family, dialect_of(target), tensors);
   } catch (const FileError& error) {
     fail<FileError>(folder, ": ", error.what());
   }

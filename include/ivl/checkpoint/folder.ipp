@@ -81,8 +81,6 @@ inline bool is_hub_name(const std::string& path) {
 }
 
 [[noreturn]] inline void fail_file(const fs::path& file) {
-  if (file.extension() == ".gguf")
-    fail<FileError>(file.string(), ": GGUF files cannot be read yet: expected a folder of safetensors");
   fail<FileError>(file.string(), ": expected the folder of a checkpoint, found a file; its folder is ",
                   file.has_parent_path() ? file.parent_path().string() : ".");
 }
@@ -108,8 +106,6 @@ inline bool is_hub_name(const std::string& path) {
   if (!inside.empty()) fail<FileError>(path, ": no config.json here, but in these folders:", inside);
   const auto has = [&](std::string_view name) { return std::ranges::find(names, name) != names.end(); };
   if (has("adapter_config.json")) fail_adapter(path);
-  if (const std::string gguf = find_ending(names, ".gguf"); !gguf.empty())
-    fail<FileError>(path, ": GGUF files (", gguf, ") cannot be read yet: expected config.json and safetensors");
   if (names.empty()) fail<FileError>(path, ": the folder is empty: expected config.json, a tokenizer and safetensors");
   fail<FileError>(path, ": expected config.json, a tokenizer and safetensors; found no config.json");
 }

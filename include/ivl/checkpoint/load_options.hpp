@@ -15,6 +15,8 @@ struct LoadOptions {
   bool ignore_extra_tensors = false;
   /// Folder of a LoRA adapter, which is merged into the weights while they are placed (checkpoint/lora.hpp).
   std::filesystem::path lora = {};
+  /// Of a GGUF file the tower and the projector, where they do not lie beside it (checkpoint/gguf_files.hpp).
+  std::filesystem::path mmproj = {};
   /// Receives what there is to say about the folder, such as what was left out.
   std::function<void(const std::string&)> note = {};
 };

@@ -16,9 +16,9 @@
 namespace ivl {
 
 // ---- the words of the table --------------------------------------------------------------------------------------
-/// Who named the tensors: the two published layouts, and this library, for weights from memory. A third published one
-/// (GGUF) is a column of `FileNames` and a value here.
-enum class Dialect : std::uint8_t { github, hf, canonical };
+/// Who named the tensors: the two layouts of published folders, llama.cpp's converter, and this library, for weights
+/// from memory.
+enum class Dialect : std::uint8_t { github, hf, gguf, canonical };
 
 constexpr Dialect dialect_of(FolderFormat format) {
   return format == FolderFormat::github ? Dialect::github : Dialect::hf;
@@ -26,11 +26,11 @@ constexpr Dialect dialect_of(FolderFormat format) {
 
 /// Names of one thing in files; empty: files of that dialect do not have it as one tensor.
 struct FileNames {
-  std::string_view github, hf;
+  std::string_view github, hf, gguf;
 
-  constexpr FileNames(const char* both) : github(both), hf(both) {}
-  constexpr FileNames(const char* in_github, const char* in_hf) : github(in_github), hf(in_hf) {}
-  constexpr std::string_view in(Dialect dialect) const { return dialect == Dialect::github ? github : hf; }
+  constexpr std::string_view in(Dialect dialect) const {
+    return dialect == Dialect::github ? github : dialect == Dialect::hf ? hf : gguf;
+  }
 };
 
 /// What stands before the name of a part. `#` stands for the layer's number, `*` in a part's name for the expert's.
@@ -51,7 +51,6 @@ enum class Transform : std::uint8_t {
   as_is,
   transposed,              ///< [in, out]; of scalars alone: the blocks of a format lie along `in` always
   transposed_interleaved,  ///< the same, of gate and up in turn: column 2j is row j of gate, column 2j + 1 row j of up
-  rope_pairs,              ///< rows of a head in turn from its halves, as GGUF files of Llama's kind have q and k
 };
 
 /// Which dimension of a matrix [out, in] ranks share (parallel/shard.hpp).
@@ -74,7 +73,13 @@ struct PartName {
   ShardAxis shard = ShardAxis::none;
   FusedParts parts = one_part;  ///< what files may have in place of a fused weight, in this order
   Transform transform = Transform::as_is;
-  std::optional<Family> family{};  ///< whose files have it so; none: all
+  std::optional<Family> family{};    ///< whose files have it so; none: all
+  std::optional<Dialect> dialect{};  ///< the same
+
+  /// Whether files of this kind have the part as the row says.
+  constexpr bool is_for(Family in_family, Dialect in_dialect) const {
+    return family.value_or(in_family) == in_family && dialect.value_or(in_dialect) == in_dialect;
+  }
 };
 
 // ---- the table ---------------------------------------------------------------------------------------------------
@@ -85,69 +90,81 @@ using enum ShardAxis;
 using enum Transform;
 using enum Family;
 
-inline constexpr NamePrefix vit{"vision.", {"vision_model.embeddings.", "vision_tower.embeddings."}};
+inline constexpr NamePrefix vit{"vision.", {"vision_model.embeddings.", "vision_tower.embeddings.", "v."}};
 inline constexpr NamePrefix block{"vision.blocks.#.",
-                                  {"vision_model.encoder.layers.#.", "vision_tower.encoder.layer.#."}};
-inline constexpr NamePrefix projector{"projector.", {"mlp1.", "multi_modal_projector."}};
-inline constexpr NamePrefix language{"language.", "language_model."};
-inline constexpr NamePrefix layer{"language.blocks.#.", "language_model.model.layers.#."};
+                                  {"vision_model.encoder.layers.#.", "vision_tower.encoder.layer.#.", "v.blk.#."}};
+inline constexpr NamePrefix projector{"projector.", {"mlp1.", "multi_modal_projector.", "mm.model.mlp."}};
+inline constexpr NamePrefix language{"language.", {"language_model.", "language_model.", ""}};
+inline constexpr NamePrefix layer{"language.blocks.#.",
+                                  {"language_model.model.layers.#.", "language_model.model.layers.#.", "blk.#."}};
 
 inline constexpr FusedParts q_k_v{"q", "k", "v"}, gate_up{"gate", "up", ""},
     experts_gate_up{"experts.gate", "experts.up", ""}, one = one_part;
+inline constexpr Dialect gguf = Dialect::gguf;
 
-/// HF names as published on disk; `published_name` maps the in-memory spelling of some saves to these.
+/// A name that both layouts of folders share, and GGUF's.
+constexpr FileNames both(std::string_view folders, std::string_view in_gguf) { return {folders, folders, in_gguf}; }
+
+/// HF names as published on disk; `published_name` maps the in-memory spelling of some saves to these. Of several rows
+/// of one part the first that is for the files counts.
 inline constexpr PartName table[] = {
-    {vit, "patch_embedding", {"patch_embedding", "patch_embeddings.projection"}},
-    {vit, "class_token", {"class_embedding", "cls_token"}, bare},
-    {vit, "positions", {"position_embedding", "position_embeddings"}, bare},
+    {vit, "patch_embedding", {"patch_embedding", "patch_embeddings.projection", "patch_embd"}},
+    {vit, "class_token", {"class_embedding", "cls_token", "class_embd"}, bare},
+    {vit, "positions", {"position_embedding", "position_embeddings", "position_embd.weight"}, bare},
 
-    {block, "norm1", {"norm1", "layernorm_before"}},
-    {block, "qkv", {"attn.qkv", ""}, module, column, q_k_v},
-    {block, "q", {"", "attention.q_proj"}, module, column},
-    {block, "k", {"", "attention.k_proj"}, module, column},
-    {block, "v", {"", "attention.v_proj"}, module, column},
-    {block, "q_norm", {"attn.q_norm", "attention.q_norm"}, module, column},
-    {block, "k_norm", {"attn.k_norm", "attention.k_norm"}, module, column},
-    {block, "proj", {"attn.proj", "attention.projection_layer"}, module, row},
-    {block, "layer_scale1", {"ls1", "lambda_1"}, bare},
-    {block, "norm2", {"norm2", "layernorm_after"}},
-    {block, "fc1", "mlp.fc1", module, column},
-    {block, "fc2", "mlp.fc2", module, row},
-    {block, "layer_scale2", {"ls2", "lambda_2"}, bare},
+    {block, "norm1", {"norm1", "layernorm_before", "ln1"}},
+    {block, "qkv", {"attn.qkv", "", "attn_qkv"}, module, column, q_k_v},
+    {block, "q", {"", "attention.q_proj", "attn_q"}, module, column},
+    {block, "k", {"", "attention.k_proj", "attn_k"}, module, column},
+    {block, "v", {"", "attention.v_proj", "attn_v"}, module, column},
+    {block, "q_norm", {"attn.q_norm", "attention.q_norm", "attn_q_norm"}, module, column},
+    {block, "k_norm", {"attn.k_norm", "attention.k_norm", "attn_k_norm"}, module, column},
+    {block, "proj", {"attn.proj", "attention.projection_layer", "attn_out"}, module, row},
+    {block, "layer_scale1", {"ls1", "lambda_1", "ls1.weight"}, bare},
+    {block, "norm2", {"norm2", "layernorm_after", "ln2"}},
+    {block, "fc1", both("mlp.fc1", "ffn_up"), module, column},
+    {block, "fc2", both("mlp.fc2", "ffn_down"), module, row},
+    {block, "layer_scale2", {"ls2", "lambda_2", "ls2.weight"}, bare},
 
-    {projector, "norm", {"0", "layer_norm"}},
-    {projector, "fc1", {"1", "linear_1"}, module, column},
-    {projector, "fc2", {"3", "linear_2"}, module, row},
+    {projector, "norm", {"0", "layer_norm", "0"}},
+    {projector, "fc1", {"1", "linear_1", "1"}, module, column},
+    {projector, "fc2", {"3", "linear_2", "3"}, module, row},
 
-    {language, "embedding", "model.embed_tokens"},
-    {language, "norm", "model.norm"},
-    {language, "head", "lm_head", module, column},
+    {language, "embedding", both("model.embed_tokens", "token_embd")},
+    {language, "norm", both("model.norm", "output_norm")},
+    {language, "head", both("lm_head", "output"), module, column},
 
-    {layer, "norm1", "input_layernorm"},
-    {layer, "qkv", "", module, column, q_k_v},
-    {layer, "q", "self_attn.q_proj", module, column},
-    {layer, "k", "self_attn.k_proj", module, column},
-    {layer, "v", "self_attn.v_proj", module, column},
-    {layer, "q_norm", "self_attn.q_norm"},
-    {layer, "k_norm", "self_attn.k_norm"},
-    {layer, "sinks", "self_attn.sinks", bare, column},
-    {layer, "out", "self_attn.o_proj", module, row},
-    {layer, "norm2", "post_attention_layernorm"},
+    {layer, "norm1", both("input_layernorm", "attn_norm")},
+    {layer, "qkv", {}, module, column, q_k_v},
+    {layer, "q", both("self_attn.q_proj", "attn_q"), module, column},
+    {layer, "k", both("self_attn.k_proj", "attn_k"), module, column},
+    {layer, "v", both("self_attn.v_proj", "attn_v"), module, column},
+    {layer, "q_norm", both("self_attn.q_norm", "attn_q_norm")},
+    {layer, "k_norm", both("self_attn.k_norm", "attn_k_norm")},
+    {layer, "sinks", both("self_attn.sinks", "attn_sinks.weight"), bare, column},
+    {layer, "out", both("self_attn.o_proj", "attn_output"), module, row},
+    {layer, "norm2", both("", "post_attention_norm"), module, none, one, as_is, gpt_oss, gguf},
+    {layer, "norm2", both("post_attention_layernorm", "ffn_norm")},
 
-    {layer, "gate_up", "", module, column, gate_up},
-    {layer, "gate", "mlp.gate_proj", module, column},
-    {layer, "up", "mlp.up_proj", module, column},
-    {layer, "down", "mlp.down_proj", module, row},
+    {layer, "gate_up", {}, module, column, gate_up},
+    {layer, "gate", both("mlp.gate_proj", "ffn_gate"), module, column},
+    {layer, "up", both("mlp.up_proj", "ffn_up"), module, column},
+    {layer, "down", both("mlp.down_proj", "ffn_down"), module, row},
 
-    {layer, "router", "mlp.gate", module, none, one, as_is, qwen3_moe},
-    {layer, "experts.gate_up", "", module, expert, experts_gate_up, as_is, qwen3_moe},
-    {layer, "experts.gate", "mlp.experts.*.gate_proj", module, expert, one, as_is, qwen3_moe},
-    {layer, "experts.up", "mlp.experts.*.up_proj", module, expert, one, as_is, qwen3_moe},
-    {layer, "experts.down", "mlp.experts.*.down_proj", module, expert, one, as_is, qwen3_moe},
+    {layer, "router", both("mlp.gate", "ffn_gate_inp"), module, none, one, as_is, qwen3_moe},
+    {layer, "experts.gate_up", {}, module, expert, experts_gate_up, as_is, qwen3_moe},
+    {layer, "experts.gate", both("mlp.experts.*.gate_proj", "ffn_gate_exps"), module, expert, one, as_is, qwen3_moe},
+    {layer, "experts.up", both("mlp.experts.*.up_proj", "ffn_up_exps"), module, expert, one, as_is, qwen3_moe},
+    {layer, "experts.down", both("mlp.experts.*.down_proj", "ffn_down_exps"), module, expert, one, as_is, qwen3_moe},
 
-    {layer, "router", "mlp.router", module, none, one, as_is, gpt_oss},
-    {layer, "experts.gate_up", "mlp.experts.gate_up_proj", parameter, expert, one, transposed_interleaved, gpt_oss},
-    {layer, "experts.down", "mlp.experts.down_proj", parameter, expert, one, transposed, gpt_oss},
+    {layer, "router", both("mlp.router", "ffn_gate_inp"), module, none, one, as_is, gpt_oss},
+    {layer, "experts.gate_up", {}, module, expert, experts_gate_up, as_is, gpt_oss, gguf},
+    {layer, "experts.gate", both("", "ffn_gate_exps"), module, expert, one, as_is, gpt_oss, gguf},
+    {layer, "experts.up", both("", "ffn_up_exps"), module, expert, one, as_is, gpt_oss, gguf},
+    {layer, "experts.down", both("", "ffn_down_exps"), module, expert, one, as_is, gpt_oss, gguf},
+    {layer, "experts.gate_up", both("mlp.experts.gate_up_proj", ""), parameter, expert, one, transposed_interleaved,
+     gpt_oss},
+    {layer, "experts.down", both("mlp.experts.down_proj", ""), parameter, expert, one, transposed, gpt_oss},
 };
 
 }  // namespace names
@@ -184,11 +201,11 @@ struct WeightName {
   bool bias = false;
 };
 
-/// What a canonical name with `#` in it means in files of a family; `part` is null where they have nothing of that
-/// name.
-constexpr WeightName find_weight(std::string_view canonical, Family family) {
+/// What a canonical name with `#` in it means in files of a family and a dialect; `part` is null where they have
+/// nothing of that name.
+constexpr WeightName find_weight(std::string_view canonical, Family family, Dialect dialect) {
   for (const PartName& row : names::table) {
-    if (row.family.value_or(family) != family || !canonical.starts_with(row.where.canonical)) continue;
+    if (!row.is_for(family, dialect) || !canonical.starts_with(row.where.canonical)) continue;
     std::string_view rest = canonical.substr(row.where.canonical.size());
     if (!rest.starts_with(row.part)) continue;
     rest.remove_prefix(row.part.size());
@@ -198,10 +215,10 @@ constexpr WeightName find_weight(std::string_view canonical, Family family) {
   return {};
 }
 
-/// Part `number` of a fused weight; null where it has no row: files of this family never store it alone.
-constexpr const PartName* find_part(const PartName& fused, std::size_t number) {
+/// Part `number` of a fused weight; null where it has no row: such files never store it alone.
+constexpr const PartName* find_part(const PartName& fused, std::size_t number, Family family, Dialect dialect) {
   for (const PartName& row : names::table) {
-    if (row.where.canonical == fused.where.canonical && row.part == fused.parts[number] && row.family == fused.family)
+    if (row.is_for(family, dialect) && row.where.canonical == fused.where.canonical && row.part == fused.parts[number])
       return &row;
   }
   return nullptr;

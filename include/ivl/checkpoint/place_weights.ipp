@@ -21,9 +21,10 @@ inline SourceMatrix matrix_of(const BoundPiece& piece, std::int64_t in, int expe
   };
   switch (piece.form.as) {
     case StoredAs::scalars: {
-      const Dtype dtype = piece.planes[0].found->dtype;
-      if (piece.transposed()) return source_matrix({dtype, {in, piece.height}, plane(0)}, SourceOrder::transposed);
-      return source_matrix({dtype, {piece.height, in}, plane(0)});
+      TensorView view = *piece.planes[0].found;
+      view.bytes = plane(0);
+      view.shape = piece.transposed() ? Shape{in, piece.height} : Shape{piece.height, in};
+      return source_matrix(view, piece.transposed() ? SourceOrder::transposed : SourceOrder::natural);
     }
     case StoredAs::mxfp4:
       return source_matrix(Format::mxfp4, piece.height, in, {plane(0), plane(1)});

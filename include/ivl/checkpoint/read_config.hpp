@@ -2,9 +2,11 @@
 #pragma once
 #include <filesystem>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "ivl/checkpoint/gguf_files.hpp"
 #include "ivl/config/vlm.hpp"
 #include "ivl/core/compiled.hpp"
 #include "ivl/facts/model_facts.hpp"
@@ -15,7 +17,13 @@ namespace ivl {
 struct CheckpointConfig {
   VlmConfig vlm;
   ModelFacts facts;
-  std::vector<std::string> notes;  ///< what is not obeyed, since no table knows it: a line for each place
+  std::vector<std::string> notes;   ///< what is not obeyed, since no table knows it, or not said: a line for each place
+  std::optional<GgufFiles> gguf{};  ///< where the checkpoint is no folder of safetensors
+
+  /// Where the structure was read, of a checkpoint at `path`.
+  std::string where(const std::filesystem::path& path) const {
+    return gguf ? gguf->model.string() : (path / "config.json").string();
+  }
 };
 
 /// config.json alone. Throws FileError for a malformed document, ConfigError for a value that is not supported, such
@@ -23,9 +31,9 @@ struct CheckpointConfig {
 CheckpointConfig parse_checkpoint_config(const nlohmann::json& document, const std::string& where);
 
 /// config.json, and what generation_config.json, processor_config.json and preprocessor_config.json add to it where
-/// they exist. The notes count tokenizer_config.json in. docs/folders.md tells every key. Throws FileError and
-/// ConfigError.
-CheckpointConfig read_checkpoint_config(const std::filesystem::path& folder);
+/// they exist. The notes count tokenizer_config.json in. docs/folders.md tells every key. Or what the keys of a GGUF pair
+/// say; see find_gguf for `mmproj`. Throws FileError and ConfigError.
+CheckpointConfig read_checkpoint_config(const std::filesystem::path& path, const std::filesystem::path& mmproj = {});
 
 }  // namespace ivl
 

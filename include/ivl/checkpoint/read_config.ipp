@@ -13,6 +13,7 @@
 #include "ivl/checkpoint/folder.hpp"
 #include "ivl/checkpoint/read_config.hpp"
 #include "ivl/checkpoint/read_decoder.hpp"
+#include "ivl/checkpoint/read_gguf.hpp"
 #include "ivl/checkpoint/read_quantization.hpp"
 #include "ivl/core/error.hpp"
 #include "ivl/files/json.hpp"
@@ -212,12 +213,14 @@ IVL_INLINE CheckpointConfig parse_checkpoint_config(const Json& document, const 
   return result;
 }
 
-IVL_INLINE CheckpointConfig read_checkpoint_config(const std::filesystem::path& folder) {
-  check_folder(folder);
-  detail::check_quantization_files(folder);
-  const auto config = folder / "config.json";
+IVL_INLINE CheckpointConfig read_checkpoint_config(const std::filesystem::path& path,
+                                                   const std::filesystem::path& mmproj) {
+  if (const auto gguf = find_gguf(path, mmproj)) return read_gguf_config(*gguf);
+  check_folder(path);
+  detail::check_quantization_files(path);
+  const auto config = path / "config.json";
   CheckpointConfig result = parse_checkpoint_config(read_json(config), config.string());
-  detail::Neighbours(folder, result).read();
+  detail::Neighbours(path, result).read();
   return result;
 }
 

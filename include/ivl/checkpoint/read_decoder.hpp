@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "ivl/checkpoint/config_reader.hpp"
+#include "ivl/checkpoint/family_structure.hpp"
 #include "ivl/config/decoder.hpp"
 #include "ivl/facts/model_facts.hpp"
 #include "ivl/files/json.hpp"
@@ -125,16 +126,14 @@ inline DecoderConfig read_decoder(const ConfigReader& language, ModelFacts& fact
   attention.heads = language.size("num_attention_heads");
   attention.kv_heads = language.size("num_key_value_heads");
   attention.head_dim = language.size_or("head_dim", std::max(1, decoder.hidden / attention.heads));
+  set_kinds(decoder, family);
   switch (family) {
     case Family::qwen2:
-      attention.qkv_bias = true;
       break;
     case Family::qwen3:
-      attention.head_norm = true;
       language.expect("attention_bias", false);
       break;
     case Family::qwen3_moe:
-      attention.head_norm = true;
       language.expect("attention_bias", false);
       moe.experts = language.size(language.has("num_experts") ? "num_experts" : "num_local_experts");
       moe.active = language.size("num_experts_per_tok");
@@ -142,15 +141,11 @@ inline DecoderConfig read_decoder(const ConfigReader& language, ModelFacts& fact
       if (!language.get_or("norm_topk_prob", false)) language.refuse("norm_topk_prob", "true", "false, its default");
       break;
     case Family::gpt_oss:
-      attention.qkv_bias = attention.out_bias = attention.sinks = true;
       attention.window = language.size("sliding_window");
-      attention.window_layers = WindowLayers::even;  // what transformers takes without layer_types
       language.expect("attention_bias", true);
       moe.experts = language.size(language.has("num_local_experts") ? "num_local_experts" : "num_experts");
       moe.active = language.size(language.has("num_experts_per_tok") ? "num_experts_per_tok" : "experts_per_token");
       moe.mlp_hidden = language.size("intermediate_size");
-      moe.activation = ExpertActivation::clamped_swi_glu;
-      moe.bias = true;
       if (!language.has("rope_parameters") && !language.has("rope_scaling"))
         language.refuse("rope_scaling", "an object, since transformers puts YaRN where there is none", "none");
       break;

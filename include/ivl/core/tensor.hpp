@@ -12,11 +12,13 @@
 #include <string>
 #include <string_view>
 
+#include "ivl/core/ggml_type.hpp"
 #include "ivl/core/scalar.hpp"
 
 namespace ivl {
 
-/// Scalar types of tensor files, by their safetensors names and in the order of its reference writer: by alignment.
+/// Scalar types of tensor files, by their safetensors names and in the order of its reference writer: by alignment. Last
+/// what is no scalar: blocks of one of ggml's types.
 enum class Dtype : std::uint8_t {
   boolean,
   f4,
@@ -40,6 +42,7 @@ enum class Dtype : std::uint8_t {
   f64,
   i64,
   u64,
+  blocks,
 };
 
 namespace detail {
@@ -49,7 +52,7 @@ struct DtypeRow {
   int bits;
 };
 
-/// One row a `Dtype`, in its order.
+/// One row a scalar `Dtype`, in its order.
 inline constexpr DtypeRow dtype_rows[] = {
     {"BOOL", 8},    {"F4", 4},      {"F6_E2M3", 6}, {"F6_E3M2", 6},     {"U8", 8},          {"I8", 8},
     {"F8_E5M2", 8}, {"F8_E4M3", 8}, {"F8_E8M0", 8}, {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8}, {"I16", 16},
@@ -60,8 +63,14 @@ static_assert(std::size(dtype_rows) == std::size_t(Dtype::u64) + 1);
 
 }  // namespace detail
 
-constexpr int bits_of(Dtype dtype) { return detail::dtype_rows[std::size_t(dtype)].bits; }
-constexpr std::string_view name_of(Dtype dtype) { return detail::dtype_rows[std::size_t(dtype)].name; }
+/// Of a scalar.
+constexpr int bits_of(Dtype dtype) {
+  assert(dtype != Dtype::blocks);
+  return detail::dtype_rows[std::size_t(dtype)].bits;
+}
+constexpr std::string_view name_of(Dtype dtype) {
+  return dtype == Dtype::blocks ? "blocks" : detail::dtype_rows[std::size_t(dtype)].name;
+}
 
 /// The type with this safetensors name.
 constexpr std::optional<Dtype> find_dtype(std::string_view name) {
@@ -155,7 +164,13 @@ constexpr std::optional<std::int64_t> bytes_of(Dtype dtype, const Shape& shape) 
 struct TensorView {
   Dtype dtype = Dtype::u8;
   Shape shape;
-  std::span<const std::byte> bytes;  ///< bytes_of(dtype, shape)
+  std::span<const std::byte> bytes;    ///< bytes_of(dtype, shape), or rows of whole blocks
+  GgmlType block_type = GgmlType::f32;  ///< where dtype is `blocks`
 };
+
+/// The type of its numbers, for messages.
+constexpr std::string_view type_name(const TensorView& view) {
+  return view.dtype == Dtype::blocks ? name_of(view.block_type) : name_of(view.dtype);
+}
 
 }  // namespace ivl

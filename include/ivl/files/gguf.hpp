@@ -93,6 +93,11 @@ class Gguf {
   /// Sum of all tensors' bytes.
   std::int64_t total_bytes() const { return total_bytes_; }
 
+  /// What was read of a tensor may leave memory.
+  void release(std::span<const std::byte> bytes) const {
+    for (const File& file : files_) file.mapping.release(bytes);
+  }
+
   bool has(std::string_view key) const { return values_.contains(key); }
   auto keys() const { return std::views::keys(values_); }
 

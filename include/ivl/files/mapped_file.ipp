@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cstdint>
+#include <functional>
 #include <system_error>
 
 #include "ivl/core/error.hpp"
@@ -54,6 +55,8 @@ IVL_INLINE MappedFile::~MappedFile() {
 }
 
 IVL_INLINE void MappedFile::release(std::span<const std::byte> range) const {
+  const std::less_equal<const std::byte*> at_most;
+  if (!at_most(data_, range.data()) || !at_most(range.data() + range.size(), data_ + size_)) return;
   const auto page_bytes = std::uintptr_t(::sysconf(_SC_PAGESIZE));
   const auto first = reinterpret_cast<std::uintptr_t>(range.data());
   const std::uintptr_t begin = (first + page_bytes - 1) / page_bytes * page_bytes;

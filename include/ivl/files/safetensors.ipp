@@ -302,14 +302,7 @@ IVL_INLINE Safetensors::Safetensors(const std::filesystem::path& path) {
 }
 
 IVL_INLINE void Safetensors::release(const TensorView& view) const {
-  for (const File& file : files_) {
-    const std::span<const std::byte> all = file.mapping.bytes();
-    const std::less_equal<const std::byte*> at_most;
-    if (at_most(all.data(), view.bytes.data()) &&
-        at_most(view.bytes.data() + view.bytes.size(), all.data() + all.size())) {
-      file.mapping.release(view.bytes);
-    }
-  }
+  for (const File& file : files_) file.mapping.release(view.bytes);
 }
 
 IVL_INLINE void Safetensors::open(const std::filesystem::path& path) {

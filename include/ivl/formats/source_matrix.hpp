@@ -66,7 +66,11 @@ SourceMatrix source_matrix(Format format, std::int64_t out, std::int64_t in,
 /// The scalar of a tensor that is no quantised format. Throws FileError.
 ScalarKind placeable(const TensorView& view);
 
-/// A tensor [out, in] of scalars, or [in, out] where it is transposed. Throws FileError for other types.
+/// The format of a matrix that is one tensor: scalars, or blocks of ggml. Throws FileError for other types.
+Format format_of(const TensorView& view);
+
+/// A tensor [out, in], or [in, out] where it is transposed, which scalars alone may be. Throws FileError for types that
+/// have no format.
 SourceMatrix source_matrix(const TensorView& view, SourceOrder order = SourceOrder::natural);
 
 /// Row `row` as floats, exactly: to [in].

@@ -9,6 +9,7 @@
 
 #include "ivl/core/error.hpp"
 #include "ivl/core/tensor.hpp"
+#include "ivl/formats/ggml.hpp"
 #include "ivl/formats/source_matrix.hpp"
 
 namespace ivl {
@@ -90,14 +91,18 @@ IVL_INLINE SourceMatrix source_matrix(Format format, std::int64_t out, std::int6
 
 IVL_INLINE ScalarKind placeable(const TensorView& view) {
   const auto kind = scalar_kind(view.dtype);
-  if (!kind) fail<FileError>("cannot place a tensor of type ", name_of(view.dtype), ": expected F32, BF16 or F16");
+  if (!kind) fail<FileError>("cannot place a tensor of type ", type_name(view), ": expected F32, BF16 or F16");
   return *kind;
+}
+
+IVL_INLINE Format format_of(const TensorView& view) {
+  return view.dtype == Dtype::blocks ? format_of(view.block_type) : format_of(placeable(view));
 }
 
 IVL_INLINE SourceMatrix source_matrix(const TensorView& view, SourceOrder order) {
   assert(view.shape.rank() == 2);
   const bool transposed = order == SourceOrder::transposed;
-  return source_matrix(format_of(placeable(view)), view.shape[transposed ? 1 : 0], view.shape[transposed ? 0 : 1],
+  return source_matrix(format_of(view), view.shape[transposed ? 1 : 0], view.shape[transposed ? 0 : 1],
                        {view.bytes}, order);
 }
 

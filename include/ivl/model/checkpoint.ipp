@@ -10,28 +10,31 @@
 
 namespace ivl {
 
-IVL_INLINE Processor load_processor(const std::filesystem::path& folder, const CheckpointConfig& config) {
+IVL_INLINE Processor load_processor(const std::filesystem::path& path, const CheckpointConfig& config) {
   std::optional<Tokenizer> tokenizer;
-  if (Tokenizer::is_in(folder)) tokenizer = Tokenizer::from_folder(folder);
+  if (config.gguf)
+    tokenizer = tokenizer_of(Gguf(config.gguf->model));
+  else if (Tokenizer::is_in(path))
+    tokenizer = Tokenizer::from_folder(path);
   // The code that comes with the other format writes its prompts itself, whatever template its tokenizer has.
   std::optional<MessageTemplate> messages;
-  if (tokenizer && config.facts.format == FolderFormat::hf) messages = MessageTemplate::from_folder(folder);
+  if (tokenizer && config.facts.format == FolderFormat::hf) messages = MessageTemplate::from_folder(path);
   const auto image_token = tokenizer ? tokenizer->id_of(image_context_token) : std::nullopt;
   if (const int said = config.facts.image_token_id; said >= 0 && image_token && *image_token != said)
-    fail<ConfigError>((folder / "config.json").string(), ": image_token_id: expected ", *image_token, ", which is ",
+    fail<ConfigError>(config.where(path), ": image_token_id: expected ", *image_token, ", which is ",
                       image_context_token, " in the tokenizer, found ", said);
   return Processor(config.facts, config.vlm.vit.tile_px, config.vlm.tokens_per_tile(), std::move(tokenizer),
-                   folder.string(), std::move(messages));
+                   path.string(), std::move(messages));
 }
 
-IVL_INLINE Processor load_processor(const std::filesystem::path& folder) {
-  return load_processor(folder, read_checkpoint_config(folder));
+IVL_INLINE Processor load_processor(const std::filesystem::path& path, const std::filesystem::path& mmproj) {
+  return load_processor(path, read_checkpoint_config(path, mmproj));
 }
 
 namespace detail {
 
-IVL_INLINE void fail_unknown_structure(const std::filesystem::path& folder, const VlmConfig& found) {
-  const std::string place = (folder / "config.json").string() + ": none of the compiled checkpoints has this structure";
+IVL_INLINE void fail_unknown_structure(const std::string& where, const VlmConfig& found) {
+  const std::string place = where + ": none of the compiled checkpoints has this structure";
   if (const std::string rule = broken_rule(found); !rule.empty())
     fail<ConfigError>(place, ", and none can have it. ", rule, ". The file says:\n\n", config_text(found));
   fail<ConfigError>(place,

@@ -1,12 +1,12 @@
 // Weights into a `Vlm`: every difference between the source and the type is found before anything is placed.
 #pragma once
 #include <filesystem>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "ivl/checkpoint/bind.hpp"
+#include "ivl/checkpoint/gguf_weights.hpp"
 #include "ivl/checkpoint/load_options.hpp"
 #include "ivl/checkpoint/lora.hpp"
 #include "ivl/checkpoint/place_weights.hpp"
@@ -51,25 +51,34 @@ void check_ranks_of([[maybe_unused]] Context& ctx) {
 }
 }  // namespace detail
 
-/// The weights of a folder as type `C`; where that is `shard(whole, ranks)`, the part of the rank that `ctx` is. Throws
-/// ConfigError, listing every difference of config.json and of the tensors from the type, and FileError for broken
-/// files.
+/// The weights that `config` was read beside, a folder's or a GGUF pair's, as type `C`; where that is
+/// `shard(whole, ranks)`, the part of the rank that `ctx` is. Throws ConfigError, listing every difference of the config
+/// and of the tensors from the type, and FileError for broken files.
 template <VlmConfig C, PlaceOps Context>
-Vlm<C> load_weights(Context& ctx, const std::filesystem::path& folder, const CheckpointConfig& config,
+Vlm<C> load_weights(Context& ctx, const std::filesystem::path& path, const CheckpointConfig& config,
                     const LoadOptions& options = {}) {
   detail::check_ranks_of<C>(ctx);
   if (config.vlm != C.whole())
-    fail<ConfigError>((folder / "config.json").string(),
-                      ": another structure than the type:", config_differences(config.vlm, C.whole()));
+    fail<ConfigError>(config.where(path), ": another structure than the type:", config_differences(config.vlm, C.whole()));
   Vlm<C> vlm;
   vlm.facts = config.facts;
-  const FolderWeights files(folder);
-  std::optional<MergedWeights> merged;
-  if (!options.lora.empty()) merged.emplace(files, options.lora, config.facts);
-  const TensorSource source = merged ? TensorSource(*merged) : TensorSource(files);
-  Binding binding = bind_weights(weight_slots(vlm), vlm.facts, source);
-  if (options.ignore_extra_tensors) leave_out_extra(binding, options.note);
-  place_weights(ctx, binding, folder.string(), options.progress);
+  const auto place_from = [&](const TensorSource& source, std::vector<Dialect> dialects) {
+    Binding binding = bind_weights(weight_slots(vlm), vlm.facts, source, {.dialects = std::move(dialects)});
+    if (options.ignore_extra_tensors) leave_out_extra(binding, options.note);
+    place_weights(ctx, binding, path.string(), options.progress);
+  };
+  if (config.gguf) {
+    if (!options.lora.empty())
+      fail<ConfigError>(options.lora.string(), ": a LoRA adapter is merged into a folder of safetensors, and ",
+                        path.string(), " is GGUF: give the folder that the file was made from");
+    place_from(GgufWeights(*config.gguf, config.facts.family), {Dialect::gguf});
+    return vlm;
+  }
+  const FolderWeights files(path);
+  if (options.lora.empty())
+    place_from(files, {});
+  else
+    place_from(MergedWeights(files, options.lora, config.facts), {});
   return vlm;
 }
 
