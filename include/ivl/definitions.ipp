@@ -69,6 +69,7 @@
 #include "ivl/text/bpe.ipp"
 #include "ivl/text/chat_template.ipp"
 #include "ivl/text/detokenizer.ipp"
+#include "ivl/text/gguf_tokenizer.ipp"
 #include "ivl/text/jinja.ipp"
 #include "ivl/text/jinja_expressions.ipp"
 #include "ivl/text/jinja_filters.ipp"

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "golden_tokenizers.hpp"
 #include "ivl/text/stream_decoder.hpp"
 #include "ivl/text/tokenizer.hpp"
 #include "ivl/text/tokenizer_file.hpp"
@@ -23,55 +24,6 @@ using namespace ivl;
 namespace {
 
 namespace fs = std::filesystem;
-
-const fs::path sentence_piece_golden = fs::path(IVL_SOURCE_DIR) / "tests/golden/tokenizer";
-
-std::string streamed(StreamDecoder& stream, const std::vector<int>& ids) {
-  std::string text;
-  for (const int id : ids) text += stream.push(id);
-  text += stream.finish();
-  return text;
-}
-
-/// What a golden file says of the tokenizer in `folder`: ids, texts, and the same texts token by token.
-void check_sentence_piece(const fs::path& folder, const std::string& name) {
-  const auto want = nlohmann::json::parse(detail::read_text(sentence_piece_golden / (name + ".json")));
-  const Tokenizer tokenizer = Tokenizer::from_folder(folder);
-  CHECK(tokenizer.size() == want["size"]);
-  CHECK(tokenizer.bos() == want["bos"].get<int>());
-  int strings = 0, decoded = 0;
-  for (const auto& entry : want["encode"]) {
-    const std::string text = entry["text"];
-    const auto ids = entry["ids"].get<std::vector<int>>();
-    CAPTURE(text);
-    ++strings;
-    CHECK(tokenizer.encode(text) == ids);
-    if (!entry.contains("decoded")) continue;
-    ++decoded;
-    const std::string wanted = entry["decoded"];
-    CHECK(tokenizer.decode(ids, SpecialTokens::keep) == wanted);
-    StreamDecoder stream(tokenizer, {}, SpecialTokens::keep);
-    CHECK(streamed(stream, ids) == wanted);
-  }
-  CHECK(strings >= 500);
-  CHECK(decoded >= 400);
-
-  for (const SpecialTokens policy : {SpecialTokens::keep, SpecialTokens::skip}) {
-    int lists = 0;
-    for (const auto& entry : want["decode"]) {
-      const char* key = policy == SpecialTokens::keep ? "text" : "skip_special_tokens";
-      if (!entry.contains(key)) continue;
-      ++lists;
-      CAPTURE(entry.dump());
-      const std::string wanted = entry[key];
-      const auto ids = entry["ids"].get<std::vector<int>>();
-      CHECK(tokenizer.decode(ids, policy) == wanted);
-      StreamDecoder stream(tokenizer, {}, policy);
-      CHECK(streamed(stream, ids) == wanted);
-    }
-    CHECK((lists >= 150 || (policy == SpecialTokens::skip && tokenizer.decoding().kind == Decoding::byte_fallback)));
-  }
-}
 
 std::string varint(std::uint64_t value) {
   std::string bytes;
@@ -141,16 +93,13 @@ std::string refusal(const std::string& model) {
 TEST_CASE("a tokenizer.model gives the ids and texts of the sentencepiece library") {
   for (const char* name : {"sentence_piece", "sentence_piece_trimmed"}) {
     CAPTURE(name);
-    check_sentence_piece(sentence_piece_golden / name, name);
+    test::check_sentence_piece(Tokenizer::from_folder(test::tokenizer_golden() / name), name);
   }
 }
 
 TEST_CASE("a tokenizer.json made from a SentencePiece model gives the ids and texts of the tokenizers library") {
-  const fs::path folder = fs::path(IVL_SHARED_DIR) / "data/tokenizers/internlm2_base";
-  if (fs::exists(folder))
-    check_sentence_piece(folder, "internlm2_base");
-  else
-    MESSAGE("skipped: no ../shared/data/tokenizers/internlm2_base");
+  if (const fs::path folder = test::real_tokenizer("internlm2_base"); !folder.empty())
+    test::check_sentence_piece(Tokenizer::from_folder(folder), "internlm2_base");
 }
 
 TEST_CASE("a tokenizer.model that is not what this library runs is refused by name") {
@@ -237,7 +186,7 @@ TEST_CASE("each generation loses the space that was put before its text, and onl
   StreamDecoder stream(tokenizer);
   for (int generation = 0; generation < 2; ++generation) {
     CAPTURE(generation);
-    CHECK(streamed(stream, ids) == "a a");
+    CHECK(test::streamed(stream, ids) == "a a");
     stream.reset();
   }
 }
@@ -281,7 +230,7 @@ TEST_CASE("a run of byte tokens that is not UTF-8 as a whole is a U+FFFD for eac
   const auto text = [&](const std::vector<int>& ids) {
     StreamDecoder stream(tokenizer, {}, SpecialTokens::keep);
     const std::string decoded = tokenizer.decode(ids, SpecialTokens::keep);
-    CHECK(streamed(stream, ids) == decoded);
+    CHECK(test::streamed(stream, ids) == decoded);
     return decoded;
   };
   constexpr int space = 257, a = 258, box = 260;
@@ -320,6 +269,6 @@ TEST_CASE("text between added tokens comes back as it was, without the space tha
     const std::vector<int> ids = tokenizer.encode(text);
     StreamDecoder stream(tokenizer, {}, SpecialTokens::keep);
     CHECK(tokenizer.decode(ids, SpecialTokens::keep) == text);
-    CHECK(streamed(stream, ids) == text);
+    CHECK(test::streamed(stream, ids) == text);
   }
 }

@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "golden_tokenizers.hpp"
 #include "ivl/text/split_regex.hpp"
 #include "ivl/text/stream_decoder.hpp"
 #include "ivl/text/tokenizer_file.hpp"
@@ -24,75 +25,6 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 using Ids = std::vector<int>;
-
-const fs::path golden = fs::path(IVL_SOURCE_DIR) / "tests/golden/tokenizer";
-
-std::string bytes_of_hex(const std::string& hex) {
-  std::string bytes;
-  for (std::size_t at = 0; at < hex.size(); at += 2) bytes += char(std::stoi(hex.substr(at, 2), nullptr, 16));
-  return bytes;
-}
-
-/// All that a golden file of the `tokenizers` library says about the tokenizer in `folder`.
-void check_against(const fs::path& folder, const std::string& name) {
-  const Json want = Json::parse(detail::read_text(golden / (name + ".json")));
-  const Tokenizer tokenizer = Tokenizer::from_folder(folder);
-  CHECK(tokenizer.size() == want["size"]);
-  int strings = 0;
-  for (const Json& entry : want["encode"]) {
-    const std::string text = entry["text"];
-    ++strings;
-    CAPTURE(text);
-    if (tokenizer.encode(text) != entry["ids"].get<Ids>()) CHECK(tokenizer.encode(text) == entry["ids"].get<Ids>());
-  }
-  CHECK(strings >= 500);
-  for (const Json& entry : want["encode_newer_than_unicode_14"]) {
-    const std::string text = entry["text"];
-    CAPTURE(text);
-    CHECK(tokenizer.encode(text) == entry["ids"].get<Ids>());
-  }
-
-  // The reference's switch leaves added tokens whole that are not special; ours does not.
-  int untrusted = 0;
-  for (const Json& entry : want["encode_special_as_text"]) {
-    const Ids ids = entry["ids"];
-    const int first_added = *tokenizer.id_of("<|endoftext|>");
-    if (std::any_of(ids.begin(), ids.end(), [&](int id) { return id >= first_added; })) continue;
-    ++untrusted;
-    const std::string text = entry["text"];
-    CAPTURE(text);
-    CHECK(tokenizer.encode(text, AddedTokens::as_text) == ids);
-  }
-  CHECK(untrusted >= 50);
-
-  for (const Json& entry : want["encode_invalid_utf8"]) {
-    const std::string bytes = bytes_of_hex(entry["bytes"]);
-    CAPTURE(entry["bytes"]);
-    CHECK(to_utf8(bytes) == entry["text"].get<std::string>());
-    CHECK(tokenizer.encode(bytes) == entry["ids"].get<Ids>());
-  }
-
-  int decoded = 0;
-  for (const Json& entry : want["decode"]) {
-    const Ids ids = entry["ids"];
-    CAPTURE(entry["ids"].dump());
-    ++decoded;
-    CHECK(tokenizer.decode(ids, SpecialTokens::keep) == entry["text"].get<std::string>());
-    CHECK(tokenizer.decode(ids) == entry["skip_special_tokens"].get<std::string>());
-    StreamDecoder stream(tokenizer, {}, SpecialTokens::keep);
-    std::vector<std::string> pieces;
-    for (const int id : ids) pieces.emplace_back(stream.push(id));
-    pieces.emplace_back(stream.finish());
-    CHECK(pieces == entry["streamed"].get<std::vector<std::string>>());
-  }
-  CHECK(decoded >= 200);
-}
-
-bool no_shared_files(const std::string& name) {
-  const bool missing = !fs::exists(fs::path(IVL_SHARED_DIR) / "data/tokenizers" / name);
-  if (missing) MESSAGE("skipped: no ../shared/data/tokenizers/", name);
-  return missing;
-}
 
 /// BPE as the paper writes it: all pairs looked at again after every merge.
 std::vector<std::string> plain_bpe(const std::string& word, const small_tokenizer::Merges& merges) {
@@ -116,27 +48,22 @@ std::vector<std::string> plain_bpe(const std::string& word, const small_tokenize
 TEST_CASE("our own small tokenizer gives the ids and texts of the tokenizers library, in all three spellings") {
   for (const char* folder : {"own", "own_files", "own_old_merges"}) {
     CAPTURE(folder);
-    check_against(golden / folder, "own");
+    test::check_byte_level(Tokenizer::from_folder(test::tokenizer_golden() / folder), "own");
   }
 }
 
-TEST_CASE("InternVL3's tokenizer gives the ids and texts of the tokenizers library") {
-  if (!no_shared_files("internvl3")) check_against(fs::path(IVL_SHARED_DIR) / "data/tokenizers/internvl3", "internvl3");
-}
-
-TEST_CASE("InternVL3.5's tokenizer gives the ids and texts of the tokenizers library") {
-  if (!no_shared_files("internvl3_5"))
-    check_against(fs::path(IVL_SHARED_DIR) / "data/tokenizers/internvl3_5", "internvl3_5");
-}
-
-TEST_CASE("gpt-oss's tokenizer gives the ids and texts of the tokenizers library") {
-  if (!no_shared_files("internvl3_5_gpt_oss"))
-    check_against(fs::path(IVL_SHARED_DIR) / "data/tokenizers/internvl3_5_gpt_oss", "internvl3_5_gpt_oss");
+TEST_CASE("the tokenizers of InternVL3, InternVL3.5 and gpt-oss give the ids and texts of the tokenizers library") {
+  for (const char* name : {"internvl3", "internvl3_5", "internvl3_5_gpt_oss"}) {
+    CAPTURE(name);
+    if (const fs::path folder = test::real_tokenizer(name); !folder.empty())
+      test::check_byte_level(Tokenizer::from_folder(folder), name);
+  }
 }
 
 TEST_CASE("gpt-oss's tokenizer gives the ids that tokenizers and tiktoken agree on") {
-  if (no_shared_files("internvl3_5_gpt_oss")) return;
-  const auto tokenizer = Tokenizer::from_folder(fs::path(IVL_SHARED_DIR) / "data/tokenizers/internvl3_5_gpt_oss");
+  const fs::path folder = test::real_tokenizer("internvl3_5_gpt_oss");
+  if (folder.empty()) return;
+  const auto tokenizer = Tokenizer::from_folder(folder);
   const std::map<std::string, Ids> examples{
       {"Hello, world!", {13225, 11, 2375, 0}},
       {"你好，世界", {177519, 979, 28428}},
@@ -287,7 +214,7 @@ TEST_CASE("ByteLevel's own expression and U+180E split as the reference splits")
 }
 
 TEST_CASE("letters, digits and marks of Unicode 16 split as in the reference, whatever PCRE2 knows of them") {
-  const Json want = Json::parse(detail::read_text(golden / "newer_categories.json"));
+  const Json want = Json::parse(detail::read_text(test::tokenizer_golden() / "newer_categories.json"));
   std::vector<SplitRegex> expressions;
   for (const Json& pattern : want["patterns"]) expressions.emplace_back(pattern.get<std::string>());
   REQUIRE(want["split"].size() >= 100);
@@ -311,7 +238,7 @@ TEST_CASE("what the split expression does not match is a word too") {
 TEST_CASE("an expression that goes back without end is an error, and a run of a million characters is none") {
   SplitRegex hostile(R"((?:a+)+(?:b|c)$)");
   CHECK_THROWS_AS(hostile.split(std::string(50, 'a'), [](std::string_view) {}), RequestError);
-  const Tokenizer tokenizer = Tokenizer::from_folder(golden / "own");
+  const Tokenizer tokenizer = Tokenizer::from_folder(test::tokenizer_golden() / "own");
   std::string letters;
   for (std::uint32_t state = 1; letters.size() < 1'000'000;)
     letters += char('a' + ((state = state * 1664525u + 1013904223u) >> 24) % 26);
@@ -321,7 +248,7 @@ TEST_CASE("an expression that goes back without end is an error, and a run of a 
 }
 
 TEST_CASE("threads share one tokenizer") {
-  const Tokenizer tokenizer = Tokenizer::from_folder(golden / "own");
+  const Tokenizer tokenizer = Tokenizer::from_folder(test::tokenizer_golden() / "own");
   const std::string text = "The triangle is to the left of the square. 你好，世界 e\u0301 <|im_end|>";
   const Ids want = tokenizer.encode(text);
   std::vector<int> wrong(4);

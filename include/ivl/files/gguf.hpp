@@ -98,6 +98,9 @@ class Gguf {
     for (const File& file : files_) file.mapping.release(bytes);
   }
 
+  /// `where: key '...'`, for errors.
+  std::string place_of(std::string_view key) const;
+
   bool has(std::string_view key) const { return values_.contains(key); }
   auto keys() const { return std::views::keys(values_); }
 
@@ -123,7 +126,6 @@ class Gguf {
     MappedFile mapping;
   };
 
-  std::string place_of(std::string_view key) const;
   GgufContent open(const std::filesystem::path& path);
   void open_parts(const std::filesystem::path& first, std::uint16_t parts);
   void add(GgufContent part);

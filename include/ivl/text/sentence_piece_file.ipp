@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstring>
 #include <map>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -81,12 +82,66 @@ class ProtoReader {
 /// characters.
 inline constexpr std::size_t longest_piece = 1024;
 
-struct SentencePiece {
-  enum class Type : std::uint64_t { normal = 1, unknown, control, user_defined, unused, byte };
-  std::string_view text;
-  float score = 0;
-  Type type = Type::normal;
-};
+IVL_INLINE void add_pieces(std::span<const SentencePiece> pieces, TokenizerParts& parts) {
+  using Type = SentencePiece::Type;
+  std::map<std::string_view, const SentencePiece*> piece_of;
+  for (const SentencePiece& piece : pieces) {
+    const int id = piece.id;
+    if (piece.text.empty() || !is_utf8(piece.text))
+      fail<FileError>("piece ", id, ": expected UTF-8 text, found \"", to_utf8(piece.text), "\"");
+    if (piece.text.size() > longest_piece)
+      fail<FileError>("piece ", id, ": expected at most ", longest_piece, " bytes, found ", piece.text.size());
+    if (piece.score != piece.score) fail<FileError>("piece ", id, ": expected a number as its score, found NaN");
+    const std::string text(piece.text);
+    switch (piece.type) {
+      case Type::normal:
+        piece_of.emplace(piece.text, &piece);
+        parts.vocabulary.emplace_back(text, id);
+        break;
+      case Type::byte:
+        parts.vocabulary.emplace_back(text, id);
+        break;
+      case Type::unknown:
+      case Type::control:
+        parts.added.push_back({id, text, true, false});
+        break;
+      case Type::user_defined:
+        parts.added.push_back({.id = id, .content = text, .special = false, .normalized = true, .piece = true});
+        break;
+      default:
+        fail<FileError>("piece \"", text, "\": its type ", std::uint64_t(piece.type), " is not implemented");
+    }
+  }
+
+  // Two neighbours merge where both together are a piece; the piece with the highest score goes first, and of equal
+  // scores the leftmost.
+  std::vector<const SentencePiece*> by_score;
+  for (const auto& [text, piece] : piece_of) by_score.push_back(piece);
+  std::sort(by_score.begin(), by_score.end(), [](const SentencePiece* a, const SentencePiece* b) {
+    return a->score != b->score ? a->score > b->score : a->id < b->id;
+  });
+  std::uint32_t rank = 0;
+  float score_of_rank = 0;
+  for (const SentencePiece* piece : by_score) {
+    if (piece->score != std::exchange(score_of_rank, piece->score)) ++rank;
+    const std::string_view text = piece->text;
+    for (std::size_t at = 0; (at += std::size_t(utf8_step(text.substr(at)).bytes)) < text.size();) {
+      const std::string_view left = text.substr(0, at), right = text.substr(at);
+      if (!piece_of.contains(left) || !piece_of.contains(right)) continue;
+      parts.merges.emplace_back(left, right);
+      parts.ranks.push_back(rank);
+    }
+  }
+}
+
+IVL_INLINE void set_spaces(bool prefix_space, bool single_spaces, TokenizerParts& parts) {
+  parts.kind = TokenizerKind::sentence_piece;
+  parts.prefix_space = prefix_space;
+  parts.single_spaces = single_spaces;
+  parts.decoding = {.kind = Decoding::sentence_piece,
+                    .drops_first_space = prefix_space || single_spaces,
+                    .drops_every_first_space = single_spaces};
+}
 
 inline TokenizerParts read_sentence_piece_model(std::string_view model) {
   using Type = SentencePiece::Type;
@@ -98,6 +153,7 @@ inline TokenizerParts read_sentence_piece_model(std::string_view model) {
     if (field.number == 3) normalizer = field.bytes;
     if (field.number != 1) continue;
     SentencePiece& piece = pieces.emplace_back();
+    piece.id = int(pieces.size()) - 1;
     ProtoField part;
     for (ProtoReader of_piece(field.bytes); of_piece.next(part);) {
       const auto bits = std::uint32_t(part.value);
@@ -127,63 +183,10 @@ inline TokenizerParts read_sentence_piece_model(std::string_view model) {
   if (escape_spaces == 0) fail<FileError>("expected escape_whitespaces, found a model without it");
 
   TokenizerParts parts;
-  parts.kind = TokenizerKind::sentence_piece;
-  parts.prefix_space = dummy_prefix != 0;
-  parts.single_spaces = single_spaces != 0;
-  parts.decoding = {.kind = Decoding::sentence_piece,
-                    .drops_first_space = parts.prefix_space || parts.single_spaces,
-                    .drops_every_first_space = parts.single_spaces};
-  std::map<std::string_view, int> id_of;
-  for (int id = 0; id < int(pieces.size()); ++id) {
-    const SentencePiece& piece = pieces[std::size_t(id)];
-    if (piece.text.empty() || !is_utf8(piece.text))
-      fail<FileError>("piece ", id, ": expected UTF-8 text, found \"", to_utf8(piece.text), "\"");
-    if (piece.text.size() > longest_piece)
-      fail<FileError>("piece ", id, ": expected at most ", longest_piece, " bytes, found ", piece.text.size());
-    if (piece.score != piece.score) fail<FileError>("piece ", id, ": expected a number as its score, found NaN");
-    const std::string text(piece.text);
-    switch (piece.type) {
-      case Type::normal:
-        id_of.emplace(piece.text, id);
-        parts.vocabulary.emplace_back(text, id);
-        break;
-      case Type::byte:
-        parts.vocabulary.emplace_back(text, id);
-        break;
-      case Type::unknown:
-      case Type::control:
-        parts.added.push_back({id, text, true, false});
-        break;
-      case Type::user_defined:
-        parts.added.push_back({.id = id, .content = text, .special = false, .normalized = true, .piece = true});
-        break;
-      default:
-        fail<FileError>("piece \"", text, "\": its type ", std::uint64_t(piece.type), " is not implemented");
-    }
-  }
+  set_spaces(dummy_prefix != 0, single_spaces != 0, parts);
+  add_pieces(pieces, parts);
   if (bos < pieces.size() && pieces[std::size_t(bos)].type == Type::control) parts.bos = int(bos);
 
-  // Two neighbours merge where both together are a piece; the piece with the highest score goes first, and of equal
-  // scores the leftmost.
-  std::vector<int> by_score;
-  for (const auto& [text, id] : id_of) by_score.push_back(id);
-  std::sort(by_score.begin(), by_score.end(), [&](int a, int b) {
-    const float left = pieces[std::size_t(a)].score, right = pieces[std::size_t(b)].score;
-    return left != right ? left > right : a < b;
-  });
-  std::uint32_t rank = 0;
-  float score_of_rank = 0;
-  for (const int id : by_score) {
-    const float score = pieces[std::size_t(id)].score;
-    if (score != std::exchange(score_of_rank, score)) ++rank;
-    const std::string_view text = pieces[std::size_t(id)].text;
-    for (std::size_t at = 0; (at += std::size_t(utf8_step(text.substr(at)).bytes)) < text.size();) {
-      const std::string_view left = text.substr(0, at), right = text.substr(at);
-      if (!id_of.contains(left) || !id_of.contains(right)) continue;
-      parts.merges.emplace_back(left, right);
-      parts.ranks.push_back(rank);
-    }
-  }
   return parts;
 }
 

@@ -21,6 +21,8 @@
 
 namespace ivl {
 
+class Gguf;
+
 /// What encoding makes of the text of an added token such as "<|im_end|>".
 enum class AddedTokens {
   split,    ///< its one id, as in a prompt
@@ -65,6 +67,9 @@ class Tokenizer {
 
   /// Whether the folder has files of a tokenizer.
   static bool is_in(const std::filesystem::path& folder);
+
+  /// The keys of a GGUF file (see gguf_tokenizer.hpp). Throws FileError.
+  static Tokenizer from_gguf(const Gguf& file);
 
   /// The text of a tokenizer.json. Throws FileError.
   static Tokenizer from_json(std::string_view tokenizer_json);

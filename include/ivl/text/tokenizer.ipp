@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "ivl/core/error.hpp"
+#include "ivl/text/gguf_tokenizer.hpp"
 #include "ivl/text/nfc.hpp"
 #include "ivl/text/tokenizer.hpp"
 #include "ivl/text/tokenizer_file.hpp"
@@ -197,6 +198,8 @@ IVL_INLINE bool Tokenizer::is_in(const std::filesystem::path& folder) {
   const auto has = [&](const char* name) { return std::filesystem::exists(folder / name); };
   return has("tokenizer.json") || has("tokenizer.model") || has("vocab.json");
 }
+
+IVL_INLINE Tokenizer Tokenizer::from_gguf(const Gguf& file) { return from_parts(tokenizer_parts(file)); }
 
 IVL_INLINE Tokenizer Tokenizer::from_json(std::string_view tokenizer_json) {
   return from_parts(tokenizer_parts(tokenizer_json));

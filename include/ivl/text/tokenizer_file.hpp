@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "ivl/core/compiled.hpp"
 #include "ivl/core/error.hpp"
@@ -15,6 +16,9 @@ namespace detail {
 
 /// The bytes of a file, which has at least one. Throws FileError.
 std::string read_text(const std::filesystem::path& path);
+
+/// "left right", a line of merges. Throws FileError.
+std::pair<std::string, std::string> merge_of(std::string_view line);
 
 }  // namespace detail
 

@@ -18,19 +18,13 @@
 #include "ivl/files/json.hpp"
 #include "ivl/files/settings.hpp"
 #include "ivl/text/sentence_piece_file.hpp"
+#include "ivl/text/split_patterns.hpp"
 #include "ivl/text/tokenizer_file.hpp"
 #include "ivl/text/utf8.hpp"
 
 namespace ivl {
 
 namespace detail {
-
-/// What Qwen2's tokenizer class uses; in tokenizer.json the pattern stands in the file.
-inline constexpr std::string_view qwen2_split_pattern =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-/// What "ByteLevel" uses where its use_regex is on: GPT-2's.
-inline constexpr std::string_view gpt2_split_pattern =
-    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
 /// A value in a message: short, whatever it is.
 inline std::string shown(const Json& value) {
@@ -106,7 +100,7 @@ inline std::string split_pattern_of(const Json& pre_tokenizer) {
   return std::string(pattern);
 }
 
-inline std::pair<std::string, std::string> merge_of(std::string_view line) {
+IVL_INLINE std::pair<std::string, std::string> merge_of(std::string_view line) {
   const std::size_t space = line.find(' ');
   if (space == 0 || space == std::string_view::npos || line.find(' ', space + 1) != std::string_view::npos ||
       space + 1 == line.size())
