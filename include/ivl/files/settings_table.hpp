@@ -162,6 +162,8 @@ inline constexpr Setting settings_table[] = {
     {any_model, "_name_or_path", harmless},
     {any_model, "_commit_hash", harmless},
     {any_model, "_attn_implementation_autoset", harmless},
+    {any_model, "_attn_implementation", harmless},
+    {any_model, "attn_implementation", harmless},
     {any_model, "transformers_version", harmless},
     {any_model, "auto_map", harmless},
     {any_model, "tie_word_embeddings", harmless},  // that of the whole model counts
