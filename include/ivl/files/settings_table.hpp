@@ -2,7 +2,7 @@
 #pragma once
 #include "ivl/files/settings.hpp"
 
-namespace ivl::detail {
+namespace ivl::detail::settings {  // of its own, for the names of `using enum`
 
 using enum SettingsOf;
 using enum SettingUse;
@@ -11,7 +11,7 @@ inline constexpr std::string_view in_generation_config = "generation_config.json
 inline constexpr std::string_view merge_lora = "merge the LoRA weights into the model first";
 inline constexpr std::string_view by_flag = "give the system message with the question";
 
-inline constexpr Setting settings_table[] = {
+inline constexpr Setting table[] = {
     {model_hf, "architectures", checked},
     {model_hf, "model_type", checked},
     {model_hf, "text_config", obeyed},
@@ -391,4 +391,4 @@ inline constexpr Setting settings_table[] = {
     {tokenizer, "merges_file", harmless},
 };
 
-}  // namespace ivl::detail
+}  // namespace ivl::detail::settings
