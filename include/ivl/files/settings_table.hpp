@@ -1,6 +1,6 @@
 // The rows of settings.hpp's table. settings.ipp alone includes this.
 #pragma once
-#include "ivl/files/settings.hpp"
+#include "ivl/files/setting.hpp"
 
 namespace ivl::detail::settings {  // of its own, for the names of `using enum`
 
