@@ -281,6 +281,24 @@ TEST_CASE("processor_config.json says what preprocessor_config.json did, and win
   CHECK(config.facts.image.max_tiles == 4);
   CHECK(config.notes.empty());
 
+  images.erase("image_mean");
+  images.erase("image_std");
+  write();
+  config = read_checkpoint_config(copy.path());  // the class's own, as the golden keys show
+  const Json clip =
+      read_json(fs::path(IVL_SOURCE_DIR) / "tests/golden/settings/keys_5.23.0.json")["image_processor"][0];
+  for (std::size_t colour = 0; colour < 3; ++colour) {
+    CHECK(config.facts.image.mean[colour] == clip["image_mean"][colour].get<float>());
+    CHECK(config.facts.image.deviation[colour] == clip["image_std"][colour].get<float>());
+  }
+
+  const Json size = images["size"];
+  images.erase("size");
+  write();
+  CHECK(test::error_of<ConfigError>([&] { read_checkpoint_config(copy.path()); }) ==
+        (copy / "processor_config.json").string() +
+            ": image_processor: size: expected a value, found none, for which transformers takes 384 x 384");
+  images["size"] = size;
   images["resample"] = 2;
   write();
   CHECK(test::error_of<ConfigError>([&] { read_checkpoint_config(copy.path()); }) ==

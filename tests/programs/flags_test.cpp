@@ -82,6 +82,22 @@ TEST_CASE("an answer that is cut says so") {
   CHECK(!contains(whole.err, "loading"));  // progress is for terminals
 }
 
+TEST_CASE("settings that nobody knows are noted, and those that are not implemented end the program") {
+  const std::filesystem::path folder = work_folder() / "settings";
+  std::filesystem::copy(IVL_SOURCE_DIR "/examples/drawn_scenes/checkpoint", folder);
+  const auto inspect = [&](const std::string& settings) {
+    std::ofstream(folder / "generation_config.json") << settings;
+    return run("inspect_inputs --checkpoint " + folder.string());
+  };
+  const Ran noted = inspect(R"({"magic": 1})");
+  CHECK(noted.code == 0);
+  CHECK(noted.err == "note: " + (folder / "generation_config.json").string() + ": unknown key 'magic' is not obeyed\n");
+  const Ran refused = inspect(R"({"num_beams": 4})");
+  CHECK(refused.code == 1);
+  CHECK(refused.out.empty());
+  CHECK(refused.err == "error: " + (folder / "generation_config.json").string() + ": num_beams: expected 1, found 4\n");
+}
+
 TEST_CASE("what does not fit is refused with numbers and flags before a picture is seen") {
   const Ran small = run("describe_image" + toy + balloons + " --context 10");
   CHECK(small.code == 1);

@@ -111,6 +111,15 @@ inline void expect_tile(const ConfigReader& reader, std::string_view key, int ti
 
 /// What preprocessor_config.json adds, or the object of processor_config.json.
 inline void read_image_processor(const ConfigReader& reader, const VlmConfig& vlm, ModelFacts& facts) {
+  if (facts.format == FolderFormat::hf) {
+    // Files of the GitHub format name CLIP's class, which its code never runs.
+    constexpr std::string_view types[] = {"GotOcr2ImageProcessor", "GotOcr2ImageProcessorFast",
+                                          "GotOcr2ImageProcessorPil"};
+    reader.kind("image_processor_type", types);
+    facts.image.mean = {0.48145466f, 0.4578275f, 0.40821073f};  // what that class takes without the keys: CLIP's
+    facts.image.deviation = {0.26862954f, 0.26130258f, 0.27577711f};
+    if (!reader.has("size")) reader.refuse("size", "a value", "none, for which transformers takes 384 x 384");
+  }
   const auto statistics = [&](std::string_view key, std::array<float, 3>& to) {
     if (!reader.has(key)) return;
     const auto values = reader.get<std::vector<float>>(key);
@@ -123,10 +132,6 @@ inline void read_image_processor(const ConfigReader& reader, const VlmConfig& vl
   facts.image.max_tiles = reader.get_or("max_patches", facts.image.max_tiles);
   expect_tile(reader, "size", vlm.vit.tile_px);
   if (reader.get_or("do_center_crop", false)) expect_tile(reader, "crop_size", vlm.vit.tile_px);
-  // Files of the GitHub format name CLIP's, which its code never runs.
-  constexpr std::string_view types[] = {"GotOcr2ImageProcessor", "GotOcr2ImageProcessorFast",
-                                        "GotOcr2ImageProcessorPil"};
-  if (facts.format == FolderFormat::hf) reader.kind("image_processor_type", types);
 }
 
 /// The files beside config.json, one after the other.

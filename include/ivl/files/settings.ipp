@@ -13,8 +13,8 @@ namespace detail {
 
 inline const Setting* find_setting(SettingsOf object, std::string_view key) {
   const auto found = std::ranges::find_if(
-      settings_table, [&](const Setting& setting) { return setting.object == object && setting.key == key; });
-  if (found != std::end(settings_table)) return found;
+      settings::table, [&](const Setting& setting) { return setting.object == object && setting.key == key; });
+  if (found != std::end(settings::table)) return found;
   const bool of_model = object < SettingsOf::rope;
   return of_model ? find_setting(SettingsOf::any_model, key) : nullptr;
 }
@@ -38,7 +38,7 @@ inline void check_setting(const Setting& setting, const Json& value, const std::
 
 }  // namespace detail
 
-IVL_INLINE std::span<const Setting> known_settings() { return detail::settings_table; }
+IVL_INLINE std::span<const Setting> known_settings() { return detail::settings::table; }
 
 IVL_INLINE void check_settings(SettingsOf object, const Json& json, const std::string& where,
                                std::vector<std::string>& notes) {

@@ -1,8 +1,8 @@
 // The rows of settings.hpp's table. settings.ipp alone includes this.
 #pragma once
-#include "ivl/files/settings.hpp"
+#include "ivl/files/setting.hpp"
 
-namespace ivl::detail {
+namespace ivl::detail::settings {  // of its own, for the names of `using enum`
 
 using enum SettingsOf;
 using enum SettingUse;
@@ -11,7 +11,7 @@ inline constexpr std::string_view in_generation_config = "generation_config.json
 inline constexpr std::string_view merge_lora = "merge the LoRA weights into the model first";
 inline constexpr std::string_view by_flag = "give the system message with the question";
 
-inline constexpr Setting settings_table[] = {
+inline constexpr Setting table[] = {
     {model_hf, "architectures", checked},
     {model_hf, "model_type", checked},
     {model_hf, "text_config", obeyed},
@@ -162,6 +162,8 @@ inline constexpr Setting settings_table[] = {
     {any_model, "_name_or_path", harmless},
     {any_model, "_commit_hash", harmless},
     {any_model, "_attn_implementation_autoset", harmless},
+    {any_model, "_attn_implementation", harmless},
+    {any_model, "attn_implementation", harmless},
     {any_model, "transformers_version", harmless},
     {any_model, "auto_map", harmless},
     {any_model, "tie_word_embeddings", harmless},  // that of the whole model counts
@@ -389,4 +391,4 @@ inline constexpr Setting settings_table[] = {
     {tokenizer, "merges_file", harmless},
 };
 
-}  // namespace ivl::detail
+}  // namespace ivl::detail::settings

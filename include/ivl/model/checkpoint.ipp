@@ -13,7 +13,7 @@ namespace ivl {
 IVL_INLINE Processor load_processor(const std::filesystem::path& path, const CheckpointConfig& config) {
   std::optional<Tokenizer> tokenizer;
   if (config.gguf)
-    tokenizer = tokenizer_of(Gguf(config.gguf->model));
+    tokenizer = Tokenizer::from_gguf(Gguf(config.gguf->model));
   else if (Tokenizer::is_in(path))
     tokenizer = Tokenizer::from_folder(path);
   // The code that comes with the other format writes its prompts itself, whatever template its tokenizer has.

@@ -1,15 +1,11 @@
-// The bodies of tokenizer_file.hpp, in the order in which they use each other: values of a JSON document, the keys of
-// tokenizer.json, its large tables, whole files. Longer than 400 lines, because one file has to say which of them mean
-// what this library does.
+// The bodies of tokenizer_file.hpp, in the order in which they use each other: the keys of tokenizer.json, its large
+// tables, whole files.
 #pragma once
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <fstream>
-#include <functional>
-#include <map>
 #include <optional>
-#include <set>
 #include <sstream>
 #include <utility>
 #include <vector>
@@ -19,56 +15,13 @@
 #include "ivl/files/settings.hpp"
 #include "ivl/text/sentence_piece_file.hpp"
 #include "ivl/text/split_patterns.hpp"
+#include "ivl/text/tokenizer_config.hpp"
 #include "ivl/text/tokenizer_file.hpp"
-#include "ivl/text/utf8.hpp"
+#include "ivl/text/tokenizer_values.hpp"
 
 namespace ivl {
 
 namespace detail {
-
-/// A value in a message: short, whatever it is.
-inline std::string shown(const Json& value) {
-  std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
-  return text.size() <= 200 ? text : to_utf8(text.substr(0, 200)) + "...";
-}
-
-inline const Json& member(const Json& object, const char* key) {
-  static const Json null;
-  const auto found = object.find(key);
-  return found == object.end() ? null : *found;
-}
-
-inline std::string_view string_or(const Json& object, const char* key, std::string_view otherwise) {
-  const Json& value = member(object, key);
-  return value.is_string() ? std::string_view(value.get_ref<const std::string&>()) : otherwise;
-}
-
-inline bool flag_or(const Json& object, const char* key, bool otherwise) {
-  const Json& value = member(object, key);
-  if (value.is_null()) return otherwise;
-  if (!value.is_boolean()) fail<FileError>(key, ": expected true or false, found ", shown(value));
-  return value.get<bool>();
-}
-
-inline int id_in(const Json& value, std::string_view token) {
-  if (!value.is_number_integer() || value < 0 || value > INT32_MAX)
-    fail<FileError>("token \"", token, "\": expected an id from 0 to ", INT32_MAX, ", found ", shown(value));
-  return value.get<int>();
-}
-
-[[noreturn]] inline void not_implemented(const char* key, const Json& value, const char* expected) {
-  fail<FileError>("tokenizer ", key, ": ", shown(value), " is not implemented; expected ", expected);
-}
-
-/// One of tokenizer.json's added_tokens, or of tokenizer_config.json's added_tokens_decoder.
-inline AddedToken added_token(const Json& entry, int id) {
-  const std::string_view content = string_or(entry, "content", "");
-  if (content.empty()) fail<FileError>("added token ", id, ": expected content, found ", shown(entry));
-  for (const char* key : {"single_word", "lstrip", "rstrip"})
-    if (flag_or(entry, key, false)) fail<FileError>("added token \"", content, "\": ", key, " is not implemented");
-  const bool special = flag_or(entry, "special", false);
-  return {id, std::string(content), special, flag_or(entry, "normalized", !special)};
-}
 
 inline bool normalizer_is_nfc(const Json& normalizer) {
   constexpr const char* expected = "null, NFC or a Sequence of NFC";
@@ -202,14 +155,6 @@ IVL_INLINE std::string read_text(const std::filesystem::path& path) {
   return std::move(text).str();
 }
 
-/// The object in `path`; an empty one where there is no such file.
-inline Json read_object(const std::filesystem::path& path) {
-  if (!std::filesystem::exists(path)) return Json::object();
-  Json json = read_json(path);
-  if (!json.is_object()) fail<FileError>(path.string(), ": expected an object, found ", shown(json));
-  return json;
-}
-
 /// What `post_processor` puts before every prompt: a template's one special token, or nothing.
 inline std::optional<int> bos_of(const Json& post) {
   constexpr const char* expected =
@@ -331,103 +276,6 @@ inline TokenizerParts read_vocabulary_and_merges(const std::filesystem::path& fo
     }
   });
   return parts;
-}
-
-/// Calls see(text) for a token as tokenizer_config.json and special_tokens_map.json write it: a string, an object with
-/// `content`, or a list or an object of these.
-template <class See>
-void for_each_token(const Json& value, const See& see) {
-  if (value.is_string())
-    see(value.get<std::string>());
-  else if (value.is_object() && value.contains("content"))
-    see(std::string(string_or(value, "content", "")));
-  else if (value.is_structured())
-    for (const Json& token : value) for_each_token(token, see);
-}
-
-/// Makes special the tokens that tokenizer_config.json names by a role, as transformers does. One that has no id yet
-/// gets the next.
-inline void add_named_tokens(const Json& config, TokenizerParts& parts) {
-  std::map<std::string, std::size_t, std::less<>> known;  // place in parts.added
-  for (std::size_t at = 0; at < parts.added.size(); ++at) known.emplace(parts.added[at].content, at);
-  for (const char* key : {"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token",
-                          "additional_special_tokens", "extra_special_tokens", "model_specific_special_tokens"}) {
-    for_each_token(member(config, key), [&](const std::string& content) {
-      if (content.empty()) return;
-      const auto [found, is_new] = known.emplace(content, parts.added.size());
-      if (!is_new) {
-        parts.added[found->second].special = true;
-        return;
-      }
-      int id = -1, last = -1;
-      for (const auto& [letters, its] : parts.vocabulary) {
-        last = std::max(last, its);
-        if (letters == content) id = its;
-      }
-      for (const AddedToken& token : parts.added) last = std::max(last, token.id);
-      if (id >= 0 && parts.kind == TokenizerKind::sentence_piece) return;
-      parts.added.push_back({id < 0 ? last + 1 : id, content, true, false});
-    });
-  }
-}
-
-/// Adds the tokens of tokenizer_config.json's added_tokens_decoder and of added_tokens.json that are not known. One
-/// that is special in any file is.
-inline void add_tokens_beside(const std::filesystem::path& folder, const Json& config, TokenizerParts& parts) {
-  std::map<std::string, std::size_t, std::less<>> known;  // place in parts.added
-  for (std::size_t at = 0; at < parts.added.size(); ++at) known.emplace(parts.added[at].content, at);
-  const auto add = [&](AddedToken token) {
-    const auto [found, is_new] = known.emplace(token.content, parts.added.size());
-    if (is_new) {
-      parts.added.push_back(std::move(token));
-      return true;
-    }
-    AddedToken& other = parts.added[found->second];
-    if (other.id != token.id)
-      fail<FileError>("\"", token.content, "\" has id ", token.id, ", and ", other.id, " in another file");
-    other.special = other.special || token.special;
-    return false;
-  };
-  const auto add_all = [&](const char* name, const Json& entries, const auto& token_of) {
-    const bool any_new = naming((folder / name).string(), [&] {
-      bool any = false;
-      for (const auto& [key, value] : entries.items()) any = add(token_of(key, value)) || any;
-      return any;
-    });
-    if (any_new) parts.where += std::string(" and ") + name;
-  };
-  add_all(
-      "tokenizer_config.json", member(config, "added_tokens_decoder"), [](const std::string& id, const Json& entry) {
-        const bool number = !id.empty() && id.size() < 10 && id.find_first_not_of("0123456789") == std::string::npos;
-        if (!number) fail<FileError>("added_tokens_decoder: expected ids as keys, found \"", id.substr(0, 200), "\"");
-        return added_token(entry, std::stoi(id));
-      });
-  // added_tokens.json knows no flags: special is what special_tokens_map.json mentions, as a string, an object or a
-  // list.
-  std::set<std::string, std::less<>> special;
-  for_each_token(read_object(folder / "special_tokens_map.json"),
-                 [&](const std::string& content) { special.insert(content); });
-  add_all("added_tokens.json", read_object(folder / "added_tokens.json"),
-          [&](const std::string& content, const Json& id) {
-            const bool is_special = special.contains(content);
-            return AddedToken{id_in(id, content), content, is_special, !is_special};
-          });
-  add_named_tokens(config, parts);
-}
-
-/// The keys of tokenizer_config.json that must say what the other files say.
-inline void check_tokenizer_config(const Json& config, const std::string& where, const TokenizerParts& parts) {
-  const auto expect = [&](const char* key, bool expected, std::string_view because) {
-    if (const bool found = flag_or(config, key, expected); found != expected)
-      fail<ConfigError>(where, ": ", key, ": expected ", expected ? "true" : "false", ", since ", because, ", found ",
-                        found ? "true" : "false");
-  };
-  naming(where, [&] {
-    expect("add_bos_token", parts.bos.has_value(),
-           parts.bos ? "post_processor puts a token before the prompt" : "no other file puts one before the prompt");
-    expect("add_prefix_space", parts.prefix_space,
-           parts.prefix_space ? "the model puts a space before text" : "the model puts none before text");
-  });
 }
 
 }  // namespace detail
