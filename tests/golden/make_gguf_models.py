@@ -2,7 +2,7 @@
 
 Names, keys and types are those of llama.cpp's converter (facts, not code): language matrices BF16, everything of one
 dimension, routers and the position table F32. All weights are exact in BF16, so nothing is rounded. qwen3_moe_tiny has
-mixed.gguf too, whose matrices are quantised, each in another type.
+mixed/model.gguf too, whose matrices are quantised, each in another type.
 
   python make_gguf_models.py
 """
@@ -43,7 +43,7 @@ def read_weights(folder: Path) -> dict[str, np.ndarray]:
             else:
                 values = np.frombuffer(tensor["data"], {"F32": np.float32, "F16": np.float16}[tensor["dtype"]])
             weights[name] = values.astype(np.float32).reshape(tensor["shape"])
-    return weights
+    return dict(sorted(weights.items()))
 
 
 def permuted(rows: np.ndarray, heads: int) -> np.ndarray:
@@ -248,7 +248,8 @@ def main() -> None:
     case = "qwen3_moe_tiny"
     config = json.loads((MODELS / case / "github" / "config.json").read_text())
     language = language_tensors(read_weights(MODELS / case / "github"), config["llm_config"])
-    write_model(MODELS / case / "gguf" / "mixed.gguf", case, config, language, mixed_type([0]))
+    (MODELS / case / "mixed").mkdir(exist_ok=True)
+    write_model(MODELS / case / "mixed" / "model.gguf", case, config, language, mixed_type([0]))
 
 
 if __name__ == "__main__":

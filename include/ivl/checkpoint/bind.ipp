@@ -80,10 +80,9 @@ class PieceFinder {
 
   std::vector<BoundPiece> whole(Dialect dialect) const {
     const PartName& row = *name_.part;
-    // Rows in turn cannot be told from one whole of scalars: under canonical names gate and up are two tensors.
-    const bool has_name = dialect == Dialect::canonical
-                              ? slot_.fusion == Fusion::stacked || row.transform != Transform::as_is
-                              : !row.files.in(dialect).empty();
+    // Rows in turn cannot be told from one whole of scalars: where files do not say how they lie, gate and up are two.
+    const bool has_name = (slot_.fusion == Fusion::stacked || row.transform != Transform::as_is) &&
+                          (dialect == Dialect::canonical || !row.files.in(dialect).empty());
     if (!has_name) return {};
     std::int64_t height = 0;
     for (const int part : slot_.heights) height += rows_of(part);

@@ -158,7 +158,7 @@ inline constexpr PartName table[] = {
     {layer, "experts.down", both("mlp.experts.*.down_proj", "ffn_down_exps"), module, expert, one, as_is, qwen3_moe},
 
     {layer, "router", both("mlp.router", "ffn_gate_inp"), module, none, one, as_is, gpt_oss},
-    {layer, "experts.gate_up", {}, module, expert, experts_gate_up, as_is, gpt_oss, gguf},
+    {layer, "experts.gate_up", both("", "ffn_gate_up_exps"), module, expert, experts_gate_up, as_is, gpt_oss, gguf},
     {layer, "experts.gate", both("", "ffn_gate_exps"), module, expert, one, as_is, gpt_oss, gguf},
     {layer, "experts.up", both("", "ffn_up_exps"), module, expert, one, as_is, gpt_oss, gguf},
     {layer, "experts.down", both("", "ffn_down_exps"), module, expert, one, as_is, gpt_oss, gguf},
