@@ -18,9 +18,9 @@
 #include "../support/tiny_models.hpp"
 #include "ivl/checkpoint/read_config.hpp"
 #include "ivl/core/error.hpp"
-#include "ivl/core/sha256.hpp"
 #include "ivl/files/json.hpp"
 #include "ivl/files/safetensors.hpp"
+#include "tests/support/hex_sha256.hpp"
 
 namespace {
 
@@ -29,17 +29,6 @@ using namespace ivl_test;
 namespace fs = std::filesystem;
 
 const fs::path adapters = fs::path(IVL_SOURCE_DIR) / "tests/golden/lora";
-
-std::string hex_digest(std::span<const std::byte> bytes) {
-  Sha256 sha;
-  sha.add(bytes);
-  std::string text;
-  for (const std::uint8_t byte : sha.finish()) {
-    constexpr char digits[] = "0123456789abcdef";
-    (text += digits[byte / 16]) += digits[byte % 16];
-  }
-  return text;
-}
 
 /// The tensors of a folder with an adapter, each of them merged and let go again.
 std::map<std::string, OwnedTensor> merged_tensors(const fs::path& folder, const fs::path& adapter) {
@@ -64,7 +53,7 @@ void check_digests(const std::map<std::string, OwnedTensor>& tensors, const char
   for (const auto& [name, tensor] : tensors) {
     CAPTURE(name);
     REQUIRE(digests.contains(name));
-    CHECK(hex_digest(tensor.bytes) == digests[name].get<std::string>());
+    CHECK(test::hex_sha256(tensor.bytes) == digests[name].get<std::string>());
   }
 }
 
