@@ -17,6 +17,7 @@
 #include "ivl/core/tensor.hpp"
 #include "ivl/files/json.hpp"
 #include "ivl/files/safetensors.hpp"
+#include "tests/support/hex_sha256.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 namespace {
@@ -114,6 +115,52 @@ TEST_CASE("The HF format learns where an answer ends, and forgets it on the way 
   CHECK(read_checkpoint_config(work.path() / "hf").facts.stop_ids == std::vector{280, 282});
   convert_folder(work.path() / "hf", work.path() / "back", FolderFormat::github, qwen3_tokens);
   CHECK(read_json(work.path() / "back/generation_config.json") == Json{{"eos_token_id", 280}});
+}
+
+TEST_CASE("An adapter is merged on the way, in either format") {
+  const fs::path adapters = fs::path(IVL_SOURCE_DIR) / "tests/golden/lora";
+  for (const FolderFormat adapter : {FolderFormat::hf, FolderFormat::github}) {
+    CAPTURE(folder_of(adapter));
+    const test::TemporaryFolder work;
+    const fs::path base = tiny_folder("qwen3_tiny", folder_of(adapter));
+    const LoadOptions with_lora{.lora = adapters / folder_of(adapter)};
+    convert_folder(base, work / "same", adapter, qwen3_tokens, with_lora);
+    convert_folder(base, work / "there", other(adapter), qwen3_tokens, with_lora);
+    convert_folder(work / "there", work / "back", adapter, qwen3_tokens);
+    CHECK(contents(work / "same") == contents(work / "back"));
+    CHECK(contents(work / "same") != contents(base));
+    CHECK(read_json(work / "same/config.json") == read_json(base / "config.json"));
+
+    const Json digests = read_json(adapters / folder_of(adapter) / "merged.json")["sha256"];
+    const Safetensors merged(work / "same");
+    CHECK(merged.size() == digests.size());
+    for (const std::string& name : merged.names()) {
+      CAPTURE(name);
+      CHECK(test::hex_sha256(merged.find(name)->bytes) == digests[name].get<std::string>());
+    }
+  }
+}
+
+TEST_CASE("Harmless extra tensors are not converted, others only where they may be left out") {
+  const test::TemporaryFolder work;
+  fs::copy(tiny_folder("qwen3_tiny", "hf"), work / "from");
+  const auto write_with = [&](const char* extra) {
+    const Safetensors files(tiny_folder("qwen3_tiny", "hf"));
+    std::vector<NamedTensor> tensors;
+    for (const std::string& name : files.names()) tensors.push_back({name, *files.find(name)});
+    tensors.push_back({extra, tensors[0].view});
+    write_safetensors(work / "from/model.safetensors", tensors);
+  };
+  write_with("language_model.model.rotary_emb.inv_freq");
+  convert_folder(work / "from", work / "there", FolderFormat::github, qwen3_tokens);
+  CHECK(contents(work / "there").size() == contents(tiny_folder("qwen3_tiny", "github")).size());
+  write_with("more.weight");
+  CHECK(refusal(work / "from", work / "there2", FolderFormat::github).find("more.weight") != std::string::npos);
+  std::string note;
+  convert_folder(work / "from", work / "there2", FolderFormat::github, qwen3_tokens,
+                 {.ignore_extra_tensors = true, .note = [&](const std::string& text) { note = text; }});
+  CHECK(note.find("were left out: 1\n  more.weight") != std::string::npos);
+  CHECK(Safetensors(work / "there2").find("more.weight") == nullptr);
 }
 
 TEST_CASE("What cannot be converted is refused by name, and nothing is left behind") {

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -17,9 +18,9 @@
 #include "../support/tiny_models.hpp"
 #include "ivl/checkpoint/read_config.hpp"
 #include "ivl/core/error.hpp"
-#include "ivl/core/sha256.hpp"
 #include "ivl/files/json.hpp"
 #include "ivl/files/safetensors.hpp"
+#include "tests/support/hex_sha256.hpp"
 
 namespace {
 
@@ -28,17 +29,6 @@ using namespace ivl_test;
 namespace fs = std::filesystem;
 
 const fs::path adapters = fs::path(IVL_SOURCE_DIR) / "tests/golden/lora";
-
-std::string hex_digest(std::span<const std::byte> bytes) {
-  Sha256 sha;
-  sha.add(bytes);
-  std::string text;
-  for (const std::uint8_t byte : sha.finish()) {
-    constexpr char digits[] = "0123456789abcdef";
-    (text += digits[byte / 16]) += digits[byte % 16];
-  }
-  return text;
-}
 
 /// The tensors of a folder with an adapter, each of them merged and let go again.
 std::map<std::string, OwnedTensor> merged_tensors(const fs::path& folder, const fs::path& adapter) {
@@ -63,7 +53,7 @@ void check_digests(const std::map<std::string, OwnedTensor>& tensors, const char
   for (const auto& [name, tensor] : tensors) {
     CAPTURE(name);
     REQUIRE(digests.contains(name));
-    CHECK(hex_digest(tensor.bytes) == digests[name].get<std::string>());
+    CHECK(test::hex_sha256(tensor.bytes) == digests[name].get<std::string>());
   }
 }
 
@@ -268,4 +258,42 @@ TEST_CASE("tensors of an adapter that fit nothing are listed, ten of them") {
   const std::string many = lora_refusal("github", copy.path());
   CHECK(contains(many, "not in the model:\n  language_model.model.layers.10.mlp.up_proj\n"));
   CHECK(many.ends_with("\n  and 2 more"));
+}
+
+TEST_CASE("experts that are modules of their own take adapters, fused ones do not") {
+  // Rank 1 with alpha 3: W + 3 b a, in float.
+  const auto adapter_of = [](const test::TemporaryFolder& folder, const std::string& module, std::int64_t out,
+                             std::int64_t in) {
+    std::vector<float> a(static_cast<std::size_t>(in), 0.375f), b(static_cast<std::size_t>(out));
+    for (std::size_t row = 0; row < b.size(); ++row) b[row] = 0.1f * float(row);
+    const std::string name = "base_model.model." + module;
+    const std::vector<NamedTensor> tensors = {
+        {name + ".lora_A.weight", {Dtype::f32, {1, in}, std::as_bytes(std::span(a))}},
+        {name + ".lora_B.weight", {Dtype::f32, {out, 1}, std::as_bytes(std::span(b))}}};
+    write_safetensors(folder / "adapter_model.safetensors", tensors);
+    folder.write("adapter_config.json", R"({"peft_type": "LORA", "r": 1, "lora_alpha": 3})");
+  };
+  const std::string module = "language_model.model.layers.1.mlp.experts.5.up_proj";
+  const test::TemporaryFolder expert, fused;
+  adapter_of(expert, module, 32, 64);
+  const fs::path mixture = tiny_folder("qwen3_moe_tiny", "hf");
+  const auto merged = merged_tensors(mixture, expert.path());
+  const FolderWeights base(mixture);
+  for (const auto& [name, tensor] : merged) {
+    CAPTURE(name);
+    const TensorView& before = *base.find(name);
+    std::vector<float> wanted(before.bytes.size() / 4);
+    std::memcpy(wanted.data(), before.bytes.data(), before.bytes.size());
+    if (name == module + ".weight") {
+      for (std::size_t i = 0; i < wanted.size(); ++i) {
+        const volatile float product = 0.1f * float(i / 64) * 0.375f, delta = 3 * product;
+        wanted[i] += delta;
+      }
+    }
+    CHECK(std::memcmp(wanted.data(), tensor.bytes.data(), before.bytes.size()) == 0);
+  }
+
+  adapter_of(fused, "language_model.model.layers.1.mlp.experts.gate_up_proj", 64, 64);
+  CHECK(contains(what_of<FileError>([&] { merged_tensors(tiny_folder("gpt_oss_tiny", "hf"), fused.path()); }),
+                 "not in the model:\n  language_model.model.layers.1.mlp.experts.gate_up_proj"));
 }

@@ -438,4 +438,15 @@ TEST_CASE("In-memory spellings become the published ones, and nothing else chang
   }
 }
 
+TEST_CASE("A wrapper stands in front of all names, and names as transformers has them in memory have none") {
+  CHECK(wrapper_of({"language_model.model.norm.weight", "mlp1.0.weight"}).empty());
+  CHECK(wrapper_of({"model.language_model.norm.weight", "model.vision_tower.embeddings.cls_token"}).empty());  // tied
+  CHECK(wrapper_of({"module.model.language_model.norm.weight", "module.lm_head.weight"}) == "module.");
+  CHECK(wrapper_of({"model.language_model.model.norm.weight", "model.mlp1.0.weight"}) == "model.");
+  CHECK(wrapper_of({"model.model.language_model.norm.weight", "model.lm_head.weight"}) == "model.");
+  CHECK(wrapper_of({"base_model.model._orig_mod.vision_model.x"}) == "base_model.model._orig_mod.");
+  CHECK(wrapper_of({"module.mlp1.0.weight", "mlp1.0.bias"}).empty());
+  CHECK(wrapper_of({}).empty());
+}
+
 }  // namespace

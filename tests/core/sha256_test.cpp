@@ -5,24 +5,17 @@
 #include <string>
 #include <string_view>
 
+#include "tests/support/hex_sha256.hpp"
+
 namespace {
 
 using namespace ivl;
-
-std::string hex(const Digest& digest) {
-  std::string text;
-  for (const std::uint8_t byte : digest) {
-    text += "0123456789abcdef"[byte / 16];
-    text += "0123456789abcdef"[byte % 16];
-  }
-  return text;
-}
 
 std::string hash_of(std::string_view text, std::size_t piece) {
   Sha256 hash;
   for (; text.size() > piece; text.remove_prefix(piece)) hash.add(text.substr(0, piece));
   hash.add(text);
-  return hex(hash.finish());
+  return test::hex(hash.finish());
 }
 
 TEST_CASE("SHA-256 gives NIST's digests, in whatever pieces the message comes") {

@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <fstream>
+#include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <utility>
@@ -13,6 +15,7 @@
 
 #include "ivl/checkpoint/convert.hpp"
 #include "ivl/checkpoint/convert_tensors.hpp"
+#include "ivl/checkpoint/lora.hpp"
 #include "ivl/checkpoint/read_config.hpp"
 #include "ivl/checkpoint/sources.hpp"
 #include "ivl/core/error.hpp"
@@ -155,20 +158,27 @@ inline Json converted_generation(Json config, const ConvertedTokens& tokens, Fol
 }
 
 // ---- the folder --------------------------------------------------------------------------------------------------
-inline void write_shard(const std::filesystem::path& path, std::span<const ConvertedTensor> tensors) {
+inline void write_shard(const std::filesystem::path& path, std::span<const ConvertedTensor> tensors,
+                        const TensorSource& source) {
+  std::set<const TensorView*> views;
+  for (const ConvertedTensor& tensor : tensors) {
+    for (const TensorPart& part : tensor.parts) views.insert(part.view);
+  }
+  for (const TensorView* view : views) source.prepare(*view);
   std::vector<NamedTensor> named;
   std::vector<std::vector<std::byte>> joined;
   joined.reserve(tensors.size());
   for (const ConvertedTensor& tensor : tensors) {
-    std::span<const std::byte> bytes = tensor.parts[0];
+    std::span<const std::byte> bytes = tensor.parts[0].bytes();
     if (tensor.parts.size() > 1) {
       std::vector<std::byte>& whole = joined.emplace_back();
-      for (const auto& part : tensor.parts) whole.insert(whole.end(), part.begin(), part.end());
+      for (const TensorPart& part : tensor.parts) whole.insert(whole.end(), part.bytes().begin(), part.bytes().end());
       bytes = whole;
     }
     named.push_back({tensor.name, {tensor.dtype, tensor.shape, bytes}});
   }
   write_safetensors(path, named, {{"format", "pt"}});
+  for (const TensorView* view : views) source.release(*view);
 }
 
 inline void write_json(const std::filesystem::path& path, const Json& json) {
@@ -176,24 +186,10 @@ inline void write_json(const std::filesystem::path& path, const Json& json) {
   if (!(file << json.dump(2) << '\n') || !file.flush()) fail<FileError>(path.string(), ": cannot be written");
 }
 
-}  // namespace detail
-
-IVL_INLINE void convert_folder(const std::filesystem::path& from, const std::filesystem::path& to, FolderFormat target,
-                               const ConvertedTokens& tokens, const ProgressCallback& progress) {
-  namespace fs = std::filesystem;
+/// Files of at most 5 GB, and their list where they are several.
+inline void write_shards(const std::filesystem::path& to, std::span<const ConvertedTensor> tensors,
+                         const TensorSource& source, const ProgressCallback& progress) {
   constexpr std::int64_t shard_bytes = 5'000'000'000;
-  const CheckpointConfig known = read_checkpoint_config(from);
-  if (known.facts.format == target)
-    fail<FileError>(from.string(), ": expected a folder in the other format, found the wanted one");
-  if (known.vlm.projector.order != ShuffleOrder::v2)
-    fail<ConfigError>((from / "config.json").string(),
-                      ": ps_version: expected v2, the only order of the HF format, found v1");
-  if (fs::exists(to) && !fs::is_empty(to))
-    fail<FileError>(to.string(), ": expected a new or empty folder, found files in it");
-  const FolderWeights files(from);
-  const auto tensors = detail::converted_tensors(files, known.facts, target, from.string());
-  fs::create_directories(to);
-
   std::vector<std::size_t> ends;  // of the shards
   std::int64_t total = 0, bytes = 0;
   for (std::size_t i = 0; i < tensors.size(); ++i) {
@@ -214,32 +210,66 @@ IVL_INLINE void convert_folder(const std::filesystem::path& from, const std::fil
                                  ? "model.safetensors"
                                  : "model-" + number(shard + 1) + "-of-" + number(ends.size()) + ".safetensors";
     if (progress) progress({done, total, name});
-    detail::write_shard(to / name, std::span(tensors).subspan(first, ends[shard] - first));
+    write_shard(to / name, tensors.subspan(first, ends[shard] - first), source);
     for (std::size_t i = first; i < ends[shard]; ++i) {
       weight_map[tensors[i].name] = name;
       done += *bytes_of(tensors[i].dtype, tensors[i].shape);
     }
   }
   if (ends.size() > 1)
-    detail::write_json(to / "model.safetensors.index.json",
-                       {{"metadata", {{"total_size", total}}}, {"weight_map", weight_map}});
+    write_json(to / "model.safetensors.index.json",
+               {{"metadata", {{"total_size", total}}}, {"weight_map", weight_map}});
+  if (progress) progress({total, total, {}});
+}
 
+/// All files but the weights. config.json is written last.
+inline void write_configs(const std::filesystem::path& from, const std::filesystem::path& to,
+                          const CheckpointConfig& known, FolderFormat target, const ConvertedTokens& tokens) {
+  namespace fs = std::filesystem;
+  const bool same = known.facts.format == target;
   for (const auto& entry : fs::directory_iterator(from)) {
     const std::string name = entry.path().filename().string();
-    const bool ours = name == "config.json" || name == "preprocessor_config.json" || name == "generation_config.json" ||
-                      name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json");
+    const bool converted = !same && (name == "preprocessor_config.json" || name == "generation_config.json");
+    const bool ours = converted || name == "config.json" || name.ends_with(".safetensors") ||
+                      name.ends_with(".safetensors.index.json");
     if (!ours && entry.is_regular_file()) fs::copy_file(entry.path(), to / name);
+  }
+  if (same) {
+    fs::copy_file(from / "config.json", to / "config.json");
+    return;
   }
   const auto read_or_empty = [&](const char* name) {
     return fs::exists(from / name) ? read_json(from / name) : Json::object();
   };
-  detail::write_json(to / "preprocessor_config.json",
-                     detail::converted_preprocessor(read_or_empty("preprocessor_config.json"), known, target));
-  detail::write_json(to / "generation_config.json",
-                     detail::converted_generation(read_or_empty("generation_config.json"), tokens, target));
-  detail::write_json(to / "config.json",
-                     detail::converted_config(read_json(from / "config.json"), known, tokens, target));
-  if (progress) progress({total, total, {}});
+  write_json(to / "preprocessor_config.json",
+             converted_preprocessor(read_or_empty("preprocessor_config.json"), known, target));
+  write_json(to / "generation_config.json",
+             converted_generation(read_or_empty("generation_config.json"), tokens, target));
+  write_json(to / "config.json", converted_config(read_json(from / "config.json"), known, tokens, target));
+}
+
+}  // namespace detail
+
+IVL_INLINE void convert_folder(const std::filesystem::path& from, const std::filesystem::path& to, FolderFormat target,
+                               const ConvertedTokens& tokens, const LoadOptions& options) {
+  namespace fs = std::filesystem;
+  const CheckpointConfig known = read_checkpoint_config(from);
+  const bool same = known.facts.format == target;
+  if (same && options.lora.empty())
+    fail<FileError>(from.string(), ": expected a folder in the other format, found the wanted one");
+  if (!same && known.vlm.projector.order != ShuffleOrder::v2)
+    fail<ConfigError>((from / "config.json").string(),
+                      ": ps_version: expected v2, the only order of the HF format, found v1");
+  if (fs::exists(to) && !fs::is_empty(to))
+    fail<FileError>(to.string(), ": expected a new or empty folder, found files in it");
+  const FolderWeights files(from);
+  std::optional<MergedWeights> merged;
+  if (!options.lora.empty()) merged.emplace(files, options.lora, known.facts);
+  const TensorSource source = merged ? TensorSource(*merged) : TensorSource(files);
+  const auto tensors = detail::converted_tensors(source, known.facts, target, from.string(), options);
+  fs::create_directories(to);
+  detail::write_shards(to, tensors, source, options.progress);
+  detail::write_configs(from, to, known, target, tokens);
 }
 
 }  // namespace ivl

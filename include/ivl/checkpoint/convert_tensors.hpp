@@ -14,6 +14,7 @@
 
 #include "ivl/checkpoint/bind.hpp"
 #include "ivl/checkpoint/extra_tensors.hpp"
+#include "ivl/checkpoint/load_options.hpp"
 #include "ivl/checkpoint/name_reader.hpp"
 #include "ivl/checkpoint/names.hpp"
 #include "ivl/checkpoint/slots.hpp"
@@ -36,14 +37,15 @@ inline const PartName& weight_of(const PartName& part, Family family, Dialect di
 }
 
 /// The weights that a folder has something of, whatever its structure: they are renamed, not placed.
-inline std::vector<WeightSlot> slots_in(const FolderWeights& files, const ModelFacts& facts,
-                                        const std::string& folder) {
+inline std::vector<WeightSlot> slots_in(const TensorSource& source, const ModelFacts& facts, const std::string& folder,
+                                        bool ignore_extra) {
   const Dialect dialect = dialect_of(facts.format);
   const NameReader reader(dialect, facts.family);
   std::map<std::pair<std::string, int>, WeightSlot> slots;
-  for (const std::string& name : files.names()) {
+  for (const std::string& name : source.names()) {
     if (is_harmless_extra(name)) continue;
     const auto found = reader.read(name);
+    if (!found && ignore_extra) continue;
     if (!found)
       fail<FileError>(folder, ": cannot convert the tensor ", name, ": no weight of these models has this name");
     const PartName& row = weight_of(*found->row, facts.family, dialect);
@@ -61,12 +63,22 @@ inline std::vector<WeightSlot> slots_in(const FolderWeights& files, const ModelF
 }
 
 // ---- tensors -----------------------------------------------------------------------------------------------------
+/// Some bytes of a tensor, whose own may be made only when they are read.
+struct TensorPart {
+  const TensorView* view = nullptr;
+  std::size_t first = 0, size = 0;
+
+  explicit TensorPart(const TensorView& whole) : view(&whole), size(whole.bytes.size()) {}
+  TensorPart(const TensorView& of, std::size_t from, std::size_t number) : view(&of), first(from), size(number) {}
+  std::span<const std::byte> bytes() const { return view->bytes.subspan(first, size); }
+};
+
 /// One tensor to be written: `parts` one below the other.
 struct ConvertedTensor {
   std::string name;
   Dtype dtype = Dtype::u8;
   Shape shape;
-  std::vector<std::span<const std::byte>> parts;
+  std::vector<TensorPart> parts;
 };
 
 /// `height` rows of a tensor from `first` on, under another name.
@@ -77,7 +89,7 @@ inline ConvertedTensor some_rows(const TensorView& view, std::string name, std::
   return {std::move(name),
           view.dtype,
           shape,
-          {view.bytes.subspan(std::size_t(first) * row_bytes, std::size_t(height) * row_bytes)}};
+          {TensorPart(view, std::size_t(first) * row_bytes, std::size_t(height) * row_bytes)}};
 }
 
 /// Parts of one height, one below the other. Throws FileError where they do not go together.
@@ -91,7 +103,7 @@ inline ConvertedTensor joined_tensor(std::span<const BoundPiece> pieces, std::st
       fail<FileError>("tensor ", part.name, ": expected ", name_of(first.found->dtype), ' ',
                       shape_text(first.found->shape), " like ", first.name, ", found ", name_of(view.dtype), ' ',
                       shape_text(view.shape));
-    joined.parts.push_back(view.bytes);
+    joined.parts.emplace_back(view);
   }
   Shape whole{std::int64_t(pieces.size()) * joined.shape[0]};
   for (int d = 1; d < joined.shape.rank(); ++d) whole.push_back(joined.shape[d]);
@@ -111,8 +123,10 @@ inline void convert_weight(const BoundWeight& weight, Family family, Dialect tar
     for (const BoundPiece& piece : weight.pieces) {
       for (std::size_t plane = 0; plane < piece.planes.size(); ++plane) {
         const TensorView& view = *piece.planes[plane].found;
-        to.push_back(
-            {renamed(*piece.row, piece.expert, piece.form.suffixes[plane]), view.dtype, view.shape, {view.bytes}});
+        to.push_back({renamed(*piece.row, piece.expert, piece.form.suffixes[plane]),
+                      view.dtype,
+                      view.shape,
+                      {TensorPart(view)}});
       }
     }
     return;
@@ -136,10 +150,12 @@ inline void convert_weight(const BoundWeight& weight, Family family, Dialect tar
                            part * height, height));
 }
 
-/// All tensors of a folder as the other format has them. Throws FileError where one is unknown, missing or misshapen.
-inline std::vector<ConvertedTensor> converted_tensors(const FolderWeights& files, const ModelFacts& facts,
-                                                      FolderFormat target, const std::string& folder) {
-  const Binding binding = bind_weights(slots_in(files, facts, folder), facts, files);
+/// All tensors of a folder as a format has them. Throws FileError where one is unknown, missing or misshapen.
+inline std::vector<ConvertedTensor> converted_tensors(const TensorSource& source, const ModelFacts& facts,
+                                                      FolderFormat target, const std::string& folder,
+                                                      const LoadOptions& options) {
+  Binding binding = bind_weights(slots_in(source, facts, folder, options.ignore_extra_tensors), facts, source);
+  if (options.ignore_extra_tensors) leave_out_extra(binding, options.note);
   if (const std::string differences = binding_differences(binding); !differences.empty())
     fail<FileError>(folder, ": tensors cannot be converted:", first_lines(differences));
   std::vector<ConvertedTensor> tensors;

@@ -18,9 +18,9 @@
 namespace ivl {
 
 /// A base and an adapter as one source. W becomes W + scale B A, with scale = alpha / r, or alpha / sqrt(r) of rsLoRA:
-/// each sum over r in float, then its product with the scale, then the sum with W, which is rounded once to W's type.
-/// That is what merge_and_unload() of PEFT gives on a CPU, to the bit where there is a fused multiply-add. Modules that
-/// were saved whole replace the base's.
+/// each sum over r in float, in order and by fused multiply-adds, then its product with the scale, then the sum with W,
+/// which is rounded once to W's type. That is merge_and_unload() of PEFT on a CPU to the bit, the adapter in float as
+/// PEFT loads it, and the base in its own type. Modules that were saved whole replace the base's.
 ///
 /// The adapter's names may be those of either published format, or transformers' in memory, whatever the base has; q, k
 /// and v of the tower may be one matrix in one and three in the other.

@@ -131,11 +131,12 @@ class NamesInBase {
 };
 
 // ---- numbers -----------------------------------------------------------------------------------------------------
+/// a b + c, rounded once; without the instruction for that, but for one sum in about 2^29.
 inline float multiply_add(float a, float b, float c) {
 #ifdef FP_FAST_FMAF
   return std::fma(a, b, c);
 #else
-  return a * b + c;
+  return float(double(a) * b + c);  // the product is exact
 #endif
 }
 

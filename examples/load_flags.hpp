@@ -1,0 +1,29 @@
+// Flags of all programs that read weights.
+#pragma once
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <string>
+
+#include "ivl/checkpoint/load_options.hpp"
+#include "status_line.hpp"
+
+/// Flags about the weights of a folder.
+struct LoadFlags {
+  std::string lora;
+  bool ignore_extra_tensors = false;
+
+  void add_to(CLI::App& app) {
+    app.add_option("--lora", lora, "folder of a LoRA adapter to merge into the weights");
+    app.add_flag("--ignore-extra-tensors", ignore_extra_tensors, "leave out what is in the files and not in the model");
+  }
+  ivl::LoadOptions options(StatusLine& status) const {
+    return {.progress = [&](const ivl::LoadProgress& progress) { status.show(progress); },
+            .ignore_extra_tensors = ignore_extra_tensors,
+            .lora = lora,
+            .note =
+                [&](const std::string& text) {
+                  status.clear();
+                  std::fprintf(stderr, "note: %s\n", text.c_str());
+                }};
+  }
+};
