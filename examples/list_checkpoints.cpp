@@ -1,7 +1,6 @@
 // What there is to run, how large it is, what a token costs, and whether it fits here. The costs are counted: each
 // checkpoint's layers run through a context that computes nothing.
 #include <cstdio>
-#include <fstream>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -11,20 +10,12 @@
 #include <vector>
 
 #include "ivl/config/published.hpp"
+#include "ivl/core/usable_memory.hpp"
 #include "ivl/image/tile_grid.hpp"
 #include "ivl/model/predict.hpp"
 #include "program.hpp"
 
 using Json = nlohmann::ordered_json;
-
-/// Memory that programs can still have, by /proc/meminfo; nothing where there is no such file.
-static std::optional<std::int64_t> cpu_memory_bytes() {
-  std::ifstream file("/proc/meminfo");
-  for (std::string line; std::getline(file, line);) {
-    if (line.starts_with("MemAvailable:")) return std::stoll(line.substr(13)) * 1024;
-  }
-  return std::nullopt;
-}
 
 /// Memory of the largest GPU that nvidia-smi knows; nothing where there is none.
 static std::optional<std::int64_t> gpu_memory_bytes() {
@@ -74,7 +65,7 @@ int main(int argc, char** argv) {
       ->check(CLI::PositiveNumber);
 
   return run_program(app, argc, argv, [&] {
-    const auto cpu = cpu_memory_bytes(), gpu = gpu_memory_bytes();
+    const auto cpu = ivl::usable_memory_bytes(), gpu = gpu_memory_bytes();
     const auto gib = [](std::int64_t bytes) { return double(bytes) / (1 << 30); };
     if (!json) {
       std::printf("memory: CPU %s, GPU %s\n\n",

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <memory>
 #include <sstream>
 
@@ -12,5 +13,11 @@ ivl::AnyModel open_on_cpu(const ModelChoice& choice, const ivl::LoadOptions& opt
   text << name_of(used) << ", " << ctx->threads() << " threads";
   if (used < offered) text << " (this CPU offers " << name_of(offered) << ": build with -march=native)";
   device = text.str();
+  if (choice.kv_tokens > 0) {
+    const ivl::CheckpointConfig config = ivl::read_checkpoint_config(choice.checkpoint, options.mmproj);
+    require_memory(*ctx, "keys and values",
+                   std::size_t(kv_bytes_per_token(config.vlm.decoder)) *
+                       std::size_t(std::min(choice.kv_tokens, config.facts.context_length)));
+  }
   return ivl::open_model(std::move(ctx), choice.checkpoint, options);
 }

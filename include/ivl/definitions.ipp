@@ -20,6 +20,7 @@
 #include "ivl/core/error.ipp"
 #include "ivl/core/sha256.ipp"
 #include "ivl/core/thread_pool.ipp"
+#include "ivl/core/usable_memory.ipp"
 #include "ivl/cpu/attention.ipp"
 #include "ivl/cpu/linear.ipp"
 #include "ivl/cpu/memory.ipp"

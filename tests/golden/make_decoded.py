@@ -188,6 +188,15 @@ def on_white(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
 
 
+def turned(orientation: int) -> dict:
+    """A picture larger than the blocks that a program may turn it by: byte i is bits 24..31 of (i + 1) * 2654435761."""
+    width, height = 600, 270
+    levels = np.arange(1, width * height * 3 + 1, dtype=np.uint64) * np.uint64(2654435761) >> np.uint64(24)
+    image = Image.fromarray(levels.astype(np.uint8).reshape(height, width, 3))
+    image.getexif()[0x0112] = orientation
+    return {"orientation": orientation, "from": [width, height]} | said(ImageOps.exif_transpose(image))
+
+
 def golden_file(name: str, data: bytes, *, malformed: bool = False) -> dict:
     (FOLDER / name).write_bytes(data)
     path = FOLDER / name
@@ -215,10 +224,14 @@ def main() -> None:
     good, broken = pngs(rng.integers(0, 256, (3, 5, 3)))
     entries = [golden_file(name, data) for name, data in (jpegs(plain) | good | transparent(rng)).items()]
     entries += [golden_file(name, data, malformed=True) for name, data in broken.items()]
-    lines = ",\n".join(json.dumps(entry, separators=(",", ":")) for entry in entries)
-    (FOLDER / "decoded.json").write_text(f'{{"pillow":"{PIL.__version__}","images":[\n{lines}\n]}}\n')
-    turned = sum(entry["stored"] != entry["upright"] for entry in entries)
-    print(f"{len(entries)} pictures, {turned} turned, {sum(e['stored'] != e['white'] for e in entries)} with white")
+    lines = {"images": entries, "turned": [turned(orientation) for orientation in range(1, 9)]}
+    text = ",\n".join(
+        f'"{key}":[\n' + ",\n".join(json.dumps(entry, separators=(",", ":")) for entry in value) + "\n]"
+        for key, value in lines.items()
+    )
+    (FOLDER / "decoded.json").write_text(f'{{"pillow":"{PIL.__version__}",\n{text}}}\n')
+    upright = sum(entry["stored"] != entry["upright"] for entry in entries)
+    print(f"{len(entries)} pictures, {upright} turned, {sum(e['stored'] != e['white'] for e in entries)} with white")
 
 
 if __name__ == "__main__":

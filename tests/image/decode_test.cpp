@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "ivl/image/exif.hpp"
 #include "tests/image/golden.hpp"
 #include "tests/support/temporary_folder.hpp"
 
@@ -84,6 +85,14 @@ TEST_CASE("pictures come upright, or with alpha on white, as Pillow gives them")
   }
   CHECK(turned >= 40);
   CHECK(whitened >= 20);
+
+  REQUIRE(all["turned"].size() == 8);
+  for (const Json& golden : all["turned"]) {
+    CAPTURE(golden["orientation"]);
+    const Image found = ivl::turned(test::formula_image(golden["from"][0], golden["from"][1]), golden["orientation"]);
+    CHECK(Json{found.width, found.height} == golden["size"]);
+    CHECK(test::fnv1a64(found.rgb) == golden["fnv1a64"]);
+  }
 }
 
 TEST_CASE("16-bit grey is clipped, other 16-bit pictures keep the upper byte, alpha is dropped") {

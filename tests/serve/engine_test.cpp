@@ -1202,7 +1202,7 @@ class RoomRunner final : public AnyRunner {
   const RunnerSizes& sizes() const override { return sizes_; }
   void make_room(const StepRoom& room) override {
     const int tokens = room.pages[KvGroup::full] * kv_page_tokens;
-    if (tokens > memory_tokens) throw std::bad_alloc();
+    if (tokens > memory_tokens) fail<RoomError>("no memory for ", tokens);
     rooms.push_back(tokens);
   }
   void run(const Step& step, StepResults& results) override { results.ids.assign(std::size_t(step.wanted), id_); }
@@ -1248,10 +1248,39 @@ TEST_CASE("Without a given room a chat makes as much as its conversation needs, 
   RoomRunner small_runner(facts, end);
   small_runner.memory_tokens = 8192;
   Chat small(small_runner, processor);
-  CHECK_THROWS_AS(small.ask(long_question), std::bad_alloc);
+  CHECK(contains(what_of<RoomError>([&] { small.ask(long_question); }), "no memory for"));
   small.ask("Hello");
   CHECK(small.history().size() == 1);
   CHECK(small_runner.rooms == std::vector{8192, 8192});
+}
+
+TEST_CASE("Where memory is short a chat makes as much room as there is memory for, and cuts answers") {
+  const Processor processor = load_processor(tiny_folder("qwen3_tiny", "hf"));
+  ModelFacts facts = processor.facts();
+  facts.context_length = 40000;
+  const int end = processor.stop_ids().at(0);
+  const auto question_of = [](std::size_t characters) { return std::string(characters, 'x'); };
+
+  RoomRunner tight(facts, end);
+  tight.memory_tokens = 3000;
+  Chat chat(tight, processor);
+  CHECK(tight.rooms == std::vector{2048});
+  chat.ask(question_of(1500));  // with 1024 tokens of an answer it would take more than 2048, and 4096 are too many
+  const int prompt_tokens = chat.statistics().prompt_tokens;
+  REQUIRE(prompt_tokens > 1500);
+  REQUIRE(tight.rooms.size() == 2);
+  CHECK(tight.rooms.back() >= prompt_tokens + 1024);
+  CHECK(tight.rooms.back() < 3000);
+  chat.ask(question_of(500));  // no memory for a whole answer: what there is has to do
+  chat.ask(question_of(100));
+  CHECK(tight.rooms.size() == 3);  // it was tried once, and the old room made anew
+  CHECK(tight.rooms.back() == tight.rooms[1]);
+  CHECK(!what_of<RoomError>([&] { chat.ask(question_of(3000)); }).empty());
+  CHECK(chat.history().size() == 3);
+
+  RoomRunner none(facts, end);
+  none.memory_tokens = 100;
+  CHECK(contains(what_of<RoomError>([&] { Chat(none, processor); }), "no memory for 512"));
 }
 
 TEST_CASE("The longest answer is the caller's, else the checkpoint's, else 1024 tokens, within the context") {

@@ -10,6 +10,7 @@
 #include <limits>
 #include <thread>
 
+#include "ivl/core/control_groups.hpp"
 #include "ivl/core/cpus.hpp"
 
 namespace ivl {
@@ -24,22 +25,11 @@ IVL_INLINE double granted_by_group(const std::string& group) {
   return limited && quota > 0 && period > 0 ? quota / period : std::numeric_limits<double>::infinity();
 }
 
-/// The least that the process's control groups and those around them grant. A container may see its own group as the
-/// root and be told the host's path of it, so every folder on the way up is looked for.
+/// The least that the process's control groups and those around them grant.
 IVL_INLINE double granted_cpus(const std::string& root) {
   double granted = std::numeric_limits<double>::infinity();
-  std::ifstream groups(root + "/proc/self/cgroup");
-  for (std::string line; std::getline(groups, line);) {  // "4:cpu,cpuacct:/some/group"; version 2: "0::/some/group"
-    const auto first = line.find(':'), second = line.find(':', first + 1);
-    if (second == std::string::npos) continue;
-    const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
-    if (controllers != ",," && controllers.find(",cpu,") == std::string::npos) continue;
-    for (std::string group = line.substr(second + 1);; group.resize(group.rfind('/'))) {
-      for (const char* mount : {"/sys/fs/cgroup", "/sys/fs/cgroup/cpu", "/sys/fs/cgroup/unified"})
-        granted = std::min(granted, granted_by_group(root + mount + group));
-      if (group.find('/') == std::string::npos) break;
-    }
-  }
+  each_control_group(root, "cpu",
+                     [&](const std::string& group) { granted = std::min(granted, granted_by_group(group)); });
   return granted;
 }
 

@@ -11,6 +11,8 @@ namespace ivl::cpu {
 inline namespace IVL_CPU_LEVEL {
 
 Memory allocate(Context&, std::size_t bytes);
+/// Throws RoomError.
+void require_memory(Context&, const char* what, std::size_t bytes);
 
 inline ThreadPool& host_pool(Context& ctx) { return ctx.pool; }
 

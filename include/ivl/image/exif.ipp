@@ -124,14 +124,20 @@ IVL_INLINE Image turned(Image image, int orientation) {
   const bool flip_y = orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
   Image result{swap ? image.height : image.width, swap ? image.width : image.height, {}};
   result.rgb.resize(image.rgb.size());
-  std::uint8_t* out = result.rgb.data();
-  for (int y = 0; y < result.height; ++y) {
-    for (int x = 0; x < result.width; ++x, out += 3) {
-      const int column = swap ? y : x, row = swap ? x : y;
-      std::memcpy(out,
-                  image.row(flip_y ? image.height - 1 - row : row) +
-                      std::ptrdiff_t(3) * (flip_x ? image.width - 1 - column : column),
-                  3);
+  const auto source = [&](int x, int y) {
+    const int column = swap ? y : x, row = swap ? x : y;
+    return image.row(flip_y ? image.height - 1 - row : row) +
+           std::ptrdiff_t(3) * (flip_x ? image.width - 1 - column : column);
+  };
+  // A row of the result may be a column of the picture: of few rows at a time, so that their lines stay in the cache.
+  constexpr int block = 256;
+  for (int begin = 0; begin < result.width; begin += block) {
+    const int end = std::min(begin + block, result.width);
+    for (int y = 0; y < result.height; ++y) {
+      const std::uint8_t* in = source(begin, y);
+      const std::ptrdiff_t step = end - begin > 1 ? source(begin + 1, y) - in : 0;
+      std::uint8_t* out = result.rgb.data() + (std::ptrdiff_t(y) * result.width + begin) * 3;
+      for (int x = begin; x < end; ++x, out += 3) std::memcpy(out, in + step * (x - begin), 3);
     }
   }
   return result;

@@ -61,6 +61,7 @@ class Runner final : public AnyRunner {
 
     std::int64_t bytes = 0;
     for (const KvGroup group : all_kv_groups) bytes += sizes_.page_bytes[group] * room.pages[group];
+    require_memory(ctx_, "keys and values", std::size_t(bytes));
     kv_memory_ = allocate(ctx_, std::size_t(bytes));
     std::byte* next = kv_memory_.data;
     const Step offsets(room);

@@ -125,7 +125,8 @@ class AnyRunner {
   virtual const ModelFacts& facts() const = 0;
   virtual const RunnerSizes& sizes() const = 0;
 
-  /// Allocates everything that steps of this room need, but for the tower's, which waits for the first picture.
+  /// Allocates everything that steps of this room need, but for the tower's, which waits for the first picture. Throws
+  /// where keys and values find no memory.
   virtual void make_room(const StepRoom& room) = 0;
 
   /// Embeds, runs all layers, and brings back what is wanted. Allocates nothing in the steady state.

@@ -54,7 +54,9 @@ class Chat {
 
   /// What the caller left open follows the prompt style and the room, which grows if it is the chat's to choose.
   void complete(Request& request);
-  void grow(int kv_tokens);
+  /// To more than `wanted` tokens, or to less where there is no memory for them. Throws where it does not reach
+  /// `least`.
+  void grow(int wanted, int least);
 
   const Processor& processor_;
   std::unique_ptr<Engine> own_engine_;
@@ -63,6 +65,7 @@ class Chat {
   std::vector<Picture> pictures_;  // of all turns so far
   ChatOptions options_;
   TileRules rules_;
+  bool may_grow_ = true;  // as far as is known
   std::shared_ptr<Sequence> sequence_;
   AnswerStatistics statistics_;
   Finish finish_ = Finish::waiting;

@@ -19,6 +19,18 @@ inline std::unique_ptr<Engine> engine_of_chat(AnyRunner& runner, int kv_tokens) 
                                   EngineOptions{.kv_tokens = std::min(kv_tokens, runner.facts().context_length)});
 }
 
+/// Where nobody says how much room: less where there is no memory for the first choice.
+inline std::unique_ptr<Engine> first_engine_of_chat(AnyRunner& runner, std::optional<int> kv_tokens) {
+  constexpr int first = 8192, least = 512;
+  for (int tokens = first; !kv_tokens && tokens > least; tokens /= 2) {
+    try {
+      return engine_of_chat(runner, tokens);
+    } catch (const Error&) {
+    }
+  }
+  return engine_of_chat(runner, kv_tokens.value_or(least));
+}
+
 }  // namespace detail
 
 IVL_INLINE Chat::Chat(Engine& engine, const Processor& processor, ChatOptions options)
@@ -30,7 +42,7 @@ IVL_INLINE Chat::Chat(Engine& engine, const Processor& processor, ChatOptions op
       rules_(processor.tile_rules(options_.max_tiles)) {}
 
 IVL_INLINE Chat::Chat(AnyRunner& runner, const Processor& processor, ChatOptions options)
-    : Chat(detail::engine_of_chat(runner, options.kv_tokens.value_or(8192)), processor, options) {}
+    : Chat(detail::first_engine_of_chat(runner, options.kv_tokens), processor, options) {}
 
 IVL_INLINE Chat::Chat(std::unique_ptr<Engine> engine, const Processor& processor, ChatOptions options)
     : Chat(*engine, processor, std::move(options)) {
@@ -39,19 +51,27 @@ IVL_INLINE Chat::Chat(std::unique_ptr<Engine> engine, const Processor& processor
 
 /// Two engines would not share the runner's room, so the old one goes first, and comes back where there is no memory
 /// for more.
-IVL_INLINE void Chat::grow(int kv_tokens) {
+IVL_INLINE void Chat::grow(int wanted, int least) {
   AnyRunner& runner = engine_->runner();
   const int before = engine_->options().kv_tokens;
+  const auto make = [&](int kv_tokens) {
+    own_engine_ = detail::engine_of_chat(runner, kv_tokens);
+    engine_ = own_engine_.get();
+  };
   sequence_.reset();  // its pages are the old engine's
   own_engine_.reset();
   try {
-    own_engine_ = detail::engine_of_chat(runner, kv_tokens);
+    try {
+      return make(std::max(wanted, 2 * before));
+    } catch (const Error&) {
+      if (wanted >= 2 * before) throw;
+    }
+    make(wanted);
   } catch (...) {
-    own_engine_ = detail::engine_of_chat(runner, before);
-    engine_ = own_engine_.get();
-    throw;
+    may_grow_ = false;
+    make(before);
+    if (least > before) throw;
   }
-  engine_ = own_engine_.get();
 }
 
 IVL_INLINE void Chat::forget(std::size_t first, std::size_t count) {
@@ -124,7 +144,8 @@ IVL_INLINE void Chat::complete(Request& request) {
   if (prompt_tokens >= facts.context_length) return;  // `start` refuses it
   const int longest = longest_answer(generation, facts, prompt_tokens);
   const int room = engine_->options().kv_tokens, needed = prompt_tokens + longest;
-  if (needed > room && own_engine_ && !options_.kv_tokens) grow(std::max(needed, 2 * room));
+  const bool grows = own_engine_ && !options_.kv_tokens && (may_grow_ || prompt_tokens >= room);
+  if (needed > room && grows) grow(needed, prompt_tokens + 1);
   // An answer may fill the room that is left; a prompt without room for one token is refused by `start`.
   generation.max_new_tokens = std::min(longest, std::max(1, engine_->options().kv_tokens - prompt_tokens));
 }
