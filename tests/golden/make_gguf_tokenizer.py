@@ -1,5 +1,5 @@
 """Writes tokenizer/*.gguf: our own small tokenizers as keys of GGUF files, with the types and scores that llama.cpp's converter
-gives to tokens.
+gives to tokens; and tokenizer/own_smollm.json: ids of our vocabulary behind SmolLM2's pre-tokenizer, which GGUF files only name.
 
     python make_gguf_tokenizer.py
 
@@ -11,7 +11,9 @@ import json
 from pathlib import Path
 
 import sentencepiece
+import tokenizers
 from gguf import GGUFWriter, TokenType
+from tokenizers import pre_tokenizers
 
 FOLDER = Path(__file__).resolve().parent / "tokenizer"
 PADDING = 6
@@ -77,5 +79,19 @@ def sentence_piece() -> None:
     write(name, "llama", "default", tokens, types, fill)
 
 
+def smollm() -> None:
+    file = json.loads((FOLDER / "own/tokenizer.json").read_text()) | {"normalizer": None}
+    tokenizer = tokenizers.Tokenizer.from_str(json.dumps(file))
+    digits, words = pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, words])
+    texts = ["a  1", "1  2  3", " 12 ab  34 ", "x \n 5", "½ ²³ ٣ Ⅷ", "\t7\t\t8  a", "it's 3 o'clock"]
+    texts += [entry["text"] for entry in json.loads((FOLDER / "own.json").read_text())["encode"]]
+    with_digits = [text for text in texts if any(map(str.isnumeric, text)) and len(text) < 200]
+    entries = [json.dumps({"text": text, "ids": tokenizer.encode(text).ids}) for text in with_digits]
+    versions = json.dumps({"tokenizers": tokenizers.__version__})
+    (FOLDER / "own_smollm.json").write_text(f'{{"versions": {versions}, "encode": [\n' + ",\n".join(entries) + "\n]}\n")
+
+
 byte_level()
 sentence_piece()
+smollm()

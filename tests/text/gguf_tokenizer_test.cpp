@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -154,6 +155,22 @@ TEST_CASE("real tokenizers in GGUF files give the ids and texts of the tokenizer
   }
 }
 
+TEST_CASE("a file that names SmolLM2's pre-tokenizer splits digits from each other and from spaces") {
+  const auto want = nlohmann::json::parse(detail::read_text(test::tokenizer_golden() / "own_smollm.json"));
+  const test::TemporaryFolder folder;
+  std::vector<int> made_special;
+  const TokenizerParts parts = tokenizer_parts(test::tokenizer_golden() / "own");
+  const Tokenizer tokenizer = Tokenizer::from_gguf(converted(parts, "smollm", made_special).file(folder));
+  int strings = 0;
+  for (const auto& entry : want["encode"]) {
+    const std::string text = entry["text"];
+    CAPTURE(text);
+    ++strings;
+    CHECK(tokenizer.encode(text) == entry["ids"].get<std::vector<int>>());
+  }
+  CHECK(strings >= 150);
+}
+
 TEST_CASE("rows without a token have no text, and those between tokens keep the ids in order") {
   const test::TemporaryFolder folder;
   const Tokenizer tokenizer = Tokenizer::from_gguf(small_keys("gpt2").file(folder));
@@ -192,7 +209,7 @@ TEST_CASE("keys of a tokenizer that this library does not run are refused by nam
   CHECK(refusal_of([](auto& keys) { keys.set("model", "bert"); }) ==
         "key 'tokenizer.ggml.model': expected gpt2 or llama, found 'bert'");
   CHECK(refusal_of([](auto& keys) { keys.set("pre", "qwen35"); }) ==
-        "key 'tokenizer.ggml.pre': expected one of qwen2, deepseek-r1-qwen, gpt-4o, llama4, found 'qwen35'");
+        "key 'tokenizer.ggml.pre': expected one of qwen2, deepseek-r1-qwen, gpt-4o, llama4, smollm, found 'qwen35'");
   CHECK(refusal_of([](auto& keys) { keys.set("pre", "qwen2"); }, "llama") ==
         "key 'tokenizer.ggml.pre': expected default for llama, found 'qwen2'");
   CHECK(refusal_of([](auto& keys) { keys.values.erase("pre"); }) ==
@@ -209,6 +226,10 @@ TEST_CASE("keys of a tokenizer that this library does not run are refused by nam
         "key 'tokenizer.ggml.scores': expected 265 scores as there are tokens, found 1");
   CHECK(refusal_of([](auto& keys) { keys.set("bos_token_id", 265u); }, "llama") ==
         "key 'tokenizer.ggml.bos_token_id': expected an id below 265, found 265");
+  CHECK(refusal_of([](auto& keys) {
+          keys.set("add_bos_token", true);
+          keys.set("bos_token_id", 261u);
+        }) == "key 'tokenizer.ggml.bos_token_id': expected an id below 261, found 261");
   CHECK(refusal_of([](auto& keys) { keys.set("merges", Texts{"ab"}); }) ==
         "merges: expected two tokens and a space between them, found \"ab\"");
   const auto two_tokens = [](const char* second, int type) {

@@ -7,8 +7,9 @@
 
 namespace ivl {
 
-/// Byte-level BPE ("gpt2") as Qwen2 or gpt-oss split text, and SentencePiece's BPE ("llama"). Ids, and the text of all
-/// tokens, are those of the tokenizer that the file was made from. One thing a file does not keep: of tokens spelt
+/// Byte-level BPE ("gpt2") as Qwen2, gpt-oss or SmolLM2 split text, and SentencePiece's BPE ("llama"). Ids, and the
+/// text of all tokens, are those of the tokenizer that the file was made from. One thing a file does not keep: of
+/// tokens spelt
 /// <|...|> that were not special, such as <|fim_prefix|>, converters make special ones. Throws FileError.
 TokenizerParts tokenizer_parts(const Gguf& file);
 

@@ -26,10 +26,9 @@ struct NamedSplit {
   bool nfc, ignore_merges;
 };
 inline constexpr NamedSplit named_splits[] = {
-    {"qwen2", qwen2_split_pattern, true, false},
-    {"deepseek-r1-qwen", qwen2_split_pattern, true, false},
-    {"gpt-4o", gpt_oss_split_pattern, false, true},
-    {"llama4", gpt_oss_split_pattern, false, true},
+    {"qwen2", qwen2_split_pattern, true, false},    {"deepseek-r1-qwen", qwen2_split_pattern, true, false},
+    {"gpt-4o", gpt_oss_split_pattern, false, true}, {"llama4", gpt_oss_split_pattern, false, true},
+    {"smollm", smollm_split_pattern, false, false},
 };
 
 /// Reads one file's keys.
@@ -80,12 +79,13 @@ class GgufTokenizer {
     if (texts.size() > INT32_MAX / 4) refuse("tokens", texts.size(), " tokens are too many");
     if (types.size() != texts.size())
       refuse("token_type", "expected ", texts.size(), " types as there are tokens, found ", types.size());
-    tokens_ = int(texts.size());
+    rows_ = int(texts.size());
     const auto is_padding = [&](std::size_t id) {  // a row of the embedding without a token
       return Type(types[id]) == Type::unused && texts[id].starts_with("[PAD");
     };
     std::size_t end = texts.size();
     while (end > 0 && is_padding(end - 1)) --end;
+    tokens_ = int(end);
     for (std::size_t id = 0; id < end; ++id) {
       const std::string_view text = texts[id];
       if (text.empty() || !is_utf8(text))
@@ -141,8 +141,8 @@ class GgufTokenizer {
     if (file_.has(key_of("precompiled_charsmap")))
       refuse("precompiled_charsmap", "a normaliser with a character map is not implemented");
     const auto scores = get<std::vector<float>>("scores");
-    if (scores.size() != std::size_t(tokens_))
-      refuse("scores", "expected ", tokens_, " scores as there are tokens, found ", scores.size());
+    if (scores.size() != std::size_t(rows_))
+      refuse("scores", "expected ", rows_, " scores as there are tokens, found ", scores.size());
     for (SentencePiece& piece : pieces_) piece.score = scores[std::size_t(piece.id)];
     set_spaces(get_or("add_space_prefix", true), get_or("remove_extra_whitespaces", false), parts_);
     naming(parts_.where, [&] { add_pieces(pieces_, parts_); });
@@ -150,7 +150,7 @@ class GgufTokenizer {
 
   const Gguf& file_;
   TokenizerParts parts_;
-  int tokens_ = 0;
+  int rows_ = 0, tokens_ = 0;  // of the embedding; those up to the last that has a token
   std::vector<SentencePiece> pieces_;
 };
 
