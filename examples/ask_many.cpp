@@ -23,7 +23,7 @@ int main(int argc, char** argv) {
   app.add_option("--gumbel", gumbel_temperature, "draw with the example's own sampler at this temperature");
 
   return run_program(app, argc, argv, [&] {
-    const ivl::Processor processor = ivl::load_processor(model.checkpoint);
+    const ivl::Processor processor = ivl::load_processor(model.checkpoint, model.load.mmproj);
     const int kv_tokens = model.chat.kv_tokens.value_or(8192);
     std::vector<ivl::Prompt> prompts;
     for (const ivl::Picture& picture : open_pictures(images, model, processor)) {

@@ -66,7 +66,8 @@ struct ModelFlags {
   int threads = ivl::usable_cpus();
 
   void add_to(CLI::App& app) {
-    app.add_option("--checkpoint", checkpoint, "folder of a published checkpoint (config.json, tokenizer, safetensors)")
+    app.add_option("--checkpoint", checkpoint,
+                   "folder of a published checkpoint (config.json, tokenizer, safetensors), or a GGUF file")
         ->required();
     load.add_to(app);
     app.add_option("--system", chat.system, "system message (default: the checkpoint's own)");
@@ -86,7 +87,7 @@ inline ivl::AnyModel open_model(const ModelFlags& flags, StatusLine& status) {
   const ModelChoice choice{
       .checkpoint = flags.checkpoint, .threads = flags.threads, .kv_tokens = flags.chat.kv_tokens.value_or(0)};
   std::string device;
-  print_notes(choice.checkpoint);
+  print_notes(choice.checkpoint, flags.load.mmproj);
   const auto open = flags.device == "cuda" ? open_on_cuda : open_on_cpu;
   ivl::AnyModel model = open(choice, flags.load.options(status), device);
   std::fprintf(stderr, "%.6g M parameters, %s\n", double(model.parameters()) / 1e6, device.c_str());

@@ -19,7 +19,7 @@ int main(int argc, char** argv) {
     // What is wrong with pictures and question is said before weights are read.
     std::vector<ivl::Picture> pictures;
     {
-      const ivl::Processor processor = ivl::load_processor(model.checkpoint);
+      const ivl::Processor processor = ivl::load_processor(model.checkpoint, model.load.mmproj);
       pictures = open_pictures(images, model, processor);
       const std::string marked = ivl::with_image_marks(processor.style(), question, int(pictures.size()));
       const ivl::Prompt prompt = processor.prompt(model.chat.system, {}, marked, pictures);

@@ -25,12 +25,15 @@ static void encode_lines(const ivl::Processor& processor, const std::string& fil
 
 int main(int argc, char** argv) {
   CLI::App app("Prints what the model sees as one JSON object: prompt, ids, and the tile grid of each picture.");
-  std::string checkpoint, question = "Describe the picture.", tiles_out, text_lines;
+  std::string checkpoint, mmproj, question = "Describe the picture.", tiles_out, text_lines;
   std::vector<std::string> files;
   std::optional<std::string> system;
   std::optional<int> max_tiles;
   PictureFlags flags;
-  app.add_option("--checkpoint", checkpoint, "folder with config.json and tokenizer; weights are not read")->required();
+  app.add_option("--checkpoint", checkpoint,
+                 "folder with config.json and tokenizer, or a GGUF file; weights are not read")
+      ->required();
+  app.add_option("--mmproj", mmproj, "of a GGUF file: the file of its tower and projector");
   app.add_option("--image", files, "PNG or JPEG; repeat for several pictures");
   app.add_option("--question", question, "may place pictures itself with <image>")->capture_default_str();
   app.add_option("--system", system, "system message (default: the checkpoint's own)");
@@ -44,8 +47,8 @@ int main(int argc, char** argv) {
                  "instead: reads one JSON string a line, prints one JSON array of ids a line");
 
   return run_program(app, argc, argv, [&] {
-    const auto processor = ivl::load_processor(checkpoint);
-    print_notes(checkpoint);
+    const auto processor = ivl::load_processor(checkpoint, mmproj);
+    print_notes(checkpoint, mmproj);
     if (!text_lines.empty()) return encode_lines(processor, text_lines);
 
     std::vector<ivl::Picture> pictures;

@@ -9,10 +9,12 @@
 
 /// Flags about the weights of a folder.
 struct LoadFlags {
-  std::string lora;
+  std::string mmproj, lora;
   bool ignore_extra_tensors = false;
 
   void add_to(CLI::App& app) {
+    app.add_option("--mmproj", mmproj,
+                   "of a GGUF file: the GGUF file of its tower and projector (default: the one that lies beside it)");
     app.add_option("--lora", lora, "folder of a LoRA adapter to merge into the weights");
     app.add_flag("--ignore-extra-tensors", ignore_extra_tensors, "leave out what is in the files and not in the model");
   }
@@ -20,6 +22,7 @@ struct LoadFlags {
     return {.progress = [&](const ivl::LoadProgress& progress) { status.show(progress); },
             .ignore_extra_tensors = ignore_extra_tensors,
             .lora = lora,
+            .mmproj = mmproj,
             .note =
                 [&](const std::string& text) {
                   status.clear();

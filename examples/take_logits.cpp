@@ -52,7 +52,7 @@ int main(int argc, char** argv) {
   std::optional<int> max_tiles;
   PictureFlags flags;
   int new_tokens = 0;
-  app.add_option("--checkpoint", checkpoint, "folder of a checkpoint")->required();
+  app.add_option("--checkpoint", checkpoint, "folder of a checkpoint, or a GGUF file")->required();
   load.add_to(app);
   app.add_option("--image", images, "PNG or JPEG; repeat for several pictures");
   auto* asked = app.add_option("--question", question, "may place pictures itself with <image>")->capture_default_str();
@@ -70,7 +70,7 @@ int main(int argc, char** argv) {
   app.add_option("--out", out, "safetensors file to write")->required();
 
   return run_program(app, argc, argv, [&] {
-    const ivl::Processor processor = ivl::load_processor(checkpoint);
+    const ivl::Processor processor = ivl::load_processor(checkpoint, load.mmproj);
     std::vector<ivl::Picture> pictures;
     for (const std::string& file : images)
       pictures.push_back(flags.open(file, processor, processor.tile_rules(max_tiles)));
@@ -84,7 +84,7 @@ int main(int argc, char** argv) {
     StatusLine status;
     const ivl::LoadOptions options = load.options(status);
     choice.checkpoint = checkpoint;
-    print_notes(checkpoint);
+    print_notes(checkpoint, load.mmproj);
     std::string said;
     const ivl::AnyModel model = device == "cuda"  ? open_on_cuda(choice, options, said)
                                 : choice.in_float ? open_on_cpu_in_float(choice, options)

@@ -167,7 +167,7 @@ IVL_INLINE void check_weight_files(const std::filesystem::path& folder) {
   for (const std::string_view ending : {".bin", ".pt", ".pth", ".gguf", ".ckpt", ".h5", ".msgpack", ".onnx"}) {
     if (const std::string name = detail::find_ending(names, ending); !name.empty())
       fail<FileError>(folder.string(), ": expected weights as safetensors, found ", name,
-                      ending == ".gguf" ? ": GGUF files cannot be read yet"
+                      ending == ".gguf" ? ": a folder of GGUF files has no config.json, which is in those files"
                                         : ": save them again with safe_serialization=True, or download the "
                                           "repository's safetensors");
   }
