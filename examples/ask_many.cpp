@@ -29,7 +29,7 @@ int main(int argc, char** argv) {
     for (const ivl::Picture& picture : open_pictures(images, model, processor)) {
       const std::string marked = ivl::with_image_marks(processor.style(), question, 1);
       prompts.push_back(processor.prompt(model.chat.system, {}, marked, std::span(&picture, 1)));
-      naming_flags([&] { check_room(processor, prompts.back(), kv_tokens); });
+      naming_flags([&] { check_room(processor, prompts.back(), kv_tokens, max_new_tokens); });
     }
     StatusLine status;
     const ivl::AnyModel opened = open_model(model, status);

@@ -47,8 +47,9 @@ def tiff(orientation: int, order: str = "II", *, kind: int = 3, before: bytes = 
 
 
 def xmp(orientation: int, *, element: bool = False) -> bytes:
-    said = f"<tiff:Orientation>{orientation}</tiff:Orientation>" if element else f'<a tiff:Orientation="{orientation}"/>'
-    return f"<x:xmpmeta>{said}</x:xmpmeta>".encode()
+    name = "tiff:Orientation"
+    note = f"<{name}>{orientation}</{name}>" if element else f'<a {name}="{orientation}"/>'
+    return f"<x:xmpmeta>{note}</x:xmpmeta>".encode()
 
 
 def segment(body: bytes) -> bytes:

@@ -1283,6 +1283,26 @@ TEST_CASE("Where memory is short a chat makes as much room as there is memory fo
   CHECK(contains(what_of<RoomError>([&] { Chat(none, processor); }), "no memory for 512"));
 }
 
+TEST_CASE("What does not fit is said by the processor alone, with numbers") {
+  const Processor processor = load_processor(tiny_folder("qwen3_tiny", "hf"));
+  const int context = processor.facts().context_length;
+  const auto prompt_of = [](int tokens) { return Prompt{std::vector<std::int32_t>(std::size_t(tokens), 1)}; };
+  CHECK_NOTHROW(check_room(processor, prompt_of(context - 1)));
+  CHECK(contains(what_of<RoomError>([&] { check_room(processor, prompt_of(context)); }),
+                 "need room for " + std::to_string(context + 1) + ", but there is room for " + std::to_string(context) +
+                     ", the model's context"));
+  CHECK_NOTHROW(check_room(processor, prompt_of(context - 1), {}, 1000));  // an answer ends where the context does
+  CHECK_NOTHROW(check_room(processor, prompt_of(90), 100, 10));
+  CHECK(contains(what_of<RoomError>([&] { check_room(processor, prompt_of(91), 100, 10); }), "room for 101"));
+  Prompt with_pictures = prompt_of(2);
+  const Picture picture(noise_picture(56, 56, 1), processor.tile_rules());
+  for (int i = 0; i < 3; ++i) with_pictures.pictures.push_back({1, picture});
+  const int rows = 3 * processor.tokens_of(picture);
+  CHECK_NOTHROW(check_room(processor, with_pictures, rows + 3));
+  CHECK(contains(what_of<RoomError>([&] { check_room(processor, with_pictures, rows + 2); }),
+                 "of which 3 pictures are " + std::to_string(rows)));
+}
+
 TEST_CASE("The longest answer is the caller's, else the checkpoint's, else 1024 tokens, within the context") {
   ModelFacts facts;
   facts.context_length = 4000;

@@ -71,9 +71,10 @@ class Chat {
   Finish finish_ = Finish::waiting;
 };
 
-/// Says before any weight is read what a chat would say later: throws RoomError where a prompt and one token of an
-/// answer find no room in the model's context, or in `kv_tokens` of it.
-void check_room(const Processor& processor, const Prompt& prompt, std::optional<int> kv_tokens = {});
+/// Says before any weight is read what a chat would say later: throws RoomError where a prompt and an answer find no
+/// room in the model's context, or in `kv_tokens` of it. At the end of the context an answer may be shorter.
+void check_room(const Processor& processor, const Prompt& prompt, std::optional<int> kv_tokens = {},
+                int answer_tokens = 1);
 
 }  // namespace ivl
 

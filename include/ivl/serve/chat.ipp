@@ -150,12 +150,14 @@ IVL_INLINE void Chat::complete(Request& request) {
   generation.max_new_tokens = std::min(longest, std::max(1, engine_->options().kv_tokens - prompt_tokens));
 }
 
-IVL_INLINE void check_room(const Processor& processor, const Prompt& prompt, std::optional<int> kv_tokens) {
+IVL_INLINE void check_room(const Processor& processor, const Prompt& prompt, std::optional<int> kv_tokens,
+                           int answer_tokens) {
   const int tokens = processor.tokens_of(prompt), context = processor.facts().context_length;
   const int room = std::min(kv_tokens.value_or(context), context);
-  if (tokens < room) return;
+  const int answer = std::min(answer_tokens, std::max(1, context - tokens));
+  if (tokens + answer <= room) return;
   fail<RoomError>("prompt: its ", tokens, " tokens, of which ", prompt.pictures.size(), " pictures are ",
-                  tokens - int(prompt.ids.size()), ", and one of an answer need room for ", tokens + 1,
+                  tokens - int(prompt.ids.size()), ", and ", answer, " of an answer need room for ", tokens + answer,
                   ", but there is room for ", room, room == context ? ", the model's context" : "");
 }
 
