@@ -192,6 +192,8 @@ TEST_CASE("parts are read as one file, by the name of the first") {
   CHECK(file.total_bytes() == 5 * 32);
   REQUIRE(file.find("blk.4.weight") != nullptr);
   CHECK(numbers_of<float>(*file.find("blk.4.weight"))[7] == 407);
+  for (const std::string_view name : file.names()) file.release(file.find(name)->bytes);
+  CHECK(numbers_of<float>(*file.find("blk.4.weight"))[7] == 407);
 
   const test::TemporaryFolder folder;
   const std::string a = gguf_file(gguf_golden / first), b = gguf_file(gguf_golden / second),
@@ -237,6 +239,7 @@ TEST_CASE("what is no GGUF file of version 3 for this machine is refused") {
         "x.gguf: expected a GGUF file, which begins with \"GGUF\", found 'PK\\x03\\x04'");
   CHECK(gguf_error(gguf_start(0, 0, 1)) == "x.gguf: expected GGUF version 3, found 1: convert the model anew");
   CHECK(gguf_error(gguf_start(0, 0, 2)) == "x.gguf: expected GGUF version 3, found 2: convert the model anew");
+  CHECK(gguf_error(gguf_start(0, 0, 0)) == "x.gguf: expected GGUF version 3, found 0: convert the model anew");
   CHECK(gguf_error(gguf_start(0, 0, 4)) == "x.gguf: expected GGUF version 3, found 4");
   CHECK(
       gguf_error(gguf_file(gguf_golden / "big_endian.gguf")) ==

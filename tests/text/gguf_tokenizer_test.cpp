@@ -155,11 +155,13 @@ TEST_CASE("real tokenizers in GGUF files give the ids and texts of the tokenizer
   }
 }
 
-TEST_CASE("a file that names SmolLM2's pre-tokenizer splits digits from each other and from spaces") {
+TEST_CASE("a file that names SmolLM2's pre-tokenizer splits digits from each other and may lack bytes") {
   const auto want = nlohmann::json::parse(detail::read_text(test::tokenizer_golden() / "own_smollm.json"));
   const test::TemporaryFolder folder;
   std::vector<int> made_special;
-  const TokenizerParts parts = tokenizer_parts(test::tokenizer_golden() / "own");
+  TokenizerParts parts = tokenizer_parts(test::tokenizer_golden() / "own");
+  for (auto& [text, id] : parts.vocabulary)
+    if (text == "~") text = "~~~~";
   const Tokenizer tokenizer = Tokenizer::from_gguf(converted(parts, "smollm", made_special).file(folder));
   int strings = 0;
   for (const auto& entry : want["encode"]) {

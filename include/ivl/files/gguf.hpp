@@ -93,10 +93,8 @@ class Gguf {
   /// Sum of all tensors' bytes.
   std::int64_t total_bytes() const { return total_bytes_; }
 
-  /// What was read of a tensor may leave memory.
-  void release(std::span<const std::byte> bytes) const {
-    for (const File& file : files_) file.mapping.release(bytes);
-  }
+  /// What was read of a tensor may leave memory; it stays readable.
+  void release(std::span<const std::byte> bytes) const;
 
   /// `where: key '...'`, for errors.
   std::string place_of(std::string_view key) const;

@@ -94,7 +94,7 @@ class GgufReader {
              in_quotes({reinterpret_cast<const char*>(magic.data()), 4}));
     }
     const auto version = take<std::uint32_t>("the version");
-    if (version != 3 && (version & 0xffff) == 0) {
+    if (version != 0 && (version & 0xffff) == 0) {
       refuse("expected a little-endian GGUF file, found a big-endian one: convert the model for this kind of machine");
     }
     if (version != 3) {
@@ -299,6 +299,10 @@ IVL_INLINE void Gguf::open_parts(const std::filesystem::path& first, std::uint16
   if (size() != expected) {
     fail<FileError>(where(), ": expected ", expected, " tensors in its ", parts, " parts, found ", size());
   }
+}
+
+IVL_INLINE void Gguf::release(std::span<const std::byte> bytes) const {
+  for (const File& file : files_) file.mapping.release(bytes);
 }
 
 IVL_INLINE void Gguf::add(GgufContent part) {

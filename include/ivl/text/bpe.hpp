@@ -23,7 +23,7 @@ class Bpe {
     std::uint32_t rank;     ///< the lowest goes first
   };
 
-  /// byte_ids: the token of each byte. Merges are in the order of their ranks.
+  /// byte_ids: the token of each byte; -1: `encode_word` leaves it out. Merges are in the order of their ranks.
   Bpe(Vocabulary vocabulary, const std::array<int, 256>& byte_ids, std::span<const Merge> merges);
 
   /// Prepares `encode_word`. `ignore_merges`: a word that is a token becomes that token, whatever the merges say (as in
@@ -65,6 +65,7 @@ class Bpe {
 
   Vocabulary vocabulary_;
   std::array<int, 256> byte_ids_;
+  bool drops_bytes_;
   std::vector<Pair> pairs_;  // open addressing, a power of two, at most half full
   std::vector<bool> whole_;  // [id] encode_word makes this one id of the token's bytes
 };

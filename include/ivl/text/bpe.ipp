@@ -1,7 +1,9 @@
 // The bodies of bpe.hpp.
 #pragma once
+#include <algorithm>
 #include <bit>
 #include <queue>
+#include <string>
 
 #include "ivl/core/error.hpp"
 #include "ivl/text/bpe.hpp"
@@ -9,7 +11,7 @@
 namespace ivl {
 
 IVL_INLINE Bpe::Bpe(Vocabulary vocabulary, const std::array<int, 256>& byte_ids, std::span<const Merge> merges)
-    : vocabulary_(std::move(vocabulary)), byte_ids_(byte_ids) {
+    : vocabulary_(std::move(vocabulary)), byte_ids_(byte_ids), drops_bytes_(std::ranges::min(byte_ids) < 0) {
   pairs_.resize(std::bit_ceil(merges.size() * 2 + 1));
   // Of a pair listed twice the last counts, as in the reference.
   for (const Merge& merge : merges)
@@ -26,7 +28,8 @@ IVL_INLINE void Bpe::prepare_words(std::span<const Merge> merges, bool ignore_me
     merge_bytes(vocabulary_.bytes_of(merge.into), ids);
     whole_[std::size_t(merge.into)] = ids.size() == 1 && ids[0] == merge.into;
   }
-  for (const int id : byte_ids_) whole_[std::size_t(id)] = true;
+  for (const int id : byte_ids_)
+    if (id >= 0) whole_[std::size_t(id)] = true;
 }
 
 IVL_INLINE const Bpe::Pair& Bpe::slot_of(std::uint64_t key) const {
@@ -37,6 +40,11 @@ IVL_INLINE const Bpe::Pair& Bpe::slot_of(std::uint64_t key) const {
 }
 
 IVL_INLINE void Bpe::merge_bytes(std::string_view word, std::vector<int>& ids) const {
+  if (drops_bytes_) {
+    std::string known(word);
+    if (std::erase_if(known, [&](char byte) { return byte_ids_[std::uint8_t(byte)] < 0; }) > 0)
+      return merge_bytes(known, ids);
+  }
   merge(
       word.size(), [&](std::size_t at) { return byte_ids_[std::uint8_t(word[at])]; }, ids);
 }

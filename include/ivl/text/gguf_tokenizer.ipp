@@ -23,12 +23,14 @@ namespace detail {
 /// What a byte-level tokenizer does before BPE: a file only names it.
 struct NamedSplit {
   std::string_view name, pattern;
-  bool nfc, ignore_merges;
+  bool nfc, ignore_merges, drops_bytes;
 };
 inline constexpr NamedSplit named_splits[] = {
-    {"qwen2", qwen2_split_pattern, true, false},    {"deepseek-r1-qwen", qwen2_split_pattern, true, false},
-    {"gpt-4o", gpt_oss_split_pattern, false, true}, {"llama4", gpt_oss_split_pattern, false, true},
-    {"smollm", smollm_split_pattern, false, false},
+    {"qwen2", qwen2_split_pattern, true, false, false},
+    {"deepseek-r1-qwen", qwen2_split_pattern, true, false, false},
+    {"gpt-4o", gpt_oss_split_pattern, false, true, false},
+    {"llama4", gpt_oss_split_pattern, false, true, false},
+    {"smollm", smollm_split_pattern, false, false, true},
 };
 
 /// Reads one file's keys.
@@ -123,6 +125,7 @@ class GgufTokenizer {
     parts_.split_pattern = split->pattern;
     parts_.nfc = split->nfc;
     parts_.ignore_merges = split->ignore_merges;
+    parts_.drops_bytes = split->drops_bytes;
     for (const SentencePiece& piece : pieces_) {
       if (piece.type != Type::normal)
         refuse("token_type", "token ", in_quotes(piece.text), ": gpt2 has no byte tokens");

@@ -162,7 +162,8 @@ inline Bpe bpe_of(const TokenizerParts& parts, const std::map<std::string, int, 
     const char bytes[] = {char(byte)};
     int& id = byte_ids[std::size_t(byte)];
     if (!sentence_piece) id = vocabulary.id_of({bytes, 1});
-    if (id < 0) fail<FileError>("vocabulary: byte ", byte, " has no token; expected one for each of the 256");
+    if (id < 0 && !parts.drops_bytes)
+      fail<FileError>("vocabulary: byte ", byte, " has no token; expected one for each of the 256");
   }
 
   std::vector<Bpe::Merge> merges;

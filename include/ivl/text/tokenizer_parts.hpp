@@ -49,6 +49,7 @@ struct TokenizerParts {
   std::string split_pattern;
   bool nfc = false;
   bool ignore_merges = false;
+  bool drops_bytes = false;  ///< a byte without a token is left out of words; otherwise each of the 256 needs one
 
   // sentence_piece
   std::vector<std::uint32_t> ranks;  ///< of the merges, in tokenizer.model by score; none: their places
