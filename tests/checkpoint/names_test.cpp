@@ -379,15 +379,18 @@ constexpr WeightName weight_of_qwen2(std::string_view canonical) {
 }
 static_assert(find_weight("language.blocks.#.norm2.weight", Family::gpt_oss, Dialect::gguf).part->files.gguf ==
               "post_attention_norm");
-static_assert(find_weight("language.blocks.#.norm2.weight", Family::qwen3, Dialect::gguf).part->files.gguf == "ffn_norm");
+static_assert(find_weight("language.blocks.#.norm2.weight", Family::qwen3, Dialect::gguf).part->files.gguf ==
+              "ffn_norm");
 static_assert(weight_of_qwen2("language.blocks.#.none").part == nullptr);
 static_assert(weight_of_qwen2("language.blocks.#.qkv.weight").part->part == "qkv");
 static_assert(weight_of_qwen2("language.blocks.#.q_norm.weight").part->part == "q_norm");
 static_assert(weight_of_qwen2("language.blocks.#.qkv.bias").bias && !weight_of_qwen2("language.norm.weight").bias);
 static_assert(weight_of_qwen2("vision.positions.weight").part == nullptr);  // a parameter alone
 static_assert(weight_of_qwen2("language.blocks.#.experts.down.weight").part == nullptr);
-static_assert(find_weight("language.blocks.#.router.weight", Family::gpt_oss, Dialect::hf).part->files.hf == "mlp.router");
-static_assert(find_weight("language.blocks.#.router.weight", Family::qwen3_moe, Dialect::hf).part->files.hf == "mlp.gate");
+static_assert(find_weight("language.blocks.#.router.weight", Family::gpt_oss, Dialect::hf).part->files.hf ==
+              "mlp.router");
+static_assert(find_weight("language.blocks.#.router.weight", Family::qwen3_moe, Dialect::hf).part->files.hf ==
+              "mlp.gate");
 
 // No static_assert: under the sanitizers g++ 12 takes an element's address for no constant.
 TEST_CASE("A fused weight's parts are shared by ranks as the whole is") {

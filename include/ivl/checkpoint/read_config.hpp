@@ -31,8 +31,8 @@ struct CheckpointConfig {
 CheckpointConfig parse_checkpoint_config(const nlohmann::json& document, const std::string& where);
 
 /// config.json, and what generation_config.json, processor_config.json and preprocessor_config.json add to it where
-/// they exist. The notes count tokenizer_config.json in. docs/folders.md tells every key. Or what the keys of a GGUF pair
-/// say; see find_gguf for `mmproj`. Throws FileError and ConfigError.
+/// they exist. The notes count tokenizer_config.json in. docs/folders.md tells every key. Or what the keys of a GGUF
+/// pair say; see find_gguf for `mmproj`. Throws FileError and ConfigError.
 CheckpointConfig read_checkpoint_config(const std::filesystem::path& path, const std::filesystem::path& mmproj = {});
 
 }  // namespace ivl

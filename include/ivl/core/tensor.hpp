@@ -17,8 +17,8 @@
 
 namespace ivl {
 
-/// Scalar types of tensor files, by their safetensors names and in the order of its reference writer: by alignment. Last
-/// what is no scalar: blocks of one of ggml's types.
+/// Scalar types of tensor files, by their safetensors names and in the order of its reference writer: by alignment.
+/// Last what is no scalar: blocks of one of ggml's types.
 enum class Dtype : std::uint8_t {
   boolean,
   f4,
@@ -164,7 +164,7 @@ constexpr std::optional<std::int64_t> bytes_of(Dtype dtype, const Shape& shape) 
 struct TensorView {
   Dtype dtype = Dtype::u8;
   Shape shape;
-  std::span<const std::byte> bytes;    ///< bytes_of(dtype, shape), or rows of whole blocks
+  std::span<const std::byte> bytes;     ///< bytes_of(dtype, shape), or rows of whole blocks
   GgmlType block_type = GgmlType::f32;  ///< where dtype is `blocks`
 };
 

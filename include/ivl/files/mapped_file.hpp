@@ -47,8 +47,8 @@ class MappedFile {
 
   std::span<const std::byte> bytes() const { return {data_, size_}; }
 
-  /// Gives the whole pages inside `range` back to the system, if it is a part of `bytes()`. They stay readable: touching
-  /// them again reads the file again.
+  /// Gives the whole pages inside `range` back to the system, if it is a part of `bytes()`. They stay readable:
+  /// touching them again reads the file again.
   void release(std::span<const std::byte> range) const;
 
  private:

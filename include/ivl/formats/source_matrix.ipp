@@ -102,8 +102,8 @@ IVL_INLINE Format format_of(const TensorView& view) {
 IVL_INLINE SourceMatrix source_matrix(const TensorView& view, SourceOrder order) {
   assert(view.shape.rank() == 2);
   const bool transposed = order == SourceOrder::transposed;
-  return source_matrix(format_of(view), view.shape[transposed ? 1 : 0], view.shape[transposed ? 0 : 1],
-                       {view.bytes}, order);
+  return source_matrix(format_of(view), view.shape[transposed ? 1 : 0], view.shape[transposed ? 0 : 1], {view.bytes},
+                       order);
 }
 
 IVL_INLINE void dequantise_row(const SourceMatrix& source, std::int64_t row, float* to) {

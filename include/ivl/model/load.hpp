@@ -52,14 +52,15 @@ void check_ranks_of([[maybe_unused]] Context& ctx) {
 }  // namespace detail
 
 /// The weights that `config` was read beside, a folder's or a GGUF pair's, as type `C`; where that is
-/// `shard(whole, ranks)`, the part of the rank that `ctx` is. Throws ConfigError, listing every difference of the config
-/// and of the tensors from the type, and FileError for broken files.
+/// `shard(whole, ranks)`, the part of the rank that `ctx` is. Throws ConfigError, listing every difference of the
+/// config and of the tensors from the type, and FileError for broken files.
 template <VlmConfig C, PlaceOps Context>
 Vlm<C> load_weights(Context& ctx, const std::filesystem::path& path, const CheckpointConfig& config,
                     const LoadOptions& options = {}) {
   detail::check_ranks_of<C>(ctx);
   if (config.vlm != C.whole())
-    fail<ConfigError>(config.where(path), ": another structure than the type:", config_differences(config.vlm, C.whole()));
+    fail<ConfigError>(config.where(path),
+                      ": another structure than the type:", config_differences(config.vlm, C.whole()));
   Vlm<C> vlm;
   vlm.facts = config.facts;
   const auto place_from = [&](const TensorSource& source, std::vector<Dialect> dialects) {
