@@ -181,7 +181,7 @@ int main(int argc, char** argv) {
   SamplingFlags sampling;
   bool stats = false;
   model.add_to(app);
-  sampling.add_to(app);
+  sampling.add_to(app, model.chat);
   app.add_flag("--stats", stats, "print where the time of each answer went");
 
   return run_program(app, argc, argv, [&] {

@@ -28,9 +28,18 @@ struct SamplingFlags {
   std::uint64_t seed = 0;
   std::optional<int> max_new_tokens;
   std::vector<std::string> stop;
-  bool separate_channels = false;
+  bool separate_thoughts = false, keep_special_tokens = false, thinking = false;
 
-  void add_to(CLI::App& app) {
+  /// After --system, which `chat` has.
+  void add_to(CLI::App& app, ivl::ChatOptions& chat) {
+    app.add_flag_callback(
+           "--thinking",
+           [this, &chat] {
+             thinking = true;
+             chat.system = ivl::thinking_system;
+           },
+           "the system message that makes InternVL3.5 think aloud before it answers, and a temperature of 0.6")
+        ->excludes(app.get_option("--system"));
     app.add_option("--temperature", temperature, "0 is greedy (default: what the checkpoint proposes, mostly greedy)");
     app.add_option("--top-k", top_k, "draw from the K most probable tokens; 0: all");
     app.add_option("--top-p", top_p, "draw from the most probable tokens that hold this much");
@@ -41,19 +50,23 @@ struct SamplingFlags {
                    "longest answer (default: what the checkpoint proposes, or 1024)")
         ->check(CLI::PositiveNumber);
     app.add_option("--stop", stop, "text that ends the answer; repeat for several");
-    app.add_flag("--separate-channels", separate_channels,
-                 "gpt-oss: the final text alone to stdout, the analysis before it to stderr");
+    app.add_flag("--separate-thoughts", separate_thoughts,
+                 "the answer alone to stdout, and to stderr what was thought before it: in <think>, or in gpt-oss's "
+                 "channels");
+    app.add_flag("--keep-special-tokens", keep_special_tokens,
+                 "print special tokens of the answer too, such as <ref> and <box>");
   }
 
   ivl::GenerationOptions options() const {
     return {.max_new_tokens = max_new_tokens,
-            .sampling = {.temperature = temperature,
+            .sampling = {.temperature = thinking ? temperature.value_or(0.6f) : temperature,
                          .top_k = top_k,
                          .top_p = top_p,
                          .min_p = min_p,
                          .repetition_penalty = repetition_penalty,
                          .seed = seed},
-            .stop_strings = stop};
+            .stop_strings = stop,
+            .special_tokens = keep_special_tokens ? std::optional(ivl::SpecialTokens::keep) : std::nullopt};
   }
 };
 
@@ -99,7 +112,7 @@ inline void print_grid(const std::string& file, const ivl::Picture& picture) {
                picture.grid().columns, picture.grid().rows);
 }
 
-/// Prints an answer as it comes. A gpt-oss model's channels stand in it; with `separate` its final text goes to stdout
+/// Prints an answer as it comes. What the model thought stands in it; with `separate` its final text goes to stdout
 /// alone, and what it thought before to stderr.
 class AnswerPrinter {
  public:
@@ -155,7 +168,7 @@ inline std::vector<ivl::Picture> open_pictures(const std::vector<std::string>& f
 /// Asks, prints the answer as it comes, and says on stderr where it was cut.
 inline void ask(ivl::Chat& chat, const std::string& question, std::span<const ivl::Picture> pictures,
                 const SamplingFlags& flags, StatusLine& status, const std::atomic<bool>* cancel = nullptr) {
-  AnswerPrinter printer(flags.separate_channels, status);
+  AnswerPrinter printer(flags.separate_thoughts, status);
   ivl::GenerationOptions generation = flags.options();
   generation.cancel = cancel;
   generation.on_progress = [&](const ivl::AnswerProgress& progress) { status.show(progress); };

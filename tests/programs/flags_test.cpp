@@ -56,6 +56,15 @@ TEST_CASE("a flag that nobody knows ends with code 2 and its name") {
   CHECK(is_printable(format.err));
 }
 
+TEST_CASE("--thinking brings its own system message") {
+  for (const std::string program : {"describe_image", "chat"}) {
+    CAPTURE(program);
+    const Ran both = run(program + " --checkpoint x --thinking --system y");
+    CHECK(both.code == 2);
+    CHECK(contains(both.err, "--thinking excludes --system"));
+  }
+}
+
 TEST_CASE("an answer that cannot be written is an error") {
   for (const std::string redirection : {" >/dev/full", " >&-"}) {
     CAPTURE(redirection);

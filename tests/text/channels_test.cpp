@@ -45,6 +45,16 @@ TEST_CASE("text without markers, and what only begins like one, stays text") {
   }
 }
 
+TEST_CASE("a thought between tags is taken apart, however it is cut, also where it never ends") {
+  for (const std::size_t step : {1, 2, 3, 5, 7, 1000}) {
+    CAPTURE(step);
+    CHECK(channels_of("<think>\nTwo < three, </thin or so.\n</think>\n\nA cat.\n\nYes.", step) ==
+          std::map<std::string, std::string>{{"analysis", "\nTwo < three, </thin or so.\n"}, {"", "A cat.\n\nYes."}});
+    CHECK(channels_of("<think>And then", step) == std::map<std::string, std::string>{{"analysis", "And then"}});
+    CHECK(channels_of("No thought </think> here", step) == std::map<std::string, std::string>{{"", "No thought here"}});
+  }
+}
+
 TEST_CASE("text is given as soon as it cannot be part of a marker") {
   ChannelReader reader;
   std::string given;

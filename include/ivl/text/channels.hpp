@@ -1,5 +1,6 @@
-// The channels of a gpt-oss answer:
-// "<|channel|>analysis<|message|>...<|end|><|start|>assistant<|channel|>final<|message|>...".
+// What a model thought, apart from what it answers. gpt-oss does it in channels:
+// "<|channel|>analysis<|message|>...<|end|><|start|>assistant<|channel|>final<|message|>...". InternVL3.5's thinking
+// system message asks for "<think>...</think>\n\n...".
 #pragma once
 #include <algorithm>
 #include <array>
@@ -8,7 +9,8 @@
 
 namespace ivl {
 
-/// Takes an answer apart while it streams. What stands outside a channel belongs to the channel "".
+/// Takes an answer apart while it streams. What stands outside a channel belongs to the channel "". A thought between
+/// tags, or behind one that is never closed, belongs to "analysis"; white space behind its end to nothing.
 class ChannelReader {
  public:
   /// Calls give(channel, text) for what is certain by now; both views are good during the call.
@@ -41,20 +43,25 @@ class ChannelReader {
 
  private:
   static constexpr std::string_view channel_marker = "<|channel|>", message_marker = "<|message|>",
-                                    start_marker = "<|start|>";
-  static constexpr std::array markers{channel_marker, message_marker, start_marker, std::string_view("<|end|>"),
-                                      std::string_view("<|return|>")};
+                                    start_marker = "<|start|>", think_marker = "<think>", thought_marker = "</think>";
+  static constexpr std::array markers{
+      channel_marker, message_marker, start_marker, std::string_view("<|end|>"), std::string_view("<|return|>"),
+      think_marker,   thought_marker};
   enum class Inside { text, name, role };
 
   template <class Give>
   void take(std::string_view text, const Give& give) {
+    if (after_thought_) text.remove_prefix(std::min(text.find_first_not_of(" \t\r\n"), text.size()));
     if (text.empty()) return;
+    after_thought_ = false;
     if (inside_ == Inside::name) channel_ += text;
     if (inside_ == Inside::text) give(std::string_view(channel_), text);
   }
   void enter(std::string_view marker) {
     inside_ = marker == channel_marker ? Inside::name : marker == start_marker ? Inside::role : Inside::text;
     if (marker != message_marker) channel_.clear();
+    if (marker == think_marker) channel_ = "analysis";
+    after_thought_ = marker == thought_marker;
   }
   /// How many bytes at the end may begin a marker.
   static std::size_t open_marker(std::string_view text) {
@@ -68,6 +75,7 @@ class ChannelReader {
   }
 
   Inside inside_ = Inside::text;
+  bool after_thought_ = false;
   std::string channel_;
   std::string held_;
 };
