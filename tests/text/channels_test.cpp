@@ -51,7 +51,10 @@ TEST_CASE("a thought between tags is taken apart, however it is cut, also where 
     CHECK(channels_of("<think>\nTwo < three, </thin or so.\n</think>\n\nA cat.\n\nYes.", step) ==
           std::map<std::string, std::string>{{"analysis", "\nTwo < three, </thin or so.\n"}, {"", "A cat.\n\nYes."}});
     CHECK(channels_of("<think>And then", step) == std::map<std::string, std::string>{{"analysis", "And then"}});
-    CHECK(channels_of("No thought </think> here", step) == std::map<std::string, std::string>{{"", "No thought here"}});
+    CHECK(channels_of("No thought </think> here", step) ==
+          std::map<std::string, std::string>{{"", "No thought </think> here"}});
+    CHECK(channels_of("<|channel|>final<|message|>Tags: <think> and </think>.", step) ==
+          std::map<std::string, std::string>{{"final", "Tags: <think> and </think>."}});
   }
 }
 

@@ -9,8 +9,9 @@
 
 namespace ivl {
 
-/// Takes an answer apart while it streams. What stands outside a channel belongs to the channel "". A thought between
-/// tags, or behind one that is never closed, belongs to "analysis"; white space behind its end to nothing.
+/// Takes an answer apart while it streams. What stands outside a channel belongs to the channel "". In an answer
+/// without channels a thought between tags, or behind one that is never closed, belongs to "analysis"; white space
+/// behind its end to nothing.
 class ChannelReader {
  public:
   /// Calls give(channel, text) for what is certain by now; both views are good during the call.
@@ -21,9 +22,9 @@ class ChannelReader {
     for (;;) {
       std::size_t at = left.npos;
       std::string_view marker;
-      for (const std::string_view candidate : markers) {
+      each_marker([&](std::string_view candidate) {
         if (const std::size_t found = left.find(candidate); found < at) at = found, marker = candidate;
-      }
+      });
       if (marker.empty()) break;
       take(left.substr(0, at), give);
       enter(marker);
@@ -44,9 +45,15 @@ class ChannelReader {
  private:
   static constexpr std::string_view channel_marker = "<|channel|>", message_marker = "<|message|>",
                                     start_marker = "<|start|>", think_marker = "<think>", thought_marker = "</think>";
-  static constexpr std::array markers{
-      channel_marker, message_marker, start_marker, std::string_view("<|end|>"), std::string_view("<|return|>"),
-      think_marker,   thought_marker};
+  static constexpr std::array markers{channel_marker, message_marker, start_marker, std::string_view("<|end|>"),
+                                      std::string_view("<|return|>")};
+
+  /// What may come next in place of text.
+  template <class Visit>
+  void each_marker(const Visit& visit) const {
+    for (const std::string_view marker : markers) visit(marker);
+    if (!in_channels_) visit(in_thought_ ? thought_marker : think_marker);
+  }
   enum class Inside { text, name, role };
 
   template <class Give>
@@ -60,22 +67,24 @@ class ChannelReader {
   void enter(std::string_view marker) {
     inside_ = marker == channel_marker ? Inside::name : marker == start_marker ? Inside::role : Inside::text;
     if (marker != message_marker) channel_.clear();
-    if (marker == think_marker) channel_ = "analysis";
+    in_channels_ = in_channels_ || marker == channel_marker;
+    in_thought_ = marker == think_marker;
+    if (in_thought_) channel_ = "analysis";
     after_thought_ = marker == thought_marker;
   }
   /// How many bytes at the end may begin a marker.
-  static std::size_t open_marker(std::string_view text) {
+  std::size_t open_marker(std::string_view text) const {
     std::size_t most = 0;
-    for (const std::string_view marker : markers) {
+    each_marker([&](std::string_view marker) {
       for (std::size_t length = std::min(marker.size() - 1, text.size()); length > most; --length) {
         if (text.ends_with(marker.substr(0, length))) most = length;
       }
-    }
+    });
     return most;
   }
 
   Inside inside_ = Inside::text;
-  bool after_thought_ = false;
+  bool in_channels_ = false, in_thought_ = false, after_thought_ = false;
   std::string channel_;
   std::string held_;
 };
