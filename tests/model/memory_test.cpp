@@ -59,6 +59,7 @@ struct WrittenSizes {
 WrittenSizes write_checkpoint(const fs::path& folder) {
   fs::copy_file(tiny_folder("qwen3_tiny", "hf") / "tokenizer.json", folder / "tokenizer.json");
   Json config = read_json(tiny_folder("qwen3_tiny", "hf") / "config.json");
+  config.erase("image_seq_length");  // of other sizes
   Json &vision = config["vision_config"], &text = config["text_config"];
   vision["num_hidden_layers"] = mid_size.vit.layers;
   vision["hidden_size"] = mid_size.vit.hidden;
