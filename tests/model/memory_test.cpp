@@ -13,6 +13,7 @@
 
 #include "../support/tiny_models.hpp"
 #include "ivl/cpu/cpu.hpp"
+#include "ivl/files/json.hpp"
 #include "ivl/files/safetensors.hpp"
 #include "ivl/model/checkpoint.hpp"
 #include "ivl/model/runner.hpp"

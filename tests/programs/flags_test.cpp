@@ -61,7 +61,7 @@ TEST_CASE("--thinking brings its own system message") {
     CAPTURE(program);
     const Ran both = run(program + " --checkpoint x --thinking --system y");
     CHECK(both.code == 2);
-    CHECK(contains(both.err, "--thinking excludes --system"));
+    CHECK(contains(both.err, "--system excludes --thinking"));
   }
 }
 
