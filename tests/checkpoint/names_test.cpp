@@ -418,10 +418,10 @@ TEST_CASE("The tensors of a quantised weight are its name, suffixes and shapes o
   const auto& planes = awq.weights.at(0).pieces.at(0).planes;
   REQUIRE(planes.size() == 3);
   CHECK((planes[0].name == down + ".qweight" && planes[0].shape == Shape{12288, 512}));
-  CHECK((planes[1].name == down + ".qzeros" && planes[1].shape == Shape{96, 512}));
-  CHECK((planes[2].name == down + ".scales" && planes[2].shape == Shape{96, 4096}));
+  CHECK((planes[1].name == down + ".scales" && planes[1].shape == Shape{96, 4096}));
+  CHECK((planes[2].name == down + ".qzeros" && planes[2].shape == Shape{96, 512}));
   CHECK(planes[0].found == nullptr);
-  CHECK(planes[2].found != nullptr);
+  CHECK(planes[1].found != nullptr);
   const std::string differences = binding_differences(awq);
   CHECK(differences.find(down + ".qweight: expected [12288, 512], found none") != differences.npos);
 }
