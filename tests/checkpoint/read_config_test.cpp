@@ -504,6 +504,9 @@ TEST_CASE("Of quantised weights the ways that are read are taken, and every othe
          {{{"fmt", "e5m2"}}, "fmt: expected \"e4m3\", found \"e5m2\""}});
   check({{"quant_method", "bitsandbytes"}, {"load_in_8bit", true}, {"llm_int8_threshold", 6.0}}, {});
 
+  check({{"quant_method", "smooth_quant"}, {"quant_dtype", "float8_e4m3fn"}},
+        {{{{"quant_dtype", "int4"}}, "quant_dtype: expected int8 or float8_e4m3fn, found int4"}});
+
   const auto scheme = [](const Json& change) { return Json{{"config_groups", {{"group_0", {{"weights", change}}}}}}; };
   const auto compressed = [](const char* format, const Json& weights) {
     return Json{{"quant_method", "compressed-tensors"},
@@ -527,7 +530,10 @@ TEST_CASE("Of quantised weights the ways that are read are taken, and every othe
          {{{"quantization_status", "frozen"}}, "quantization_status: expected \"compressed\", found \"frozen\""}});
   check(compressed("float-quantized", {{"num_bits", 8}, {"type", "float"}, {"strategy", "tensor"}}),
         {{scheme({{"type", "int"}}), weights + "type: expected float, found int"},
-         {scheme({{"strategy", "block"}}), weights + "strategy: expected channel or tensor, found block"}});
+         {scheme({{"strategy", "block"}, {"block_structure", {128, 128}}}), ""},
+         {scheme({{"strategy", "block"}, {"block_structure", {64, 128}}}),
+          weights + "block_structure: expected [128,128], found [64,128]"},
+         {scheme({{"strategy", "group"}}), weights + "strategy: expected channel or tensor or block, found group"}});
   check(compressed("pack-quantized", {{"num_bits", 4}, {"type", "int"}, {"strategy", "group"}, {"group_size", 32}}),
         {{scheme({{"group_size", 128}, {"symmetric", false}}), ""},
          {scheme({{"group_size", 64}}), weights + "group_size: expected 32 or 128, found 64"},

@@ -93,6 +93,22 @@ def fp8_block_floats(planes, n, k):
     return planes["weight"].astype(np.float32) * scales
 
 
+def compressed_block_planes(n, k, scale):
+    return {"weight": ("F8_E4M3", (n, k)), "weight_scale": (scale, (-(-n // 128), -(-k // 128)))}
+
+
+def compressed_block_floats(planes, n, k):
+    return fp8_block_floats({"weight": planes["weight"], "weight_scale_inv": planes["weight_scale"]}, n, k)
+
+
+def smooth_planes(n, k, scale):
+    return {"weight": ("I8", (n, k)), "scale": (scale, (n, 1))}
+
+
+def smooth_floats(planes, n, k):
+    return planes["weight"].astype(np.float32) * planes["scale"]
+
+
 def row_planes(code, shape_of_scales, more={}):
     return lambda n, k, scale: {"weight": (code, (n, k)), "weight_scale": (scale, shape_of_scales(n)), **more}
 
@@ -150,6 +166,9 @@ CASES = {
     "fp8_one": (FP8_WHOLE, DENSE, -12, "BF16", row_planes("F8_E4M3", lambda n: (1,)), row_floats),
     "fp8_rows": (compressed("float-quantized", num_bits=8, type="float", strategy="channel"), DENSE, -12, "BF16",
                  row_planes("F8_E4M3", lambda n: (n, 1)), row_floats),
+    "fp8_compressed_blocks": (compressed("float-quantized", num_bits=8, type="float", strategy="block", block_structure=[128, 128]),
+                              DENSE, -12, "BF16", compressed_block_planes, compressed_block_floats),
+    "smooth_quant": ({"quant_method": "smooth_quant", "quant_dtype": "int8"}, DENSE, -10, "F32", smooth_planes, smooth_floats),
     "int8": (compressed("int-quantized", num_bits=8, type="int", strategy="channel"), DENSE, -10, "BF16",
              row_planes("I8", lambda n: (n, 1)), row_floats),
     "int8_f32": (compressed("int-quantized", num_bits=8, type="int", strategy="channel"), DENSE, -10, "F32",

@@ -71,11 +71,16 @@ inline std::vector<BoundTensor> planes_of(const WeightSlot& slot, const BoundPie
     case StoredAs::f8_blocks:
       return {plane(0, TensorKind::f8, {out, in}),
               plane(1, TensorKind::scalar, {cells_of(out, f8_block), cells_of(in, f8_block)})};
-    case StoredAs::scaled_rows: {
-      BoundTensor scales = plane(1, TensorKind::scalar, {out, 1});
+    case StoredAs::scaled: {
+      BoundTensor codes = plane(0, TensorKind::f8_or_i8, {out, in}), scales = plane(1, TensorKind::scalar, {out, 1});
       const TensorView* found = source.find(scales.name);
+      const Shape blocks{cells_of(out, f8_block), cells_of(in, f8_block)};
       if (found != nullptr && found->shape.rank() < 2 && elements_of(found->shape) == 1) scales.shape = found->shape;
-      return {plane(0, TensorKind::f8_or_i8, {out, in}), std::move(scales)};
+      if (found != nullptr && found->shape == blocks && blocks != scales.shape) {
+        scales.shape = blocks;
+        codes.kind = TensorKind::f8;
+      }
+      return {std::move(codes), std::move(scales)};
     }
     case StoredAs::int4:
     case StoredAs::int4_zeros: {

@@ -176,7 +176,7 @@ enum class StoredAs : std::uint8_t {
   mxfp4,
   awq,
   f8_blocks,      ///< FP8 with a scale for each block of 128 x 128
-  scaled_rows,    ///< FP8 or int8 with a scale for each row, or one for all
+  scaled,         ///< FP8 or int8 with a scale for each row or one for all; FP8 also as f8_blocks
   int4,           ///< compressed-tensors' pack-quantized: groups of 32 or 128 inputs
   int4_zeros,     ///< the same with zero points
   llm_int8,       ///< bitsandbytes
@@ -198,7 +198,8 @@ inline constexpr StoredForm stored_forms[] = {
     {StoredAs::f8_blocks, Naming::module, 2, {".weight", ".weight_scale_inv"}, 0b10},
     {StoredAs::int4_zeros, Naming::module, 3, {".weight_packed", ".weight_scale", ".weight_zero_point"}, 0b101},
     {StoredAs::int4, Naming::module, 2, {".weight_packed", ".weight_scale"}, 0b1},
-    {StoredAs::scaled_rows, Naming::module, 2, {".weight", ".weight_scale"}, 0b10},
+    {StoredAs::scaled, Naming::module, 2, {".weight", ".weight_scale"}, 0b10},
+    {StoredAs::scaled, Naming::module, 2, {".weight", ".scale"}, 0b10},
     {StoredAs::llm_int8_rows, Naming::module, 3, {".weight", ".SCB", ".weight_format"}, 0b110},
     {StoredAs::llm_int8, Naming::module, 2, {".weight", ".SCB"}, 0b10},
     {StoredAs::scalars, Naming::module, 1, {".weight"}},

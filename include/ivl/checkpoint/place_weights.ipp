@@ -30,7 +30,8 @@ inline SourceMatrix scaled_matrix(const BoundPiece& piece, std::int64_t in, std:
       return of_three(Format::awq_f32);
     case StoredAs::f8_blocks:
       return of_two(Format::f8_blocks);
-    case StoredAs::scaled_rows:
+    case StoredAs::scaled:
+      if (piece.planes[0].kind == TensorKind::f8) return of_two(Format::f8_blocks);
       return of_two(piece.planes[0].found->dtype == Dtype::i8 ? Format::i8_rows : Format::f8_rows);
     case StoredAs::int4:
     case StoredAs::int4_zeros:

@@ -66,12 +66,17 @@ inline void check_awq(const ConfigReader& reader) {
   if (version != "gemm") reader.refuse("version", "gemm", version);
 }
 
+/// Where it is said at all.
+inline void expect_f8_block(const ConfigReader& reader, std::string_view key) {
+  if (!reader.has(key)) return;
+  if (const auto block = reader.get<std::vector<int>>(key); block != std::vector{128, 128})
+    reader.refuse(key, "[128,128]", Json(block).dump());
+}
+
 inline void check_fp8(const ConfigReader& reader) {
   reader.expect<std::string>("fmt", "e4m3");
   one_of(reader, "activation_scheme", "dynamic", {"dynamic", "static"});
-  if (!reader.has("weight_block_size")) return;
-  if (const auto block = reader.get<std::vector<int>>("weight_block_size"); block != std::vector{128, 128})
-    reader.refuse("weight_block_size", "[128,128]", Json(block).dump());
+  expect_f8_block(reader, "weight_block_size");
 }
 
 /// `weights` of one of compressed-tensors' groups, which are stored in `format`.
@@ -87,7 +92,9 @@ inline void check_scheme(const ConfigReader& weights, std::string_view format) {
   weights.expect("dynamic", false);
   if (!packed) {
     weights.expect("symmetric", true);
-    one_of(weights, "strategy", "tensor", {"channel", "tensor"});
+    const auto strategy = type == "float" ? one_of(weights, "strategy", "tensor", {"channel", "tensor", "block"})
+                                          : one_of(weights, "strategy", "tensor", {"channel", "tensor"});
+    if (strategy == "block") expect_f8_block(weights, "block_structure");
     return;
   }
   one_of(weights, "strategy", "group", {"group"});
@@ -127,6 +134,10 @@ inline void check_quantization(const Json& document, const std::string& where, F
     if (method == "awq") return check_awq(reader);
     if (method == "fp8") return check_fp8(reader);
     if (method == "compressed-tensors") return check_compressed_tensors(*quantised, reader, inner);
+    if (method == "smooth_quant") {
+      one_of(reader, "quant_dtype", "int8", {"int8", "float8_e4m3fn"});
+      return;
+    }
     if (method == "bitsandbytes" && reader.get_or("load_in_8bit", false)) return;
     fail_quantised(inner, method);
   };

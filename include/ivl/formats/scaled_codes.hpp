@@ -9,6 +9,7 @@
 //
 // F8_E4M3: a sign, four bits of exponent, three of mantissa; no infinities; 0x7f and 0xff are NaN.
 #pragma once
+#include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -30,10 +31,17 @@ constexpr float e4m3_value(std::uint8_t code) {
 
 namespace detail {
 
+/// Of all codes: a look-up is faster than their bits.
+inline constexpr std::array<float, 256> e4m3_values = [] {
+  std::array<float, 256> values{};
+  for (int code = 0; code < 256; ++code) values[std::size_t(code)] = e4m3_value(std::uint8_t(code));
+  return values;
+}();
+
 struct F8Code {
   static constexpr Refused refused[] = {{0, std::byte{0x7f}, "a weight of FP8 is NaN"},
                                         {0, std::byte{0xff}, "a weight of FP8 is NaN"}};
-  static float value(std::byte code) { return e4m3_value(std::to_integer<std::uint8_t>(code)); }
+  static float value(std::byte code) { return e4m3_values[std::to_integer<std::size_t>(code)]; }
 };
 struct I8Code {
   static float value(std::byte code) { return float(std::to_integer<std::int8_t>(code)); }
