@@ -432,6 +432,7 @@ TEST_CASE("In-memory spellings become the published ones, and nothing else chang
   CHECK(published_name("model.language_model.layers.0.mlp.up_proj.weight") ==
         "language_model.model.layers.0.mlp.up_proj.weight");
   CHECK(published_name("lm_head.weight") == "language_model.lm_head.weight");
+  CHECK(published_name("lm_head.weight_scale") == "language_model.lm_head.weight_scale");
   for (const char* name : {"language_model.model.norm.weight", "vision_model.encoder.layers.0.ls1", "model.norm.weight",
                            "mlp1.0.weight", "language_model.lm_head.weight"}) {
     CHECK(published_name(name) == name);

@@ -18,11 +18,16 @@ import numpy as np
 
 OUT = Path(__file__).resolve().parent / "quantised" / "matrices.json"
 STEP = np.uint64(0x9E3779B97F4A7C15)
-LAYER = "language_model.model.layers.0."
-# [out, in] of a decoder layer 128 wide, with 3 : 1 heads of 64 and an MLP of 256; and of the experts of qwen3_moe_tiny.
+LAYER, TOWER = "language_model.model.layers.0.", "vision_model.encoder.layers.0."
+# [out, in] of a decoder layer 128 wide, with 3 : 1 heads of 64 and an MLP of 256; of a tower's layer and a projector in
+# the GitHub format; and of the experts of qwen3_moe_tiny.
 DENSE = {
     "self_attn.q_proj": (192, 128), "self_attn.k_proj": (64, 128), "self_attn.v_proj": (64, 128), "self_attn.o_proj": (128, 192),
     "mlp.gate_proj": (256, 128), "mlp.up_proj": (256, 128), "mlp.down_proj": (128, 256),
+}  # fmt: skip
+VISION = {
+    TOWER + "attn.qkv": (192, 64), TOWER + "attn.proj": (64, 64), TOWER + "mlp.fc1": (80, 64), TOWER + "mlp.fc2": (64, 80),
+    "mlp1.1": (128, 256), "mlp1.3": (128, 128),
 }  # fmt: skip
 NO_OUT = {name: shape for name, shape in DENSE.items() if name != "self_attn.o_proj"}  # 192 is no multiple of 128
 EXPERTS = {
@@ -176,7 +181,7 @@ CASES = {
     "int4": (compressed("pack-quantized", group_size=128, **INT4), NO_OUT, -6, "BF16", int4_planes(128, False), int4_floats),
     "int4_zeros": (compressed("pack-quantized", group_size=32, **INT4, symmetric=False), DENSE, -6, "F16",
                    int4_planes(32, True), int4_floats),
-    "llm_int8": ({"quant_method": "bitsandbytes", "load_in_8bit": True, "llm_int8_threshold": 6.0}, DENSE, -3, "F32",
+    "llm_int8": ({"quant_method": "bitsandbytes", "load_in_8bit": True, "llm_int8_threshold": 6.0}, DENSE | VISION, -3, "F32",
                  llm_int8_planes, llm_int8_floats),
 }  # fmt: skip
 
@@ -184,12 +189,13 @@ CASES = {
 def described(modules, exponent, scale, planes_of, floats_of) -> dict:
     matrices = {}
     for name, (n, k) in modules.items():
+        name = LAYER + name if name.startswith(("mlp.", "self_attn.")) else name
         planes = planes_of(n, k, scale)
-        tensors = {suffix: drawn(f"{LAYER}{name}.{suffix}", *plane, exponent) for suffix, plane in planes.items()}
+        tensors = {suffix: drawn(f"{name}.{suffix}", *plane, exponent) for suffix, plane in planes.items()}
         floats = floats_of(tensors, n, k)
         assert floats.shape == (n, k) and np.isfinite(floats).all()
         digest = hashlib.sha256(np.ascontiguousarray(floats, "<f4").tobytes()).hexdigest()
-        matrices[LAYER + name] = {"planes": planes, "sha256": digest}
+        matrices[name] = {"planes": planes, "sha256": digest}
     return matrices
 
 

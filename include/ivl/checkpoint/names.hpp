@@ -278,7 +278,7 @@ inline std::string published_name(std::string_view name) {
   if (name.starts_with(language)) return "language_model.model." + std::string(name.substr(language.size()));
   if (name.starts_with("model.vision_tower.") || name.starts_with("model.multi_modal_projector."))
     return std::string(name.substr(std::string_view("model.").size()));
-  if (name == "lm_head.weight") return "language_model.lm_head.weight";
+  if (name.starts_with("lm_head.")) return "language_model." + std::string(name);
   return std::string(name);
 }
 

@@ -66,14 +66,24 @@ inline SourceMatrix matrix_of(const BoundPiece& piece, std::int64_t in, int expe
   }
 }
 
+/// Of one piece: the plane that holds what is not a number, or the first where the planes make no matrix.
+inline const BoundTensor* fault_in(const BoundPiece& piece, std::int64_t in, int experts) {
+  try {
+    for (int expert = 0; expert < experts; ++expert) {
+      if (const auto found = find_not_a_number(matrix_of(piece, in, expert, experts)))
+        return &piece.planes[found->plane];
+    }
+  } catch (const FileError&) {
+    return &piece.planes[0];
+  }
+  return nullptr;
+}
+
 IVL_INLINE std::string fault_of(const BoundWeight& weight) {
   for (const BoundPiece& piece : weight.pieces) {
     if (piece.form.as == StoredAs::scalars) continue;
     const int sharing = weight.slot.experts > 0 && piece.expert < 0 ? weight.slot.experts : 1;
-    for (int expert = 0; expert < sharing; ++expert) {
-      if (const auto found = find_not_a_number(matrix_of(piece, weight.slot.in, expert, sharing)))
-        return piece.planes[found->plane].name;
-    }
+    if (const BoundTensor* fault = fault_in(piece, weight.slot.in, sharing)) return fault->name;
   }
   return weight.pieces[0].planes[0].name;
 }
