@@ -176,7 +176,9 @@ class PieceFinder {
       return {{StoredAs::scalars, naming, 1, {naming == Naming::bare ? "" : name_.bias ? ".bias" : ".weight"}}};
     if (name_.bias) return {form_of_bias(naming)};
     std::vector<StoredForm> forms;
-    const bool scalars_alone = slot_.vector != nullptr || slot_.table != nullptr || slot_.shape.has_value();
+    // GGUF's blocks are one tensor, as scalars are.
+    const bool scalars_alone =
+        slot_.vector != nullptr || slot_.table != nullptr || slot_.shape.has_value() || dialect == Dialect::gguf;
     for (const StoredForm& form : stored_forms) {
       if (form.naming == naming && (form.as == StoredAs::scalars || !scalars_alone)) forms.push_back(form);
     }
