@@ -200,5 +200,9 @@ TEST_CASE("What cannot be converted is refused by name, and nothing is left behi
   const TensorView half{Dtype::bf16, {4}, std::span(bytes).first(8)};
   CHECK(with_tensors("other_type", {{q, four}, {k, half}, {v, four}})
             .find("tensor " + k + ": expected F32 [4] like " + q + ", found BF16 [4]") != std::string::npos);
+  const std::string down = "language_model.model.layers.0.mlp.down_proj";
+  const TensorView codes{Dtype::f8_e4m3, {4, 16}, bytes}, scales{Dtype::f32, {4, 1}, std::span(bytes).first(16)};
+  CHECK(with_tensors("quantised", {{down + ".weight", codes}, {down + ".weight_scale", scales}})
+            .find("tensor " + down + ".weight: quantised weights cannot be converted") != std::string::npos);
   CHECK(!fs::exists(there));
 }

@@ -224,6 +224,21 @@ TEST_CASE("what is no plain LoRA is refused by its key") {
   CHECK(contains(lora_refusal("github", copy.path()), "alpha_pattern: '(?P<name>q)': expected a regular expression"));
 }
 
+TEST_CASE("an adapter is not merged into quantised weights") {
+  const std::string q = "language_model.model.layers.1.self_attn.q_proj";
+  for (const char* suffix : {".qweight", ".weight_scale_inv", ".weight_packed", ".SCB"}) {
+    CheckpointCopy base(tiny_folder("qwen3_tiny", "github"));
+    base.tensors[q + suffix] = {Dtype::f32, {1}, std::vector<std::byte>(4)};
+    base.write_tensors();
+    const FolderWeights weights(base.path());
+    const AdapterCopy adapter("github");
+    adapter.write();
+    const std::string text = what_of<FileError>(
+        [&] { const MergedWeights merged(weights, adapter.path(), read_checkpoint_config(base.path()).facts); });
+    CHECK(contains(text, q + ": this weight of the base is quantised: merge the adapter into"));
+  }
+}
+
 TEST_CASE("tensors of an adapter that fit nothing are listed, ten of them") {
   const std::string attention = "base_model.model.language_model.model.layers.1.self_attn.";
   AdapterCopy copy("github");

@@ -421,10 +421,10 @@ TEST_CASE("The tensors of a quantised weight are its name, suffixes and shapes o
   const auto& planes = awq.weights.at(0).pieces.at(0).planes;
   REQUIRE(planes.size() == 3);
   CHECK((planes[0].name == down + ".qweight" && planes[0].shape == Shape{12288, 512}));
-  CHECK((planes[1].name == down + ".qzeros" && planes[1].shape == Shape{96, 512}));
-  CHECK((planes[2].name == down + ".scales" && planes[2].shape == Shape{96, 4096}));
+  CHECK((planes[1].name == down + ".scales" && planes[1].shape == Shape{96, 4096}));
+  CHECK((planes[2].name == down + ".qzeros" && planes[2].shape == Shape{96, 512}));
   CHECK(planes[0].found == nullptr);
-  CHECK(planes[2].found != nullptr);
+  CHECK(planes[1].found != nullptr);
   const std::string differences = binding_differences(awq);
   CHECK(differences.find(down + ".qweight: expected [12288, 512], found none") != differences.npos);
 }
@@ -435,6 +435,7 @@ TEST_CASE("In-memory spellings become the published ones, and nothing else chang
   CHECK(published_name("model.language_model.layers.0.mlp.up_proj.weight") ==
         "language_model.model.layers.0.mlp.up_proj.weight");
   CHECK(published_name("lm_head.weight") == "language_model.lm_head.weight");
+  CHECK(published_name("lm_head.weight_scale") == "language_model.lm_head.weight_scale");
   for (const char* name : {"language_model.model.norm.weight", "vision_model.encoder.layers.0.ls1", "model.norm.weight",
                            "mlp1.0.weight", "language_model.lm_head.weight"}) {
     CHECK(published_name(name) == name);

@@ -452,16 +452,14 @@ TEST_CASE("Weights that are quantised in a way that is not read are refused by n
   };
   const std::string refused = "quantization_config: the weights of this folder are quantised: ";
   const std::string otherwise =
-      ". Such weights cannot be loaded: use the folder of the model that they were made from, in bf16";
-  CHECK(refusal("qwen3_tiny", "github", "llm_config", {{"quant_method", "awq"}, {"bits", 4}}) ==
-        "config.json: llm_config: " + refused + "AWQ (integers of 4 bits in groups)" + otherwise);
+      ". Such weights cannot be loaded: use the folder of the model that they were made from, in bf16, or one in AWQ, "
+      "FP8 or GGUF";
   CHECK(refusal("qwen3_tiny", "hf", "", {{"quant_method", "bitsandbytes"}, {"load_in_4bit", true}}) ==
-        "config.json: " + refused + "bitsandbytes (nf4, fp4 or int8)" + otherwise);
-  CHECK(contains(refusal("qwen3_tiny", "hf", "text_config", {{"quant_method", "fp8"}}), "quantised: FP8."));
+        "config.json: " + refused + "bitsandbytes in 4 bits (nf4 or fp4)" + otherwise);
+  CHECK(contains(refusal("qwen3_tiny", "hf", "text_config", {{"quant_method", "torchao"}}), "quantised: torchao."));
   CHECK(contains(refusal("qwen3_tiny", "hf", "vision_config", {{"quant_method", "gptq"}}), "quantised: GPTQ"));
   CHECK(contains(refusal("qwen3_tiny", "hf", "", {{"quant_method", "new"}}), "quantised: 'new'."));
   CHECK(contains(refusal("qwen3_tiny", "hf", "", {{"bits", 4}}), "quantised: 'unknown'."));
-  CHECK(contains(refusal("gpt_oss_tiny", "mxfp4", "", {{"quant_method", "compressed-tensors"}}), "llm-compressor"));
   CHECK(contains(refusal("qwen3_tiny", "hf", "text_config", {{"quant_method", "mxfp4"}}), "GPT-OSS alone"));
   for (const char* object : {"", "text_config"}) {
     CHECK(refusal("gpt_oss_tiny", "mxfp4", object, {{"quant_method", "mxfp4"}}).empty());
@@ -475,6 +473,73 @@ TEST_CASE("Weights that are quantised in a way that is not read are refused by n
   CHECK(contains(folder_refusal(), "hf_quant_config.json: the weights of this folder are quantised: 'NVFP4'"));
   std::ofstream(copy / "quantize_config.json") << R"({"bits": 4, "group_size": 128})";
   CHECK(contains(folder_refusal(), "quantize_config.json: the weights of this folder are quantised: GPTQ"));
+}
+
+TEST_CASE("Of quantised weights the ways that are read are taken, and every other value is refused by its name") {
+  const auto refusal = [](const Json& base, const Json& more) {
+    Json json = document("qwen3_tiny", "github");
+    Json& quantised = json["llm_config"]["quantization_config"] = base;
+    quantised.merge_patch(more);
+    const std::string place = "config.json: llm_config: quantization_config: ",
+                      text = what_of<ConfigError>([&] { parse(json); });
+    CHECK((text.empty() || text.starts_with(place)));
+    return text.empty() ? text : text.substr(place.size());
+  };
+  const auto check = [&](const Json& base, const std::vector<std::pair<Json, std::string>>& changes) {
+    CHECK(refusal(base, Json::object()).empty());
+    for (const auto& [change, expected] : changes) CHECK(refusal(base, change) == expected);
+  };
+  check({{"quant_method", "awq"}, {"version", "GEMM"}, {"bits", 4}, {"group_size", 128}, {"zero_point", true}},
+        {{{{"bits", 8}}, "bits: expected 4, found 8"},
+         {{{"group_size", 64}}, "group_size: expected 128, found 64"},
+         {{{"version", "gemv"}}, "version: expected gemm, found gemv"},
+         {{{"version", "exllama"}}, "version: expected gemm, found exllama"},
+         {{{"zero_point", false}}, "zero_point: expected true, found false"},
+         {{{"modules_to_not_convert", {"vision_model"}}}, ""}});
+  check({{"quant_method", "fp8"}, {"fmt", "e4m3"}, {"activation_scheme", "dynamic"}, {"weight_block_size", {128, 128}}},
+        {{{{"weight_block_size", {64, 64}}}, "weight_block_size: expected [128,128], found [64,64]"},
+         {{{"weight_block_size", nullptr}}, ""},
+         {{{"activation_scheme", "static"}}, ""},
+         {{{"activation_scheme", "new"}}, "activation_scheme: expected dynamic or static, found new"},
+         {{{"fmt", "e5m2"}}, "fmt: expected \"e4m3\", found \"e5m2\""}});
+  check({{"quant_method", "bitsandbytes"}, {"load_in_8bit", true}, {"llm_int8_threshold", 6.0}}, {});
+
+  check({{"quant_method", "smooth_quant"}, {"quant_dtype", "float8_e4m3fn"}},
+        {{{{"quant_dtype", "int4"}}, "quant_dtype: expected int8 or float8_e4m3fn, found int4"}});
+
+  const auto scheme = [](const Json& change) { return Json{{"config_groups", {{"group_0", {{"weights", change}}}}}}; };
+  const auto compressed = [](const char* format, const Json& weights) {
+    return Json{{"quant_method", "compressed-tensors"},
+                {"format", format},
+                {"quantization_status", "compressed"},
+                {"kv_cache_scheme", nullptr},
+                {"sparsity_config", Json::object()},
+                {"config_groups", {{"group_0", {{"weights", weights}, {"targets", {"Linear"}}}}}}};
+  };
+  const std::string weights = "config_groups: group_0: weights: ";
+  const Json int8{{"num_bits", 8}, {"type", "int"}, {"strategy", "channel"}, {"symmetric", true}, {"dynamic", false}};
+  check(compressed("int-quantized", int8),
+        {{scheme({{"symmetric", false}}), weights + "symmetric: expected true, found false"},
+         {scheme({{"num_bits", 4}}), weights + "num_bits: expected 8, found 4"},
+         {scheme({{"strategy", "group"}}), weights + "strategy: expected channel or tensor, found group"},
+         {scheme({{"type", "float"}}), weights + "type: expected int, found float"},
+         {{{"format", "nvfp4-pack"}},
+          "format: expected int-quantized or float-quantized or naive-quantized or pack-quantized, found nvfp4-pack"},
+         {{{"kv_cache_scheme", {{"num_bits", 8}}}}, R"(kv_cache_scheme: expected none, found {"num_bits":8})"},
+         {{{"transform_config", {{"r1", 1}}}}, R"(transform_config: expected none, found {"r1":1})"},
+         {{{"quantization_status", "frozen"}}, "quantization_status: expected \"compressed\", found \"frozen\""}});
+  check(compressed("float-quantized", {{"num_bits", 8}, {"type", "float"}, {"strategy", "tensor"}}),
+        {{scheme({{"type", "int"}}), weights + "type: expected float, found int"},
+         {scheme({{"strategy", "block"}, {"block_structure", {128, 128}}}), ""},
+         {scheme({{"strategy", "block"}, {"block_structure", {64, 128}}}),
+          weights + "block_structure: expected [128,128], found [64,128]"},
+         {scheme({{"strategy", "group"}}), weights + "strategy: expected channel or tensor or block, found group"}});
+  check(compressed("pack-quantized", {{"num_bits", 4}, {"type", "int"}, {"strategy", "group"}, {"group_size", 32}}),
+        {{scheme({{"group_size", 128}, {"symmetric", false}}), ""},
+         {scheme({{"group_size", 64}}), weights + "group_size: expected 32 or 128, found 64"},
+         {scheme({{"num_bits", 8}}), weights + "num_bits: expected 4, found 8"},
+         {scheme({{"actorder", "static"}}), ""},
+         {scheme({{"actorder", "group"}}), weights + "actorder: expected static or none, found \"group\""}});
 }
 
 TEST_CASE("The neighbours of config.json count where they exist") {

@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -154,6 +155,62 @@ TEST_CASE("the planes of a matrix can be packed one behind the other, from whate
   int pieces = 0;
   each_packed_piece(turned, [&](std::int64_t, const std::byte*, std::int64_t) { ++pieces; });
   CHECK(pieces == 15);
+}
+
+TEST_CASE("matrices with planes of scales have parts, ends that are cut, and are packed like any other") {
+  std::mt19937 random(4);
+  for (int number = int(Format::awq_f32); number < int(format_count); ++number) {
+    const auto format = Format(number);
+    CAPTURE(name_of(format));
+    const std::int64_t out = 200, in = 384;  // a block of 128 rows is cut
+    std::vector<std::byte> file(std::size_t(packed_planes(format, out, in).total));
+    for (std::byte& byte : file) byte = std::byte(random() & 0xf7);  // no NaN
+    const SourceMatrix whole = packed_source(format, out, in, file.data());
+    const auto check = [&](const SourceMatrix& part, std::int64_t first, std::int64_t column) {
+      std::vector<std::byte> memory(std::size_t(packed_planes(format, part.out, part.in).total));
+      each_packed_piece(part, [&](std::int64_t to, const std::byte* from, std::int64_t bytes) {
+        REQUIRE(to + bytes <= std::int64_t(memory.size()));
+        std::memcpy(memory.data() + to, from, std::size_t(bytes));
+      });
+      const SourceMatrix packed = packed_source(format, part.out, part.in, memory.data());
+      std::vector<float> expected(384), row(std::size_t(part.in)), again = row;
+      for (std::int64_t o = 0; o < part.out; ++o) {
+        dequantise_row(whole, first + o, expected.data());
+        dequantise_row(part, o, row.data());
+        dequantise_row(packed, o, again.data());
+        CHECK(std::memcmp(row.data(), expected.data() + column, row.size() * sizeof(float)) == 0);
+        CHECK(row == again);
+      }
+    };
+    check(whole, 0, 0);
+    check(whole.outputs(128, 72), 128, 0);
+    check(whole.inputs(128, 256), 0, 128);
+    check(whole.outputs(128, 64).inputs(256, 128), 128, 256);
+  }
+}
+
+TEST_CASE("one cell of scales may stand for all rows, where the format lets it") {
+  const std::vector<std::byte> codes(2 * 32, std::byte{0x38});  // 1 in FP8
+  const float scale = 3;
+  const SourceMatrix source = source_matrix(Format::f8_rows, 2, 32, {codes, std::as_bytes(std::span(&scale, 1))});
+  for (const std::int64_t first : {0, 1}) {
+    float row[32];
+    dequantise_row(source.outputs(first, 1), 0, row);
+    CHECK((row[0] == 3 && row[31] == 3));
+  }
+  CHECK_THROWS_WITH_AS(source_matrix(Format::f8_rows, 3, 32, {std::vector<std::byte>(96), std::vector<std::byte>(8)}),
+                       "a matrix [3, 32] in FP8 in rows with F32 scales: expected 12 bytes of scales, found 8",
+                       FileError);
+}
+
+TEST_CASE("the codes of FP8 mean the numbers of e4m3 without infinities") {
+  CHECK(e4m3_value(0x01) == 0x1p-9f);
+  CHECK(e4m3_value(0x07) == 7 * 0x1p-9f);
+  CHECK(e4m3_value(0x08) == 0x1p-6f);
+  CHECK(e4m3_value(0x7e) == 448);
+  CHECK(e4m3_value(0xb8) == -1);
+  CHECK((e4m3_value(0x80) == 0 && std::signbit(e4m3_value(0x80))));
+  CHECK((std::isnan(e4m3_value(0x7f)) && std::isnan(e4m3_value(0xff))));
 }
 
 }  // namespace

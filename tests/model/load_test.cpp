@@ -159,6 +159,6 @@ TEST_CASE("A number that cannot be placed is refused with folder and tensor") {
   cpu::Context ctx(1);
   const std::string error =
       what_of<FileError>([&] { load_weights<gpt_oss_tiny>(ctx, copy.path(), read_checkpoint_config(copy.path())); });
-  CHECK(error.starts_with(copy.path().string() + ": " + experts + "_blocks: "));
+  CHECK(error.starts_with(copy.path().string() + ": " + experts + "_scales: "));
   CHECK(contains(error, "255"));
 }

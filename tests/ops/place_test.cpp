@@ -225,17 +225,18 @@ TEST_CASE("memory is aligned, and copies arrive") {
 TEST_CASE("matrices in formats without panels are placed as the floats that they mean") {
   std::mt19937 random(20);
   cpu::Context ctx(2);
-  const int heights[] = {24, 9}, in = 512;
+  const int in = 512;
   for (std::size_t f = 0; f < format_count; ++f) {
     const auto format = Format(f);
     if (std::ranges::find(every_format, format) != std::end(every_format)) continue;
     CAPTURE(name_of(format));
     std::vector<std::vector<std::byte>> files, floats;
     std::vector<SourceMatrix> stored, meant;
-    for (const int height : heights) {
+    const bool words = format == Format::awq_f32 || format == Format::awq_bf16;  // of eight rows
+    for (const int height : {24, words ? 8 : 9}) {
       auto& file = files.emplace_back(std::size_t(packed_planes(format, height, in).total) + 1);
-      for (std::byte& byte : file) byte = std::byte(random());
-      stored.push_back(source_matrix(format, height, in, {std::span(file).subspan(1)}));
+      for (std::byte& byte : file) byte = std::byte(random() & 0xf7);  // no scale and no code of FP8 is NaN
+      stored.push_back(packed_source(format, height, in, file.data() + 1));
       auto& rows = floats.emplace_back(std::size_t(height * in) * sizeof(float));
       for (int row = 0; row < height; ++row)
         dequantise_row(stored.back(), row, reinterpret_cast<float*>(rows.data()) + row * in);

@@ -14,14 +14,20 @@
 #include "ivl/core/compiled.hpp"
 #include "ivl/core/tensor.hpp"
 #include "ivl/facts/model_facts.hpp"
+#include "ivl/formats/source_matrix.hpp"
 
 namespace ivl {
 
 /// What a tensor's numbers may be.
 enum class TensorKind : std::uint8_t {
-  scalar,  ///< F32, BF16 or F16
-  bytes,   ///< U8
-  words,   ///< I32, eight numbers of 4 bits each
+  scalar,        ///< F32, BF16 or F16
+  bytes,         ///< U8
+  words,         ///< I32, eight numbers of 4 bits each
+  f8,            ///< F8_E4M3
+  i8,            ///< I8
+  f8_or_i8,      ///< one of both
+  single_float,  ///< F32
+  zero,          ///< U8, one that is 0
 };
 
 /// One tensor that a weight is made of.
@@ -31,6 +37,14 @@ struct BoundTensor {
   TensorKind kind = TensorKind::scalar;
   const TensorView* found = nullptr;
 };
+
+namespace detail {
+/// Inputs that share a scale where the scales' shape may be one of two; [out, in / 128] where it is neither.
+inline int int4_group(std::int64_t in, const TensorView* scales) {
+  const bool is_32 = scales != nullptr && scales->shape.rank() == 2 && scales->shape[1] == cells_of(in, 32);
+  return is_32 ? 32 : 128;
+}
+}  // namespace detail
 
 /// What one matrix or vector in files is to a weight: the whole, or one part of it; of all experts, or of one.
 struct BoundPiece {

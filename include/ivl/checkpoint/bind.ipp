@@ -31,8 +31,8 @@ IVL_INLINE std::int64_t Binding::bytes() const {
 // ---- finding tensors ---------------------------------------------------------------------------------------------
 namespace detail {
 
-/// Inputs that share a scale in the published AWQ files.
-inline constexpr std::int64_t awq_group = 128;
+/// Inputs that share a scale in the published AWQ files, and sides of FP8's blocks.
+inline constexpr int awq_group = 128, f8_block = 128;
 
 /// GGUF files store no dimensions of 1 in front.
 inline Shape without_leading_ones(const Shape& shape) {
@@ -44,7 +44,8 @@ inline Shape without_leading_ones(const Shape& shape) {
 }
 
 /// The tensors of one piece in one form.
-inline std::vector<BoundTensor> planes_of(const WeightSlot& slot, const BoundPiece& piece, Dialect dialect) {
+inline std::vector<BoundTensor> planes_of(const WeightSlot& slot, const BoundPiece& piece, Dialect dialect,
+                                          const TensorSource& source) {
   const std::string stem = with_numbers(name_pattern(*piece.row, dialect), slot.layer, std::max(0, piece.expert));
   const std::int64_t out = piece.height, in = slot.in;
   const auto plane = [&](int number, TensorKind kind, std::initializer_list<std::int64_t> sizes) {
@@ -65,8 +66,37 @@ inline std::vector<BoundTensor> planes_of(const WeightSlot& slot, const BoundPie
     case StoredAs::mxfp4:
       return {plane(0, TensorKind::bytes, {out, in / 32, 16}), plane(1, TensorKind::bytes, {out, in / 32})};
     case StoredAs::awq:
-      return {plane(0, TensorKind::words, {in, out / 8}), plane(1, TensorKind::words, {in / awq_group, out / 8}),
-              plane(2, TensorKind::scalar, {in / awq_group, out})};
+      return {plane(0, TensorKind::words, {in, out / 8}), plane(1, TensorKind::scalar, {in / awq_group, out}),
+              plane(2, TensorKind::words, {in / awq_group, out / 8})};
+    case StoredAs::f8_blocks:
+      return {plane(0, TensorKind::f8, {out, in}),
+              plane(1, TensorKind::scalar, {cells_of(out, f8_block), cells_of(in, f8_block)})};
+    case StoredAs::scaled: {
+      BoundTensor codes = plane(0, TensorKind::f8_or_i8, {out, in}), scales = plane(1, TensorKind::scalar, {out, 1});
+      const TensorView* found = source.find(scales.name);
+      const Shape blocks{cells_of(out, f8_block), cells_of(in, f8_block)};
+      if (found != nullptr && found->shape.rank() < 2 && elements_of(found->shape) == 1) scales.shape = found->shape;
+      if (found != nullptr && found->shape == blocks && blocks != scales.shape) {
+        scales.shape = blocks;
+        codes.kind = TensorKind::f8;
+      }
+      return {std::move(codes), std::move(scales)};
+    }
+    case StoredAs::int4:
+    case StoredAs::int4_zeros: {
+      const int group = int4_group(in, source.find(stem + std::string(piece.form.suffixes[1])));
+      std::vector<BoundTensor> planes{plane(0, TensorKind::words, {out, cells_of(in, 8)}),
+                                      plane(1, TensorKind::scalar, {out, cells_of(in, group)})};
+      if (piece.form.as == StoredAs::int4_zeros)
+        planes.push_back(plane(2, TensorKind::words, {cells_of(out, 8), cells_of(in, group)}));
+      return planes;
+    }
+    case StoredAs::llm_int8:
+    case StoredAs::llm_int8_rows: {
+      std::vector<BoundTensor> planes{plane(0, TensorKind::i8, {out, in}), plane(1, TensorKind::single_float, {out})};
+      if (piece.form.as == StoredAs::llm_int8_rows) planes.push_back(plane(2, TensorKind::zero, {}));
+      return planes;
+    }
   }
   return {};
 }
@@ -126,14 +156,16 @@ class PieceFinder {
     BoundPiece expected;
     for (const StoredForm& form : forms(row.naming, dialect)) {
       BoundPiece piece{&row, form, expert, height, {}};
-      piece.planes = planes_of(slot_, piece, dialect);
-      bool found = false;
-      for (BoundTensor& tensor : piece.planes) {
+      piece.planes = planes_of(slot_, piece, dialect, source_);
+      unsigned found = 0;
+      for (std::size_t number = 0; number < piece.planes.size(); ++number) {
+        BoundTensor& tensor = piece.planes[number];
         tensor.found = source_.find(tensor.name);
-        if (tensor.found != nullptr && slot_.any_shape) tensor.shape = tensor.found->shape;
-        found = found || tensor.found != nullptr;
+        if (tensor.found == nullptr) continue;
+        if (slot_.any_shape) tensor.shape = tensor.found->shape;
+        found |= 1u << number;
       }
-      if (found) return piece;
+      if (found != 0 && (found & form.marks) == form.marks) return piece;
       if (expected.row == nullptr || expected.form.as != expected_) expected = std::move(piece);
     }
     return expected;
@@ -144,7 +176,9 @@ class PieceFinder {
       return {{StoredAs::scalars, naming, 1, {naming == Naming::bare ? "" : name_.bias ? ".bias" : ".weight"}}};
     if (name_.bias) return {form_of_bias(naming)};
     std::vector<StoredForm> forms;
-    const bool scalars_alone = slot_.vector != nullptr || slot_.table != nullptr || slot_.shape.has_value();
+    // GGUF's blocks are one tensor, as scalars are.
+    const bool scalars_alone =
+        slot_.vector != nullptr || slot_.table != nullptr || slot_.shape.has_value() || dialect == Dialect::gguf;
     for (const StoredForm& form : stored_forms) {
       if (form.naming == naming && (form.as == StoredAs::scalars || !scalars_alone)) forms.push_back(form);
     }
@@ -267,12 +301,22 @@ inline bool fits(const BoundWeight& weight, TensorKind kind, Dtype dtype) {
       return dtype == Dtype::u8;
     case TensorKind::words:
       return dtype == Dtype::i32;
+    case TensorKind::f8:
+      return dtype == Dtype::f8_e4m3;
+    case TensorKind::i8:
+      return dtype == Dtype::i8;
+    case TensorKind::f8_or_i8:
+      return dtype == Dtype::f8_e4m3 || dtype == Dtype::i8;
+    case TensorKind::single_float:
+      return dtype == Dtype::f32;
+    case TensorKind::zero:
+      return dtype == Dtype::u8;
   }
   return false;
 }
 
 constexpr std::string_view text_of(TensorKind kind) {
-  constexpr std::string_view texts[] = {"F32, BF16 or F16", "U8", "I32"};
+  constexpr std::string_view texts[] = {"F32, BF16 or F16", "U8", "I32", "F8_E4M3", "I8", "F8_E4M3 or I8", "F32", "U8"};
   return texts[int(kind)];
 }
 
@@ -292,6 +336,8 @@ inline std::string tensor_difference(const BoundWeight& weight, const BoundTenso
   const Dtype dtype = tensor.found->dtype;
   if (!fits(weight, tensor.kind, dtype))
     return "expected " + std::string(text_of(tensor.kind)) + ", found " + std::string(type_name(*tensor.found));
+  if (tensor.kind == TensorKind::zero && tensor.found->bytes[0] != std::byte{0})
+    return "expected 0, found " + std::to_string(std::to_integer<int>(tensor.found->bytes[0]));
   const bool alike = weight.dialect == Dialect::gguf || tensor.kind != TensorKind::scalar ||
                      weight.slot.vector != nullptr || like.found == nullptr || !scalar_kind(like.found->dtype) ||
                      like.found->dtype == dtype;
@@ -321,8 +367,6 @@ IVL_INLINE std::string binding_differences(const Binding& binding) {
         const std::string difference = detail::tensor_difference(weight, tensor, weight.pieces[0].planes[0]);
         if (!difference.empty()) differences += "\n  " + tensor.name + ": " + difference;
       }
-      if (piece.form.as == StoredAs::awq && !weight.slot.any_shape)
-        differences += "\n  " + piece.planes[0].name + ": expected numbers in F32, BF16 or F16, found AWQ";
     }
   }
   for (const std::string& line : binding.extra) differences += "\n  " + line;

@@ -114,6 +114,12 @@ inline ConvertedTensor joined_tensor(std::span<const BoundPiece> pieces, std::st
 /// The tensors of one weight as the other format has them.
 inline void convert_weight(const BoundWeight& weight, Family family, Dialect target, std::vector<ConvertedTensor>& to) {
   const PartName& whole = *weight.name.part;
+  for (const BoundPiece& piece : weight.pieces) {
+    if (piece.form.as != StoredAs::scalars && piece.form.as != StoredAs::mxfp4)
+      fail<FileError>("tensor ", piece.planes[0].name,
+                      ": quantised weights cannot be converted: convert the folder of the model that they were made "
+                      "from");
+  }
   const auto renamed = [&](const PartName& row, int expert, std::string_view suffix) {
     return with_numbers(name_pattern(row, target), weight.slot.layer, std::max(0, expert)) + std::string(suffix);
   };

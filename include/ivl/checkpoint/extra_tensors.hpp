@@ -14,6 +14,9 @@ inline constexpr std::string_view harmless_extras[] = {
     "mask_token",           // of the tower's training; a config that wants it is refused
     "score.weight",         // a head that grades or sorts texts instead of writing them
     "score.bias",          "classifier.weight", "classifier.bias",
+    "input_scale",  // of quantised activations, which nothing here quantises; as the next
+    "act_scale",
+    "weight_shape",  // of packed weights; the config says it too
 };
 
 }  // namespace names

@@ -163,6 +163,22 @@ void add_row(std::span<const float> delta, std::byte* row) {
 
 inline bool is_matrix(const TensorView& view) { return view.shape.rank() == 2 && scalar_kind(view.dtype).has_value(); }
 
+/// `name`: of a weight, if it were not quantised.
+inline void refuse_quantised(const FolderWeights& base, const std::string& name, const std::string& where) {
+  const std::string stem = name.substr(0, name.rfind(".weight"));
+  for (const StoredForm& form : stored_forms) {
+    for (const std::string_view suffix : form.suffixes) {
+      if (form.naming != Naming::module || form.as == StoredAs::scalars || suffix.empty() || suffix == ".weight")
+        continue;
+      if (base.find(stem + std::string(suffix)) != nullptr)
+        fail<FileError>(
+            where, ": ", stem,
+            ": this weight of the base is quantised: merge the adapter into the model that the base was made "
+            "from");
+    }
+  }
+}
+
 }  // namespace detail
 
 // ---- the source --------------------------------------------------------------------------------------------------
@@ -189,6 +205,7 @@ IVL_INLINE MergedWeights::MergedWeights(const FolderWeights& base, const std::fi
     if (pair.a == nullptr || pair.b == nullptr)
       fail<FileError>(where, ": ", module, ": expected lora_A and lora_B, found ", pair.a ? "no lora_B" : "no lora_A");
     const auto places = in_base.places(module);
+    for (const detail::LoraPlace& place : places) detail::refuse_quantised(base_, place.name, where);
     if (places.empty() ||
         !std::ranges::all_of(places, [&](const auto& place) { return find(place.name) != nullptr; })) {
       unknown += "\n  " + module;

@@ -171,19 +171,37 @@ inline constexpr PartName table[] = {
 
 // ---- how a weight is stored --------------------------------------------------------------------------------------
 /// By which tensors a matrix is stored. What the scalars are (F32, BF16, F16) a tensor says itself.
-enum class StoredAs : std::uint8_t { scalars, mxfp4, awq };
+enum class StoredAs : std::uint8_t {
+  scalars,
+  mxfp4,
+  awq,
+  f8_blocks,      ///< FP8 with a scale for each block of 128 x 128
+  scaled,         ///< FP8 or int8 with a scale for each row or one for all; FP8 also as f8_blocks
+  int4,           ///< compressed-tensors' pack-quantized: groups of 32 or 128 inputs
+  int4_zeros,     ///< the same with zero points
+  llm_int8,       ///< bitsandbytes
+  llm_int8_rows,  ///< the same, with a tensor that says that rows are rows
+};
 
-/// The tensors ("planes") of one matrix are its name and these suffixes.
+/// The tensors ("planes") of one matrix are its name and these suffixes, in the order of the format's planes.
 struct StoredForm {
   StoredAs as;
   Naming naming;
   int planes;
   std::array<std::string_view, 3> suffixes;
+  unsigned marks = 0;  ///< a bit each: the planes that together tell the form from others; 0: any does
 };
 
 /// Of one naming the forms that say more come first; `scalars` is what is expected where nothing is found.
 inline constexpr StoredForm stored_forms[] = {
-    {StoredAs::awq, Naming::module, 3, {".qweight", ".qzeros", ".scales"}},
+    {StoredAs::awq, Naming::module, 3, {".qweight", ".scales", ".qzeros"}},
+    {StoredAs::f8_blocks, Naming::module, 2, {".weight", ".weight_scale_inv"}, 0b10},
+    {StoredAs::int4_zeros, Naming::module, 3, {".weight_packed", ".weight_scale", ".weight_zero_point"}, 0b101},
+    {StoredAs::int4, Naming::module, 2, {".weight_packed", ".weight_scale"}, 0b1},
+    {StoredAs::scaled, Naming::module, 2, {".weight", ".weight_scale"}, 0b10},
+    {StoredAs::scaled, Naming::module, 2, {".weight", ".scale"}, 0b10},
+    {StoredAs::llm_int8_rows, Naming::module, 3, {".weight", ".SCB", ".weight_format"}, 0b110},
+    {StoredAs::llm_int8, Naming::module, 2, {".weight", ".SCB"}, 0b10},
     {StoredAs::scalars, Naming::module, 1, {".weight"}},
     {StoredAs::mxfp4, Naming::parameter, 2, {"_blocks", "_scales"}},
     {StoredAs::scalars, Naming::parameter, 1, {""}},
@@ -260,7 +278,7 @@ inline std::string published_name(std::string_view name) {
   if (name.starts_with(language)) return "language_model.model." + std::string(name.substr(language.size()));
   if (name.starts_with("model.vision_tower.") || name.starts_with("model.multi_modal_projector."))
     return std::string(name.substr(std::string_view("model.").size()));
-  if (name == "lm_head.weight") return "language_model.lm_head.weight";
+  if (name.starts_with("lm_head.")) return "language_model." + std::string(name);
   return std::string(name);
 }
 

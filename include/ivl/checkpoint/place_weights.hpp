@@ -22,6 +22,10 @@ namespace detail {
 /// The matrices of a weight: the parts of expert 0, those of expert 1, ...; gate and up each on its own.
 std::vector<SourceMatrix> matrices_of(const BoundWeight& weight);
 
+/// The tensor of a weight that cannot be placed for which it cannot: the one that holds what is not a number, else the
+/// first.
+std::string fault_of(const BoundWeight& weight);
+
 /// Those that a rank has of `whole`, which matrices_of made: views, nothing is copied.
 std::vector<SourceMatrix> rank_matrices(const BoundWeight& weight, const std::vector<SourceMatrix>& whole, int rank);
 
@@ -65,7 +69,7 @@ void place_all(Context& ctx, const Binding& binding, const std::string& where, c
     try {
       place(ctx, weight, rank_of(ctx));
     } catch (const FileError& error) {
-      fail<FileError>(where, ": ", weight.pieces[0].planes[0].name, ": ", error.what());
+      fail<FileError>(where, ": ", fault_of(weight), ": ", error.what());
     }
     for (const BoundPiece& piece : weight.pieces) {
       for (const BoundTensor& plane : piece.planes) {

@@ -3,14 +3,47 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "ivl/checkpoint/place_weights.hpp"
 #include "ivl/core/constant.hpp"
 #include "ivl/core/error.hpp"
 #include "ivl/formats/format.hpp"
+#include "ivl/formats/packed_int4.hpp"
+#include "ivl/ops/outline.hpp"
 
 namespace ivl::detail {
+
+/// A matrix with planes of scales, whatever their scalar. `zeros`: of the forms that have zero points.
+inline SourceMatrix scaled_matrix(const BoundPiece& piece, std::int64_t in, std::span<const std::byte> codes,
+                                  std::span<const std::byte> scales, std::span<const std::byte> zeros) {
+  const ScalarKind kind = placeable(*piece.planes[1].found);
+  const auto of_two = [&](Format with_f32) {
+    return source_matrix(with_scales(with_f32, kind), piece.height, in, {codes, scales});
+  };
+  const auto of_three = [&](Format with_f32) {
+    return source_matrix(with_scales(with_f32, kind), piece.height, in, {codes, scales, zeros});
+  };
+  switch (piece.form.as) {
+    case StoredAs::awq:
+      return of_three(Format::awq_f32);
+    case StoredAs::f8_blocks:
+      return of_two(Format::f8_blocks);
+    case StoredAs::scaled:
+      if (piece.planes[0].kind == TensorKind::f8) return of_two(Format::f8_blocks);
+      return of_two(piece.planes[0].found->dtype == Dtype::i8 ? Format::i8_rows : Format::f8_rows);
+    case StoredAs::int4:
+    case StoredAs::int4_zeros:
+      return of_three(int4_group(in, piece.planes[1].found) == 32 ? Format::int4_by_32 : Format::int4_by_128);
+    case StoredAs::llm_int8:
+    case StoredAs::llm_int8_rows:
+      return of_two(Format::llm_int8);
+    default:
+      break;
+  }
+  fail<FileError>("no matrix with scales");
+}
 
 /// What one piece holds of one expert, whatever the tensors' shapes; `experts`: those that share the piece's tensors.
 inline SourceMatrix matrix_of(const BoundPiece& piece, std::int64_t in, int expert, int experts) {
@@ -28,10 +61,31 @@ inline SourceMatrix matrix_of(const BoundPiece& piece, std::int64_t in, int expe
     }
     case StoredAs::mxfp4:
       return source_matrix(Format::mxfp4, piece.height, in, {plane(0), plane(1)});
-    case StoredAs::awq:
-      break;
+    default:
+      return scaled_matrix(piece, in, plane(0), plane(1), piece.planes.size() > 2 ? plane(2) : int4_middle);
   }
-  fail<FileError>("AWQ cannot be placed");
+}
+
+/// Of one piece: the plane that holds what is not a number, or the first where the planes make no matrix.
+inline const BoundTensor* fault_in(const BoundPiece& piece, std::int64_t in, int experts) {
+  try {
+    for (int expert = 0; expert < experts; ++expert) {
+      if (const auto found = find_not_a_number(matrix_of(piece, in, expert, experts)))
+        return &piece.planes[found->plane];
+    }
+  } catch (const FileError&) {
+    return &piece.planes[0];
+  }
+  return nullptr;
+}
+
+IVL_INLINE std::string fault_of(const BoundWeight& weight) {
+  for (const BoundPiece& piece : weight.pieces) {
+    if (piece.form.as == StoredAs::scalars) continue;
+    const int sharing = weight.slot.experts > 0 && piece.expert < 0 ? weight.slot.experts : 1;
+    if (const BoundTensor* fault = fault_in(piece, weight.slot.in, sharing)) return fault->name;
+  }
+  return weight.pieces[0].planes[0].name;
 }
 
 IVL_INLINE std::vector<SourceMatrix> matrices_of(const BoundWeight& weight) {
@@ -57,7 +111,8 @@ IVL_INLINE std::vector<SourceMatrix> matrices_of(const BoundWeight& weight) {
 inline void check_cells(Format format, const char* what, int Cell::*size, const RankPart& part) {
   with_format(format, [&](auto tag) {
     for (const Cell& cell : decltype(tag)::planes) {
-      if (part.first % (cell.*size) != 0 || part.count % (cell.*size) != 0)
+      if (cell.*size == whole_line) continue;
+      if (part.first % (cell.*size) != 0 || (part.count % (cell.*size) != 0 && !cell.loose))
         fail<FileError>("a rank's part in ", decltype(tag)::name, ": expected ", what, " in whole blocks of ",
                         cell.*size, ", found ", part.count, " from ", part.first, " on");
     }

@@ -8,6 +8,7 @@
 // A word of qweight or qzeros holds eight neighbouring outputs; its bits 4i ... 4i + 3 are those of output
 // 0, 2, 4, 6, 1, 3, 5, 7.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <string_view>
@@ -20,11 +21,15 @@ namespace ivl {
 /// The first bit of output j of a word.
 inline constexpr int awq_shift[8] = {0, 16, 4, 20, 8, 24, 12, 28};
 
-struct Awq {
-  static constexpr std::string_view name = "awq";
+namespace detail {
+
+template <class ScaleScalar>
+struct AwqFormat {
+  using Scale = ScaleScalar;
+  static constexpr std::size_t scale_plane = 1;
   static constexpr int block = 128;
   static constexpr bool inputs_first = true;
-  static constexpr Cell planes[] = {{"qweight", 8, 1, 4}, {"scales", 1, block, 2}, {"qzeros", 8, block, 4}};
+  static constexpr Cell planes[] = {{"qweight", 8, 1, 4}, {"scales", 1, block, sizeof(Scale)}, {"qzeros", 8, block, 4}};
 
   /// q or z of output `output` of a word.
   static int code(const std::byte* word, int output) {
@@ -32,14 +37,29 @@ struct Awq {
     std::memcpy(&bits, word, sizeof bits);
     return int(bits >> awq_shift[output] & 15);
   }
-  /// Exact: 11 bits of a half times 4 and a sign fit a float. (AutoAWQ's kernels round the product to half.)
+  /// Exact for a half: 11 bits times 4 and a sign fit a float; a float as scale rounds once. (AutoAWQ's kernels round
+  /// the product to half.)
   static void dequantise(const BlockCells& cells, float* to) {
-    half scale;
+    Scale scale;
     std::memcpy(&scale, cells.at[1], sizeof scale);
     const int zero = code(cells.at[2], cells.output);
     for (int k = 0; k < block; ++k)
       to[k] = float(code(cells.at[0] + k * cells.to_next_input[0], cells.output) - zero) * to_float(scale);
   }
+};
+
+}  // namespace detail
+
+/// As published.
+struct Awq : detail::AwqFormat<half> {
+  static constexpr std::string_view name = "awq";
+};
+/// As LMDeploy may write it of models that are not in half.
+struct AwqF32 : detail::AwqFormat<float> {
+  static constexpr std::string_view name = "awq with F32 scales";
+};
+struct AwqBf16 : detail::AwqFormat<bf16> {
+  static constexpr std::string_view name = "awq with BF16 scales";
 };
 
 }  // namespace ivl

@@ -7,7 +7,8 @@
 //   planes         the cells of its planes (cells.hpp)
 //   inputs_first   whether its planes lie as [in, out]
 //   dequantise     a block of one row into floats, exactly
-//   refused        if it has one: a byte that means no number
+//   refused        if it has some: bytes that mean no number
+//   Scale          if it has them: the scalar of the scales, which lie in the plane `scale_plane` and are finite
 // A new one is listed below. A backend that has a layout of its own for it multiplies it as it is (on the CPU a
 // PanelFormat, on CUDA a Stored); any other places it as the floats that it means.
 #pragma once
@@ -30,6 +31,7 @@
 #include "ivl/formats/iq4_nl.hpp"
 #include "ivl/formats/iq4_xs.hpp"
 #include "ivl/formats/mxfp4.hpp"
+#include "ivl/formats/packed_int4.hpp"
 #include "ivl/formats/q2_k.hpp"
 #include "ivl/formats/q3_k.hpp"
 #include "ivl/formats/q4_0.hpp"
@@ -41,6 +43,7 @@
 #include "ivl/formats/q6_k.hpp"
 #include "ivl/formats/q8_0.hpp"
 #include "ivl/formats/scalars.hpp"
+#include "ivl/formats/scaled_codes.hpp"
 
 namespace ivl {
 
@@ -71,12 +74,34 @@ enum class Format : std::uint8_t {
   iq4_nl,
   iq4_xs,
   gguf_mxfp4,
+  // In threes by the scalar of their scales, in the order of ScalarKind; see with_scales.
+  awq_f32,
+  awq_bf16,
+  f8_rows,
+  f8_rows_bf16,
+  f8_rows_f16,
+  f8_blocks,
+  f8_blocks_bf16,
+  f8_blocks_f16,
+  i8_rows,
+  i8_rows_bf16,
+  i8_rows_f16,
+  int4_by_32,
+  int4_by_32_bf16,
+  int4_by_32_f16,
+  int4_by_128,
+  int4_by_128_bf16,
+  int4_by_128_f16,
+  llm_int8,
 };
 
 namespace detail {
 using FormatTags =
     std::tuple<F32, Bf16, F16, Mxfp4, Q8_0, Awq, Q4_0, Q4_1, Q5_0, Q5_1, Q2K, Q3K, Q4K, Q5K, Q6K, Iq1S, Iq1M, Iq2Xxs,
-               Iq2Xs, Iq2S, Iq3Xxs, Iq3S, Iq4Nl, Iq4Xs, GgufMxfp4>;  // in the order of Format
+               Iq2Xs, Iq2S, Iq3Xxs, Iq3S, Iq4Nl, Iq4Xs, GgufMxfp4, AwqF32, AwqBf16, F8Rows<float>, F8Rows<bf16>,
+               F8Rows<half>, F8Blocks<float>, F8Blocks<bf16>, F8Blocks<half>, I8Rows<float>, I8Rows<bf16>, I8Rows<half>,
+               Int4By32<float>, Int4By32<bf16>, Int4By32<half>, Int4By128<float>, Int4By128<bf16>, Int4By128<half>,
+               LlmInt8>;  // in the order of Format
 }
 inline constexpr std::size_t format_count = std::tuple_size_v<detail::FormatTags>;
 
@@ -108,6 +133,12 @@ constexpr Format format_of(ScalarKind kind) {
       return Format::f16;
   }
   return Format::f32;
+}
+
+/// The format whose scales are of this kind; `with_f32`: the one whose scales are floats.
+constexpr Format with_scales(Format with_f32, ScalarKind kind) {
+  if (with_f32 == Format::awq_f32 && kind == ScalarKind::f16) return Format::awq;
+  return Format(int(with_f32) + int(kind));
 }
 
 }  // namespace ivl

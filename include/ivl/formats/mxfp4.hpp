@@ -36,7 +36,7 @@ struct Mxfp4 {
   static constexpr int block = mxfp4_block;
   static constexpr bool inputs_first = false;
   static constexpr Cell planes[] = {{"blocks", 1, block, mxfp4_block_bytes}, {"scales", 1, block, 1}};
-  static constexpr Refused refused{1, std::byte{255}, "a scale of MXFP4 is 255, which is not a number"};
+  static constexpr Refused refused[1] = {{1, std::byte{255}, "a scale of MXFP4 is 255, which is not a number"}};
 
   /// Exact: only 2^128 and above, which floats do not have, become infinite.
   static void dequantise(const BlockCells& cells, float* to) {

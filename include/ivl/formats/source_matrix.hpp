@@ -52,13 +52,17 @@ struct SourceMatrix {
   void skip(int Cell::*size, std::int64_t elements, std::int64_t SourcePlane::*stride);
 };
 
+/// Cells of `size` elements that `elements` of them fill, the last perhaps not whole.
+constexpr std::int64_t cells_of(std::int64_t elements, int size) { return (elements + size - 1) / size; }
+
 /// How a file orders the cells of a plane. Planes of AWQ are always [in, out].
 enum class SourceOrder : std::uint8_t {
   natural,     ///< as the format has it
   transposed,  ///< scalars as [in, out], as GPT-OSS stores its experts in bf16
 };
 
-/// The planes of one matrix, each without gaps. Throws FileError for sizes that do not go together.
+/// The planes of one matrix, each without gaps; a loose one may be one cell, which stands for all. Throws FileError for
+/// sizes that do not go together.
 SourceMatrix source_matrix(Format format, std::int64_t out, std::int64_t in,
                            std::initializer_list<std::span<const std::byte>> planes,
                            SourceOrder order = SourceOrder::natural);
@@ -88,7 +92,7 @@ constexpr PackedPlanes packed_planes(Format format, std::int64_t out, std::int64
     for (std::size_t p = 0; p < std::size(F::planes); ++p) {
       const Cell& cell = F::planes[p];
       packed.begin[p] = round_up(packed.total, 64);
-      packed.bytes[p] = out / cell.outs * (in / cell.ins) * cell.bytes;
+      packed.bytes[p] = cells_of(out, cell.outs) * cells_of(in, cell.ins) * cell.bytes;
       packed.total = packed.begin[p] + packed.bytes[p];
     }
   });
@@ -108,7 +112,7 @@ void each_packed_piece(const SourceMatrix& source, const Copy& copy) {
     for (std::size_t p = 0; p < std::size(F::planes); ++p) {
       const Cell& cell = F::planes[p];
       const SourcePlane& plane = source.planes[p];
-      std::int64_t lines = source.out / cell.outs, length = source.in / cell.ins;
+      std::int64_t lines = cells_of(source.out, cell.outs), length = cells_of(source.in, cell.ins);
       std::int64_t to_next_line = plane.to_next_output, to_next_cell = plane.to_next_input;
       if (F::inputs_first) {
         std::swap(lines, length);

@@ -45,7 +45,7 @@ IVL_INLINE void SourceMatrix::skip(int Cell::*size, std::int64_t elements, std::
   with_format(format, [&](auto tag) {
     using F = decltype(tag);
     for (std::size_t p = 0; p < std::size(F::planes); ++p) {
-      assert(elements % F::planes[p].*size == 0);
+      assert(elements % F::planes[p].*size == 0 || F::planes[p].*size == whole_line);
       planes[p].data += elements / F::planes[p].*size * planes[p].*stride;
     }
   });
@@ -55,8 +55,8 @@ namespace detail {
 /// The strides of a plane without gaps.
 constexpr SourcePlane plane_at(const std::byte* data, const Cell& cell, std::int64_t out, std::int64_t in,
                                bool inputs_first) {
-  if (inputs_first) return {data, cell.bytes, out / cell.outs * cell.bytes};
-  return {data, in / cell.ins * cell.bytes, cell.bytes};
+  if (inputs_first) return {data, cell.bytes, cells_of(out, cell.outs) * cell.bytes};
+  return {data, cells_of(in, cell.ins) * cell.bytes, cell.bytes};
 }
 }  // namespace detail
 
@@ -75,10 +75,14 @@ IVL_INLINE SourceMatrix source_matrix(Format format, std::int64_t out, std::int6
     for (std::size_t p = 0; p < planes.size(); ++p) {
       const Cell& cell = F::planes[p];
       const std::span<const std::byte> bytes = planes.begin()[p];
-      if (out % cell.outs != 0) {
+      if (out % cell.outs != 0 && !cell.loose) {
         fail<FileError>("a matrix in ", F::name, ": expected a multiple of ", cell.outs, " rows, found ", out);
       }
-      const std::int64_t outs = out / cell.outs, ins = in / cell.ins;
+      if (cell.loose && std::int64_t(bytes.size()) == cell.bytes) {
+        source.planes[p] = {bytes.data(), 0, 0};
+        continue;
+      }
+      const std::int64_t outs = cells_of(out, cell.outs), ins = cells_of(in, cell.ins);
       if (std::int64_t(bytes.size()) != outs * ins * cell.bytes) {
         fail<FileError>("a matrix [", out, ", ", in, "] in ", F::name, ": expected ", outs * ins * cell.bytes,
                         " bytes of ", cell.name, ", found ", bytes.size());

@@ -1,7 +1,9 @@
 // What tensors of a file will make once placed, without a backend's memory: the checks and sizes that backends share.
 #pragma once
 #include <array>
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "ivl/core/compiled.hpp"
@@ -19,6 +21,15 @@ struct MatrixOutline {
   };
   std::array<Parts, PlacedMatrix::most_strips> parts{};
 };
+
+/// A plane of a matrix that holds what is not a number, and what that is.
+struct NotANumber {
+  std::size_t plane;
+  const char* reason;
+};
+
+/// None where all are numbers, as far as the format's planes can hold others at all.
+std::optional<NotANumber> find_not_a_number(const SourceMatrix& part);
 
 /// Throws FileError for a part that holds what is not a number.
 void check_numbers(const SourceMatrix& part);

@@ -1,10 +1,11 @@
 // The bodies of outline.hpp.
 #pragma once
-#include <algorithm>
 #include <cassert>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <span>
 
 #include "ivl/core/error.hpp"
@@ -16,19 +17,52 @@
 
 namespace ivl {
 
-IVL_INLINE void check_numbers(const SourceMatrix& part) {
-  with_format(part.format, [&](auto tag) {
+namespace detail {
+
+template <class F>
+std::optional<NotANumber> find_refused(const SourceMatrix& part, const Refused& refused) {
+  const Cell& cell = F::planes[refused.plane];
+  assert(cell.outs == 1 && cell.bytes == 1 && !F::inputs_first);
+  for (std::int64_t row = 0; row < part.out; ++row) {
+    const auto* from = reinterpret_cast<const char*>(part.cells<F>(row, 0).at[refused.plane]);
+    if (std::memchr(from, std::to_integer<int>(refused.value), std::size_t(part.in / cell.ins)) != nullptr)
+      return NotANumber{refused.plane, refused.reason};
+  }
+  return std::nullopt;
+}
+
+/// Scales that are NaN or infinite.
+template <class F>
+std::optional<NotANumber> find_infinite(const SourceMatrix& part) {
+  const Cell& cell = F::planes[F::scale_plane];
+  const SourcePlane& plane = part.planes[F::scale_plane];
+  for (std::int64_t i = 0; i < cells_of(part.out, cell.outs); ++i) {
+    for (std::int64_t j = 0; j < cells_of(part.in, cell.ins); ++j) {
+      typename F::Scale scale;
+      std::memcpy(&scale, plane.data + i * plane.to_next_output + j * plane.to_next_input, sizeof scale);
+      if (!std::isfinite(to_float(scale))) return NotANumber{F::scale_plane, "a scale is not a finite number"};
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace detail
+
+IVL_INLINE std::optional<NotANumber> find_not_a_number(const SourceMatrix& part) {
+  return with_format(part.format, [&](auto tag) -> std::optional<NotANumber> {
     using F = decltype(tag);
     if constexpr (requires { F::refused; }) {
-      constexpr std::size_t plane = F::refused.plane;
-      static_assert(F::planes[plane].outs == 1 && F::planes[plane].bytes == 1 && !F::inputs_first);
-      const std::int64_t cells = part.in / F::planes[plane].ins;
-      for (std::int64_t row = 0; row < part.out; ++row) {
-        const std::byte* from = part.cells<F>(row, 0).at[plane];
-        if (std::find(from, from + cells, F::refused.value) != from + cells) fail<FileError>(F::refused.reason);
+      for (const Refused& refused : F::refused) {
+        if (const auto found = detail::find_refused<F>(part, refused)) return found;
       }
     }
+    if constexpr (requires { typename F::Scale; }) return detail::find_infinite<F>(part);
+    return std::nullopt;
   });
+}
+
+IVL_INLINE void check_numbers(const SourceMatrix& part) {
+  if (const auto found = find_not_a_number(part)) fail<FileError>(found->reason);
 }
 
 IVL_INLINE MatrixOutline outline_matrix(std::span<const SourceMatrix> parts, Fusion fusion, PlacedAs placed_as) {
