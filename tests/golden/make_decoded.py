@@ -187,8 +187,8 @@ def photo(rng: np.random.Generator, width: int, height: int, mode: str) -> Image
     channels = len(mode)
     few = rng.integers(0, 256, (height // 8 + 2, width // 8 + 2, channels), dtype=np.uint8)
     planes = [Image.fromarray(few[..., c]).resize((width, height), Image.Resampling.BICUBIC) for c in range(channels)]
-    noisy = np.stack([np.asarray(plane, int) for plane in planes], axis=2) + rng.integers(-6, 7, (height, width, channels))
-    levels = np.clip(noisy, 0, 255).astype(np.uint8)
+    soft = np.stack([np.asarray(plane, int) for plane in planes], axis=2)
+    levels = np.clip(soft + rng.integers(-6, 7, soft.shape), 0, 255).astype(np.uint8)
     return Image.frombytes(mode, (width, height), levels.tobytes())
 
 
@@ -221,14 +221,16 @@ def every_jpeg(rng: np.random.Generator) -> dict[str, bytes]:
         files[f"{name}_scans.jpg"] = write_jpeg(rng, 39, 58, sampling, separate=True, jfif=True)
     for name in ("444", "420"):
         for adobe in ("RGB", "YCbCr"):
-            files[f"{name}_adobe_{adobe.lower()}.jpg"] = write_jpeg(rng, 21, 19, kinds[name], adobe=adobe)
-            files[f"{name}_adobe_{adobe.lower()}_jfif.jpg"] = write_jpeg(rng, 21, 19, kinds[name], adobe=adobe, jfif=True)
+            marked = f"{name}_adobe_{adobe.lower()}"
+            files[f"{marked}.jpg"] = write_jpeg(rng, 21, 19, kinds[name], adobe=adobe)
+            files[f"{marked}_jfif.jpg"] = write_jpeg(rng, 21, 19, kinds[name], adobe=adobe, jfif=True)
         files[f"{name}_named_rgb.jpg"] = write_jpeg(rng, 21, 19, kinds[name], ids=b"RGB")
-    for name, sampling in {"444": [one] * 4, "422": [(2, 1), one, one, (2, 1)], "420": [(2, 2), one, one, (2, 2)]}.items():
+    for name, ends in {"444": one, "422": (2, 1), "420": (2, 2)}.items():
+        sampling = [ends, one, one, ends]
         for adobe in (None, "CMYK", "YCCK"):
-            kind = adobe.lower() if adobe else "four"
-            files[f"{kind}_{name}.jpg"] = write_jpeg(rng, 23, 31, sampling, adobe=adobe)
-            files[f"{kind}_{name}_restarts.jpg"] = write_jpeg(rng, 31, 23, sampling, adobe=adobe, restart=3, strength=40)
+            kind = f"{adobe.lower() if adobe else 'four'}_{name}"
+            files[f"{kind}.jpg"] = write_jpeg(rng, 23, 31, sampling, adobe=adobe)
+            files[f"{kind}_restarts.jpg"] = write_jpeg(rng, 31, 23, sampling, adobe=adobe, restart=3, strength=40)
     files["longest.jpg"] = write_jpeg(rng, 16384, 12, [one], strength=0)
     files["noise.jpg"] = write_jpeg(rng, 40, 40, kinds["420"], strength=400)
     for n, name in enumerate(("444", "422", "420")):
@@ -354,7 +356,8 @@ def main() -> None:
     entries += [golden_file(name, data, malformed=True) for name, data in broken.items()]
     jpeg = [golden_file(name, data) for name, data in every_jpeg(np.random.Generator(np.random.PCG64(12))).items()]
     webp = [golden_file(name, data) for name, data in every_webp(np.random.Generator(np.random.PCG64(13))).items()]
-    lines = {"images": entries, "jpeg": jpeg, "webp": webp, "turned": [turned(orientation) for orientation in range(1, 9)]}
+    eight = [turned(orientation) for orientation in range(1, 9)]
+    lines = {"images": entries, "jpeg": jpeg, "webp": webp, "turned": eight}
     text = ",\n".join(
         f'"{key}":[\n' + ",\n".join(json.dumps(entry, separators=(",", ":")) for entry in value) + "\n]"
         for key, value in lines.items()
