@@ -1,12 +1,13 @@
-"""What Pillow makes of pictures that say which way is up, and of pictures with transparency.
+"""What Pillow makes of pictures that say which way is up, of pictures with transparency, and of JPEG and WebP.
 
     python make_decoded.py
 
-Writes decoded/*.png, *.jpg and decoded/decoded.json: for each file the hash of its RGB bytes as stored and upright
-(ImageOps.exif_transpose), and with alpha on white (Image.alpha_composite). Pillow must be 11.3.0, numpy is any.
-JPEGs are grey with flat blocks, which all decoders decode alike.
+Writes decoded/*.png, *.jpg, *.webp and decoded/decoded.json: for each file the hash of its RGB bytes as stored and
+upright (ImageOps.exif_transpose), and with alpha on white (Image.alpha_composite). Pillow must be 11.3.0, numpy is any.
+The JPEGs of `images` are grey with flat blocks, which all decoders decode alike; those of `jpeg` are of every kind.
 """
 
+import io
 import json
 import shutil
 import struct
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import PIL
+from make_jpeg import write_jpeg
 from make_png import chunk, write_png
 from PIL import Image, ImageOps
 
@@ -177,6 +179,133 @@ def transparent(rng: np.random.Generator) -> dict[str, bytes]:
     return files
 
 
+# --- JPEG and WebP ----------------------------------------------------------------------------------------------------
+
+
+def photo(rng: np.random.Generator, width: int, height: int, mode: str) -> Image.Image:
+    """Soft blobs and some noise."""
+    channels = len(mode)
+    few = rng.integers(0, 256, (height // 8 + 2, width // 8 + 2, channels), dtype=np.uint8)
+    planes = [Image.fromarray(few[..., c]).resize((width, height), Image.Resampling.BICUBIC) for c in range(channels)]
+    soft = np.stack([np.asarray(plane, int) for plane in planes], axis=2)
+    levels = np.clip(soft + rng.integers(-6, 7, soft.shape), 0, 255).astype(np.uint8)
+    return Image.frombytes(mode, (width, height), levels.tobytes())
+
+
+def encoded(image: Image.Image, kind: str, **options) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def every_jpeg(rng: np.random.Generator) -> dict[str, bytes]:
+    one = (1, 1)
+    kinds = {
+        "444": [one] * 3,
+        "422": [(2, 1), one, one],
+        "420": [(2, 2), one, one],
+        "411": [(4, 1), one, one],
+        "410": [(4, 2), one, one],
+        "440": [(1, 2), one, one],
+        "441": [(1, 4), one, one],
+        "311": [(3, 1), one, one],
+        "uneven": [(2, 2), (2, 1), (1, 2)],
+        "wide_chroma": [one, (2, 1), (2, 1)],
+        "grey": [one],
+        "grey_of_2x2": [(2, 2)],
+    }
+    files = {}
+    for name, sampling in kinds.items():
+        files[f"{name}.jpg"] = write_jpeg(rng, 12, 12, sampling)
+        files[f"{name}_restarts.jpg"] = write_jpeg(rng, 53, 37, sampling, restart=2, strength=40)
+        files[f"{name}_scans.jpg"] = write_jpeg(rng, 39, 58, sampling, separate=True, jfif=True)
+    for name in ("444", "420"):
+        for adobe in ("RGB", "YCbCr"):
+            marked = f"{name}_adobe_{adobe.lower()}"
+            files[f"{marked}.jpg"] = write_jpeg(rng, 21, 19, kinds[name], adobe=adobe)
+            files[f"{marked}_jfif.jpg"] = write_jpeg(rng, 21, 19, kinds[name], adobe=adobe, jfif=True)
+        files[f"{name}_named_rgb.jpg"] = write_jpeg(rng, 21, 19, kinds[name], ids=b"RGB")
+    for name, ends in {"444": one, "422": (2, 1), "420": (2, 2)}.items():
+        sampling = [ends, one, one, ends]
+        for adobe in (None, "CMYK", "YCCK"):
+            kind = f"{adobe.lower() if adobe else 'four'}_{name}"
+            files[f"{kind}.jpg"] = write_jpeg(rng, 23, 31, sampling, adobe=adobe)
+            files[f"{kind}_restarts.jpg"] = write_jpeg(rng, 31, 23, sampling, adobe=adobe, restart=3, strength=40)
+    files["longest.jpg"] = write_jpeg(rng, 16384, 12, [one], strength=0)
+    files["noise.jpg"] = write_jpeg(rng, 40, 40, kinds["420"], strength=400)
+    for n, name in enumerate(("444", "422", "420")):
+        files[f"progressive_{name}.jpg"] = encoded(
+            photo(rng, 61, 43, "RGB"), "JPEG", quality=80, subsampling=n, progressive=True, restart_marker_blocks=2 * n
+        )
+    files["progressive_grey.jpg"] = encoded(photo(rng, 43, 61, "L"), "JPEG", progressive=True)
+    files["progressive_cmyk.jpg"] = encoded(photo(rng, 30, 30, "CMYK"), "JPEG", progressive=True)
+    files["progressive_rgb.jpg"] = encoded(photo(rng, 30, 30, "RGB"), "JPEG", progressive=True, keep_rgb=True)
+    files["large.jpg"] = encoded(photo(rng, 1021, 767, "RGB"), "JPEG", quality=3)
+    files["large_progressive.jpg"] = encoded(photo(rng, 767, 1021, "RGB"), "JPEG", quality=3, progressive=True)
+    return files
+
+
+def riff(*chunks: tuple[bytes, bytes]) -> bytes:
+    body = b"".join(name + struct.pack("<L", len(data)) + data + b"\0" * (len(data) % 2) for name, data in chunks)
+    return b"RIFF" + struct.pack("<L", 4 + len(body)) + b"WEBP" + body
+
+
+def chunks_of(webp: bytes) -> list[tuple[bytes, bytes]]:
+    found, at = [], 12
+    while at < len(webp):
+        size = struct.unpack_from("<L", webp, at + 4)[0]
+        found.append((webp[at : at + 4], webp[at + 8 : at + 8 + size]))
+        at += 8 + size + size % 2
+    return found
+
+
+def vp8x(flags: int, width: int, height: int) -> tuple[bytes, bytes]:
+    return b"VP8X", struct.pack("<L", flags) + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+
+
+def first_frame(frame: bytes, x: int, y: int, width: int, height: int) -> tuple[bytes, bytes]:
+    """An ANMF chunk of a still picture, with its upper left corner at (x, y), which are even."""
+    inner = riff(*[chunk for chunk in chunks_of(frame) if chunk[0] != b"VP8X"])[12:]
+    fields = [x // 2, y // 2, width - 1, height - 1, 100]
+    return b"ANMF", b"".join(field.to_bytes(3, "little") for field in fields) + b"\0" + inner
+
+
+def every_webp(rng: np.random.Generator) -> dict[str, bytes]:
+    files = {}
+    for mode in ("RGB", "RGBA"):
+        for width, height in ((1, 1), (12, 12), (61, 43)):
+            size, image = f"{mode.lower()}_{width}x{height}", photo(rng, width, height, mode)
+            files[f"{size}_lossless.webp"] = encoded(image, "WEBP", lossless=True, exact=True)
+            for quality in (1, 50, 95):
+                files[f"{size}_{quality}.webp"] = encoded(image, "WEBP", quality=quality, alpha_quality=quality)
+        flat = photo(rng, 40, 30, mode).quantize(9, method=Image.Quantize.FASTOCTREE).convert(mode)
+        files[f"{mode.lower()}_few_colours.webp"] = encoded(flat, "WEBP", lossless=True)
+        two = [photo(rng, 33, 21, mode) for _ in range(2)]
+        for lossless in (True, False):
+            name = f"{mode.lower()}_animated_{'lossless' if lossless else 'lossy'}.webp"
+            files[name] = encoded(two[0], "WEBP", save_all=True, append_images=two[1:], lossless=lossless)
+    plain = photo(rng, 24, 16, "RGB")
+    for orientation in range(1, 9):
+        exif = EXIF + tiff(orientation, "MM") if orientation % 2 else tiff(orientation)
+        files[f"exif_{orientation}.webp"] = encoded(plain, "WEBP", exif=exif)
+    files["xmp.webp"] = encoded(plain, "WEBP", xmp=xmp(6))
+    opaque, clear = encoded(plain, "WEBP"), encoded(photo(rng, 24, 16, "RGBA"), "WEBP")
+    clear_lossless = encoded(photo(rng, 24, 16, "RGBA"), "WEBP", lossless=True)
+    whole = dict(width=24, height=16)
+    for name, frame in {"opaque": opaque, "clear": clear, "clear_lossless": clear_lossless}.items():
+        inner = [chunk for chunk in chunks_of(frame) if chunk[0] != b"VP8X"]
+        files[f"{name}_no_alpha_flag.webp"] = riff(vp8x(0, **whole), *inner)
+        files[f"{name}_alpha_flag.webp"] = riff(vp8x(16, **whole), *inner)
+        files[f"{name}_unasked_exif.webp"] = riff(vp8x(16, **whole), *inner, (b"EXIF", tiff(6)))
+        files[f"{name}_exif_first.webp"] = riff(vp8x(24, **whole), (b"EXIF", tiff(6)), *inner, (b"EXIF", tiff(3)))
+        for flags in (2, 18):
+            frames = [first_frame(frame, 10, 4, **whole), first_frame(opaque, 0, 0, **whole)]
+            loops = (b"ANIM", b"\xff\x80\x40\x20\0\0")
+            files[f"{name}_small_frame_{flags}.webp"] = riff(vp8x(flags, 40, 30), loops, *frames)
+    files["behind_the_end.webp"] = opaque + b"more"
+    return files
+
+
 # --- golden values ----------------------------------------------------------------------------------------------------
 
 
@@ -225,7 +354,10 @@ def main() -> None:
     good, broken = pngs(rng.integers(0, 256, (3, 5, 3)))
     entries = [golden_file(name, data) for name, data in (jpegs(plain) | good | transparent(rng)).items()]
     entries += [golden_file(name, data, malformed=True) for name, data in broken.items()]
-    lines = {"images": entries, "turned": [turned(orientation) for orientation in range(1, 9)]}
+    jpeg = [golden_file(name, data) for name, data in every_jpeg(np.random.Generator(np.random.PCG64(12))).items()]
+    webp = [golden_file(name, data) for name, data in every_webp(np.random.Generator(np.random.PCG64(13))).items()]
+    eight = [turned(orientation) for orientation in range(1, 9)]
+    lines = {"images": entries, "jpeg": jpeg, "webp": webp, "turned": eight}
     text = ",\n".join(
         f'"{key}":[\n' + ",\n".join(json.dumps(entry, separators=(",", ":")) for entry in value) + "\n]"
         for key, value in lines.items()
@@ -233,6 +365,7 @@ def main() -> None:
     (FOLDER / "decoded.json").write_text(f'{{"pillow":"{PIL.__version__}",\n{text}}}\n')
     upright = sum(entry["stored"] != entry["upright"] for entry in entries)
     print(f"{len(entries)} pictures, {upright} turned, {sum(e['stored'] != e['white'] for e in entries)} with white")
+    print(f"{len(jpeg)} of JPEG, {len(webp)} of WebP")
 
 
 if __name__ == "__main__":

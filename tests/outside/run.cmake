@@ -1,5 +1,6 @@
 # cmake -D MODE=package|subdirectory -D IVL=... -D IVL_BUILD=... -D WORK=... -D GENERATOR=... -D CXX=... -P run.cmake
-# Builds the project beside this file from nothing and runs it.
+# Builds the project beside this file from nothing and runs it; as a subdirectory without the libraries that ivl can do
+# without.
 cmake_policy(VERSION 3.25)
 file(REMOVE_RECURSE ${WORK})
 
@@ -11,12 +12,13 @@ if(MODE STREQUAL package)
   run(${CMAKE_COMMAND} --install ${IVL_BUILD} --prefix ${WORK}/prefix)
   set(from -D IVL_FROM=package -D CMAKE_PREFIX_PATH=${WORK}/prefix)
 else()
-  set(from -D IVL_FROM=${IVL})
+  set(from -D IVL_FROM=${IVL} -D IVL_LIBJPEG=OFF -D IVL_LIBWEBP=OFF)
 endif()
 run(${CMAKE_COMMAND} -S ${CMAKE_CURRENT_LIST_DIR} -B ${WORK}/build -G ${GENERATOR} -D CMAKE_CXX_COMPILER=${CXX} ${from})
 run(${CMAKE_COMMAND} --build ${WORK}/build)
-run(${WORK}/build/outside)
-run(${WORK}/build/outside_native)
+set(picture ${IVL}/tests/golden/decoded/plain.jpg)
+run(${WORK}/build/outside ${picture})
+run(${WORK}/build/outside_native ${picture})
 if(MODE STREQUAL package)
   run(${WORK}/build/outside_compiled)
 endif()

@@ -1,11 +1,12 @@
-// PNG and JPEG files to 8-bit RGB.
+// PNG, JPEG and WebP files to 8-bit RGB.
 //
-// A PNG gives the bytes of Pillow's `convert("RGB")`: 16-bit grey is clipped at 255; other 16-bit kinds keep their
-// upper byte. A JPEG is decoded by stb_image, whose inverse DCT and chroma upsampling differ from libjpeg-turbo's by up
-// to about 4 levels.
+// The pixels are the bytes of Pillow's `convert("RGB")`: 16-bit grey is clipped at 255; other 16-bit kinds keep their
+// upper byte. libjpeg-turbo decodes JPEG where IVL_LIBJPEG is defined, and libwebp WebP where IVL_LIBWEBP is: ivl's
+// CMake targets define them where they find the libraries. Without the first stb_image decodes JPEG, whose inverse DCT
+// and chroma upsampling differ by up to about 4 levels; without the second WebP is refused.
 //
 // stb_image (Debian: libstb-dev) is compiled with internal linkage into every file that has the bodies. It trusts its
-// input more than we do. So the file's structure is walked over before stb_image sees the file: this bounds the size,
+// input more than we do. So a file's structure is walked over before a decoder sees the file: this bounds the size,
 // finds truncation, and keeps out what stb_image would decode differently from Pillow.
 #pragma once
 #include <cstddef>
@@ -49,13 +50,13 @@ struct DecodeOptions {
 /// or too large, is found here. Throws ImageError.
 PixelSize size_of_image(std::span<const std::byte> file, std::string_view name, const DecodeOptions& options = {});
 
-/// Decodes a PNG or JPEG; `name` is for messages. Throws ImageError.
+/// Decodes a PNG, JPEG or WebP file, of an animation its first frame; `name` is for messages. Throws ImageError.
 Image decode_image(std::span<const std::byte> file, std::string_view name, const DecodeOptions& options = {});
 
 /// The bytes of a file, if they are no more than the limits say. Throws FileError, ImageError.
 std::vector<std::byte> read_image_file(const std::filesystem::path& path, const ImageLimits& limits = {});
 
-/// Reads and decodes a PNG or JPEG file. Throws FileError, ImageError.
+/// Reads and decodes such a file. Throws FileError, ImageError.
 Image read_image(const std::filesystem::path& path, const DecodeOptions& options = {});
 
 }  // namespace ivl

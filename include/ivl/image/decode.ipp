@@ -14,8 +14,12 @@
 #include "ivl/core/error.hpp"
 #include "ivl/image/decode.hpp"
 #include "ivl/image/exif.hpp"
+#include "ivl/image/jpeg.hpp"
+#include "ivl/image/kind.hpp"
 #include "ivl/image/scan.hpp"
 #include "ivl/image/stb.hpp"
+#include "ivl/image/webp.hpp"
+#include "ivl/image/white.hpp"
 
 namespace ivl {
 
@@ -26,12 +30,15 @@ inline ImageHeader scan_image(std::span<const std::byte> file, std::string_view 
   if (std::int64_t(file.size()) > limits.file_bytes) {
     fail<ImageError>(name, ": expected a file of at most ", limits.file_bytes, " bytes, found ", file.size());
   }
-  const std::string_view text = text_of_bytes(file);
-  const bool png = text.starts_with("\x89PNG\r\n\x1a\n");
-  if (!png && !text.starts_with("\xff\xd8\xff"))
-    fail<ImageError>(name, ": expected a PNG or JPEG file, found neither's signature in ", file.size(), " bytes");
-
-  ImageHeader header = png ? scan_png(file, name) : scan_jpeg(file, name);
+  const PictureKind kind = kind_of_picture(text_of_bytes(file), name);
+#ifdef IVL_LIBWEBP
+  ImageHeader header = kind == PictureKind::webp  ? scan_webp(file, name)
+                       : kind == PictureKind::png ? scan_png(file, name)
+                                                  : scan_jpeg(file, name);
+#else
+  ImageHeader header = kind == PictureKind::png ? scan_png(file, name) : scan_jpeg(file, name);
+#endif
+  header.kind = kind;
   const std::uint64_t width = header.width, height = header.height;
   if (width == 0 || height == 0) fail<ImageError>(name, ": expected at least one pixel, found ", width, " x ", height);
   if (width > std::uint64_t(limits.side_px) || height > std::uint64_t(limits.side_px) ||
@@ -40,32 +47,6 @@ inline ImageHeader scan_image(std::span<const std::byte> file, std::string_view 
                      " in all, found ", width, " x ", height);
   }
   return header;
-}
-
-/// A colour on white, in the integer arithmetic of Pillow's alpha_composite.
-inline std::uint8_t on_white(std::uint8_t colour, std::uint8_t alpha) {
-  const std::uint32_t scaled = (std::uint32_t(colour) * alpha + 255u * (255u - alpha) + 128u) << 7;
-  return std::uint8_t(((scaled >> 8) + scaled) >> 8 >> 7);
-}
-
-/// Puts the pixels of a PNG's tRNS chunk on white: those of one colour. Pillow compares colours of 8 bits with the low
-/// byte of what the chunk says, also where the file's samples have another number of bits.
-inline void whiten_colour(Image& image, const ImageHeader& header) {
-  const std::size_t samples = header.grey() ? 1 : 3;
-  if (header.has_alpha() || header.transparency.size() < 2 * samples) return;
-  std::uint8_t colour[3];
-  for (std::size_t c = 0; c < 3; ++c) colour[c] = std::uint8_t(header.transparency[2 * std::min(c, samples - 1) + 1]);
-  for (std::size_t i = 0; i < image.rgb.size(); i += 3) {
-    if (std::equal(colour, colour + 3, &image.rgb[i])) std::fill_n(&image.rgb[i], 3, std::uint8_t(255));
-  }
-}
-
-/// A palette's colours on white.
-inline void whiten_palette(ImageHeader& header) {
-  for (std::size_t i = 0; i < std::min<std::size_t>(256, header.transparency.size()); ++i) {
-    for (std::size_t c = 3 * i; c < 3 * i + 3; ++c)
-      header.colours[c] = on_white(header.colours[c], std::uint8_t(header.transparency[i]));
-  }
 }
 
 /// [pixels, 3] of what stb_image gives: colours, colours with alpha to put on white, indices, or grey of 16 bits.
@@ -88,21 +69,10 @@ inline std::vector<std::uint8_t> rgb_of(const ImageHeader& header, const void* p
   return rgb;
 }
 
-}  // namespace detail
-
-IVL_INLINE PixelSize size_of_image(std::span<const std::byte> file, std::string_view name,
-                                   const DecodeOptions& options) {
-  const detail::ImageHeader header = detail::scan_image(file, name, options.limits);
-  const PixelSize size{int(header.width), int(header.height)};
-  const bool swaps = options.orientation == Orientation::upright && swaps_sides(orientation_of(header.notes));
-  return swaps ? PixelSize{size.height, size.width} : size;
-}
-
-IVL_INLINE Image decode_image(std::span<const std::byte> file, std::string_view name, const DecodeOptions& options) {
-  detail::ImageHeader header = detail::scan_image(file, name, options.limits);
+/// [height, width, 3] of a PNG, or of a JPEG, by stb_image.
+inline std::vector<std::uint8_t> decode_by_stb(std::span<const std::byte> file, std::string_view name,
+                                               ImageHeader& header, bool whitens) {
   const std::size_t width = header.width, height = header.height;
-  const bool whitens = options.alpha == Alpha::white;
-
   // stb_image expands a palette from uninitialised colours where an index lies beyond it: have it decode the indices,
   // as if they were grey levels, and look them up here. What tRNS says is not its own to apply either.
   std::vector<std::byte> patched;
@@ -113,7 +83,7 @@ IVL_INLINE Image decode_image(std::span<const std::byte> file, std::string_view 
     file = patched;
   }
   // 16-bit RGBA, twice over because stb_image doubles its buffer; a JPEG, filled up to whole blocks, needs less.
-  detail::stb_most_bytes = (width + 64) * (height + 64) * 16 + (1 << 20) + 2 * file.size();
+  stb_most_bytes = (width + 64) * (height + 64) * 16 + (1 << 20) + 2 * file.size();
   const auto* bytes = reinterpret_cast<const stbi_uc*>(file.data());
   const bool deep_grey = header.deep_grey();
   const int channels = deep_grey || header.palette() ? 1 : whitens && header.has_alpha() ? 4 : 3;
@@ -129,9 +99,36 @@ IVL_INLINE Image decode_image(std::span<const std::byte> file, std::string_view 
     fail<ImageError>(name, ": expected ", width, " x ", height, " pixels, found ", found_width, " x ", found_height);
   }
 
-  if (whitens && header.palette()) detail::whiten_palette(header);
-  Image image{int(width), int(height), detail::rgb_of(header, pixels.get(), channels)};
-  pixels.reset();  // a picture that is turned needs the room
+  if (whitens && header.palette()) whiten_palette(header);
+  return rgb_of(header, pixels.get(), channels);
+}
+
+/// [height, width, 3], as stored.
+inline std::vector<std::uint8_t> decode_pixels(std::span<const std::byte> file, std::string_view name,
+                                               ImageHeader& header, bool whitens) {
+#ifdef IVL_LIBWEBP
+  if (header.kind == PictureKind::webp) return decode_webp(header, name, whitens);
+#endif
+#ifdef IVL_LIBJPEG
+  if (header.kind == PictureKind::jpeg) return decode_jpeg(file, name, header.width, header.height, header.components);
+#endif
+  return decode_by_stb(file, name, header, whitens);
+}
+
+}  // namespace detail
+
+IVL_INLINE PixelSize size_of_image(std::span<const std::byte> file, std::string_view name,
+                                   const DecodeOptions& options) {
+  const detail::ImageHeader header = detail::scan_image(file, name, options.limits);
+  const PixelSize size{int(header.width), int(header.height)};
+  const bool swaps = options.orientation == Orientation::upright && swaps_sides(orientation_of(header.notes));
+  return swaps ? PixelSize{size.height, size.width} : size;
+}
+
+IVL_INLINE Image decode_image(std::span<const std::byte> file, std::string_view name, const DecodeOptions& options) {
+  detail::ImageHeader header = detail::scan_image(file, name, options.limits);
+  const bool whitens = options.alpha == Alpha::white;
+  Image image{int(header.width), int(header.height), detail::decode_pixels(file, name, header, whitens)};
   if (whitens && !header.palette()) detail::whiten_colour(image, header);
   return turned(std::move(image), options.orientation == Orientation::upright ? orientation_of(header.notes) : 1);
 }

@@ -13,6 +13,7 @@
 
 #include "ivl/core/error.hpp"
 #include "ivl/image/exif.hpp"
+#include "ivl/image/kind.hpp"
 #include "ivl/image/stb.hpp"
 
 namespace ivl::detail {
@@ -43,10 +44,20 @@ class FileReader {
   std::size_t at_ = 0;
 };
 
+/// Of a WebP file: the picture, or an animation's first frame, which may be smaller than the canvas.
+struct WebpFrame {
+  std::span<const std::byte> bytes;  // its chunks
+  std::uint32_t x = 0, y = 0, width = 0, height = 0;
+  bool has_alpha = false;
+};
+
 struct ImageHeader {
+  PictureKind kind = PictureKind::png;
   std::uint32_t width = 0, height = 0;
-  int bits = 8;                              // a sample
-  int colour_type = 2;                       // of a PNG
+  int bits = 8;         // a sample
+  int colour_type = 2;  // of a PNG
+  int components = 3;   // of a JPEG
+  WebpFrame frame;
   std::vector<std::size_t> transparency_at;  // where the types of tRNS chunks stand
   std::string transparency;                  // the last one's data
   std::vector<std::uint8_t> colours;         // [256, 3] of a palette
@@ -160,12 +171,23 @@ inline ImageHeader scan_png(std::span<const std::byte> file, std::string_view na
   }
 }
 
+inline void check_components(int components, std::string_view name) {
+  if (components == 1 || components == 3) return;
+#ifdef IVL_LIBJPEG
+  if (components == 4) return;
+  fail<ImageError>(name, ": expected a JPEG of 1, 3 or 4 components, found ", components);
+#else
+  fail<ImageError>(name, ": expected a grey or three-colour JPEG, found ", components, " components",
+                   components == 4 ? " (CMYK needs a build with libjpeg-turbo)" : "");
+#endif
+}
+
 /// Reads the segments of a JPEG up to its end-of-image marker.
 inline ImageHeader scan_jpeg(std::span<const std::byte> file, std::string_view name) {
   FileReader in(file, name);
   in.skip(2, "signature");
   ImageHeader header;
-  bool scanned = false;  // readers look for notes no further
+  int scans = 0;
   for (;;) {
     // Compressed data escapes 0xff as ff 00, so that the next ff with another byte behind it is a marker.
     std::uint32_t marker = 0;
@@ -185,8 +207,11 @@ inline ImageHeader scan_jpeg(std::span<const std::byte> file, std::string_view n
     if (bytes < 2)
       fail<ImageError>(name, ": expected a segment of at least 2 bytes at ", in.at() - 2, ", found ", bytes);
     std::uint32_t rest = bytes - 2;
-    scanned = scanned || marker == 0xda;
-    if (marker == 0xe1 && !scanned && rest <= file.size() - in.at())
+    // Each scan may touch every pixel, so that a small file of many would take hours. 256 is more than any encoder
+    // makes.
+    if (marker == 0xda && ++scans > 256) fail<ImageError>(name, ": expected a JPEG of at most 256 scans, found more");
+    // Readers look for notes no further than the first scan.
+    if (marker == 0xe1 && scans == 0 && rest <= file.size() - in.at())
       take_app1(text_of_bytes(file.subspan(in.at(), rest)), header.notes);
     if (marker >= 0xc0 && marker <= 0xcf && marker != 0xc4 && marker != 0xc8 && marker != 0xcc) {
       if (marker > 0xc2)
@@ -195,12 +220,9 @@ inline ImageHeader scan_jpeg(std::span<const std::byte> file, std::string_view n
       const std::uint32_t bits = in.number(1, "sample size");
       header.height = in.number(2, "height");
       header.width = in.number(2, "width");
-      const std::uint32_t components = in.number(1, "number of components");
+      header.components = int(in.number(1, "number of components"));
       if (bits != 8) fail<ImageError>(name, ": expected a JPEG of 8 bits a sample, found ", bits);
-      if (components != 1 && components != 3) {
-        fail<ImageError>(name, ": expected a grey or three-colour JPEG, found ", components,
-                         " components (CMYK is not supported)");
-      }
+      check_components(header.components, name);
       if (header.width == 0 || header.height == 0) return header;
       rest -= std::min<std::uint32_t>(rest, 6);
     }
