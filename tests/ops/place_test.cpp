@@ -235,7 +235,7 @@ TEST_CASE("matrices in formats without panels are placed as the floats that they
     const bool words = format == Format::awq_f32 || format == Format::awq_bf16;  // of eight rows
     for (const int height : {24, words ? 8 : 9}) {
       auto& file = files.emplace_back(std::size_t(packed_planes(format, height, in).total) + 1);
-      for (std::byte& byte : file) byte = std::byte(random() & 0xf7);  // no scale and no code of FP8 is NaN
+      for (std::byte& byte : file) byte = std::byte(random() & 0xb7);  // no scale and no code of FP8 is NaN
       stored.push_back(packed_source(format, height, in, file.data() + 1));
       auto& rows = floats.emplace_back(std::size_t(height * in) * sizeof(float));
       for (int row = 0; row < height; ++row)
@@ -249,5 +249,38 @@ TEST_CASE("matrices in formats without panels are placed as the floats that they
     CHECK(w.format() == Format::f32);
     REQUIRE(w.memory().bytes == expected.memory().bytes);
     CHECK(std::memcmp(w.memory().data, expected.memory().data, w.memory().bytes) == 0);
+  }
+}
+
+TEST_CASE("a block of any format whose scale is not a number is refused") {
+  std::mt19937 random(21);
+  cpu::Context ctx(1);
+  // Where each format has its scale, the high byte of a half; MXFP4's is a byte, IQ1_M's lies in pieces.
+  struct Scale {
+    Format format;
+    int at;
+  };
+  constexpr Scale scales[] = {{Format::q4_0, 1},   {Format::q4_1, 3},   {Format::q5_0, 1},    {Format::q5_1, 3},
+                              {Format::q8_0, 1},   {Format::q2_k, 83},  {Format::q3_k, 109},  {Format::q4_k, 1},
+                              {Format::q5_k, 3},   {Format::q6_k, 209}, {Format::iq1_s, 1},   {Format::iq2_xxs, 1},
+                              {Format::iq2_xs, 1}, {Format::iq2_s, 1},  {Format::iq3_xxs, 1}, {Format::iq3_s, 1},
+                              {Format::iq4_nl, 1}, {Format::iq4_xs, 1}, {Format::iq1_m, 55},  {Format::gguf_mxfp4, 0}};
+  for (const auto [format, at] : scales) {
+    CAPTURE(name_of(format));
+    std::vector<std::byte> file(std::size_t(packed_planes(format, 3, 512).total));
+    for (std::byte& byte : file) byte = std::byte(random() & 0xbf);
+    if (format == Format::iq1_m)
+      for (std::size_t word = 0; word < 4; ++word) file[file.size() - 8 + 2 * word + 1] = std::byte{0x3f};
+    const auto place = [&] {
+      const SourceMatrix source = source_matrix(format, 3, 512, {file});
+      cpu::place_matrix(ctx, {&source, 1}, Fusion::stacked);
+    };
+    CHECK_NOTHROW(place());
+    const std::size_t blocks =
+        3 * 512 / std::size_t(with_format(format, [](auto tag) { return decltype(tag)::block; }));
+    file[file.size() / blocks * (blocks - 1) + std::size_t(at)] = std::byte{0xff};
+    if (format == Format::iq1_m)
+      for (std::size_t word = 0; word < 4; ++word) file[file.size() - 8 + 2 * word + 1] = std::byte{0xff};
+    CHECK_THROWS_WITH_AS(place(), "a scale is not a finite number", FileError);
   }
 }

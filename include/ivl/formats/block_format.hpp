@@ -4,6 +4,7 @@
 // minimum rounds once, whatever the compiler contracts.
 #pragma once
 #include <bit>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -28,6 +29,24 @@ typename F::Block block_at(const BlockCells& cells) {
   static_assert(sizeof block == F::planes[0].bytes);
   std::memcpy(&block, cells.at[0], sizeof block);
   return block;
+}
+
+/// Whether the scales of a block are numbers: all codes are.
+template <class F>
+bool has_finite_scales(const BlockCells& cells) {
+  const auto finite = [](half x) { return (x.bits & 0x7c00) != 0x7c00; };
+  const auto b = block_at<F>(cells);
+  if constexpr (requires { b.d; }) {
+    if (!finite(b.d)) return false;
+  }
+  if constexpr (requires { b.dmin; }) {
+    if (!finite(b.dmin)) return false;
+  }
+  if constexpr (requires { b.m; }) {
+    if (!finite(b.m)) return false;
+  }
+  if constexpr (requires { F::scale_of(b); }) return std::isfinite(F::scale_of(b));
+  return true;
 }
 
 /// to[k] = value(code, k) for the 32 codes of four bits in 16 bytes: the low bits are elements 0 ... 15, the high ones

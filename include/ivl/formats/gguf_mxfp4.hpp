@@ -17,9 +17,10 @@ struct GgufMxfp4 : detail::BlockFormat<32, 17> {
     std::uint8_t codes[16];
   };
 
+  static float scale_of(const Block& b) { return e8m0_value(b.scale); }
   static void dequantise(const BlockCells& cells, float* to) {
     const Block b = detail::block_at<GgufMxfp4>(cells);
-    const float scale = e8m0_value(b.scale);
+    const float scale = scale_of(b);
     // The code 8 is -0, and ggml has no such number.
     detail::each_nibble(b.codes, to, [&](int q, int) { return e2m1_values[q] * scale + 0.0f; });
   }

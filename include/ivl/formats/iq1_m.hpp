@@ -19,6 +19,7 @@ struct Iq1M : detail::BlockFormat<256, 56> {
     std::uint16_t scales[4];  // of four pairs of rows; the top four bits are a quarter of the block's scale
   };
 
+  static float scale_of(const Block& b);
   static void dequantise(const BlockCells& cells, float* to);
 };
 

@@ -5,27 +5,24 @@
 // A matrix [out, in] is out rows of in / 32 blocks.
 #pragma once
 #include <cstdint>
-#include <cstring>
 #include <string_view>
 
 #include "ivl/core/scalar.hpp"
-#include "ivl/formats/cells.hpp"
+#include "ivl/formats/block_format.hpp"
 
 namespace ivl {
 
-struct Q8_0 {
+struct Q8_0 : detail::BlockFormat<32, 34> {
   static constexpr std::string_view name = "q8_0";
-  static constexpr int block = 32;
-  static constexpr bool inputs_first = false;
-  static constexpr Cell planes[] = {{"blocks", 1, block, 2 + block}};
+  struct Block {
+    half d;
+    std::int8_t codes[32];
+  };
 
   /// Exact: 11 bits of a half times 8 fit a float.
   static void dequantise(const BlockCells& cells, float* to) {
-    half scale;
-    std::int8_t codes[block];
-    std::memcpy(&scale, cells.at[0], sizeof scale);
-    std::memcpy(codes, cells.at[0] + sizeof scale, sizeof codes);
-    for (int k = 0; k < block; ++k) to[k] = to_float(scale) * float(codes[k]);
+    const Block b = detail::block_at<Q8_0>(cells);
+    for (int k = 0; k < 32; ++k) to[k] = to_float(b.d) * float(b.codes[k]);
   }
 };
 

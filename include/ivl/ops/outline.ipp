@@ -46,6 +46,18 @@ std::optional<NotANumber> find_infinite(const SourceMatrix& part) {
   return std::nullopt;
 }
 
+/// The same of blocks that hold their scales themselves.
+template <class F>
+std::optional<NotANumber> find_infinite_block(const SourceMatrix& part) {
+  for (std::int64_t row = 0; row < part.out; ++row) {
+    BlockCells cells = part.cells<F>(row, 0);
+    for (std::int64_t k = 0; k < part.in; k += F::block, cells.at[0] += cells.to_next_input[0]) {
+      if (!detail::has_finite_scales<F>(cells)) return NotANumber{0, "a scale is not a finite number"};
+    }
+  }
+  return std::nullopt;
+}
+
 }  // namespace detail
 
 IVL_INLINE std::optional<NotANumber> find_not_a_number(const SourceMatrix& part) {
@@ -57,6 +69,7 @@ IVL_INLINE std::optional<NotANumber> find_not_a_number(const SourceMatrix& part)
       }
     }
     if constexpr (requires { typename F::Scale; }) return detail::find_infinite<F>(part);
+    if constexpr (requires { typename F::Block; }) return detail::find_infinite_block<F>(part);
     return std::nullopt;
   });
 }
