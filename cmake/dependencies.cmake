@@ -68,7 +68,7 @@ ivl_find_decoder(jpeg IVL_LIBJPEG jpeglib.h jpeg "
 #include <cstdio>
 #include <jpeglib.h>
 #ifndef LIBJPEG_TURBO_VERSION
-#error another library with libjpeg's interface
+#error another library with the interface of libjpeg
 #endif
 int main() { jpeg_decompress_struct info{}; jpeg_destroy_decompress(&info); }")
 ivl_find_decoder(webp IVL_LIBWEBP webp/decode.h webp "
