@@ -138,6 +138,10 @@ class Gguf {
 
 namespace detail {
 
+/// ggml's own limits: of dimensions, and of a tensor's name with the NUL behind it; the format's: of a key.
+inline constexpr int max_gguf_rank = 4;
+inline constexpr std::size_t max_gguf_name_bytes = 63, max_gguf_key_bytes = 65535;
+
 /// "an array of 3 u32", "f32".
 std::string describe(const GgufValue& value);
 
