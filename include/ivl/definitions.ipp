@@ -47,6 +47,8 @@
 #include "ivl/formats/iq2_xxs.ipp"
 #include "ivl/formats/iq3_s.ipp"
 #include "ivl/formats/iq3_xxs.ipp"
+#include "ivl/formats/quantise.ipp"
+#include "ivl/formats/quantise_k.ipp"
 #include "ivl/formats/source_matrix.ipp"
 #include "ivl/image/decode.ipp"
 #include "ivl/image/exif.ipp"
