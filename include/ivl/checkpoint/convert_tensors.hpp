@@ -1,5 +1,5 @@
-// The tensors of a checkpoint folder as the other published layout has them. convert.ipp alone includes this, so its
-// bodies stay here.
+// The tensors of a checkpoint folder as the other published layout has them. Bodies alone include this (convert.ipp,
+// write_gguf.ipp), so its own stay here.
 #pragma once
 #include <algorithm>
 #include <cstddef>
@@ -112,8 +112,7 @@ inline ConvertedTensor joined_tensor(std::span<const BoundPiece> pieces, std::st
 }
 
 /// The tensors of one weight as the other format has them.
-inline void convert_weight(const BoundWeight& weight, Family family, Dialect target,
-                           std::vector<ConvertedTensor>& to) {
+inline void convert_weight(const BoundWeight& weight, Family family, Dialect target, std::vector<ConvertedTensor>& to) {
   const PartName& whole = *weight.name.part;
   const auto renamed = [&](const PartName& row, int expert, std::string_view suffix) {
     return with_numbers(name_pattern(row, target), weight.slot.layer, std::max(0, expert)) + std::string(suffix);
@@ -146,7 +145,8 @@ inline void convert_weight(const BoundWeight& weight, Family family, Dialect tar
     fail<FileError>("tensor ", tensor.name, ": expected ", parts, " parts of one height, found ", shape_text(shape));
   const std::int64_t height = shape[0] / parts;
   for (int part = 0; part < parts; ++part)
-    to.push_back(some_rows(*tensor.found, renamed(*find_part(whole, std::size_t(part), family, target), -1, form.suffixes[0]),
+    to.push_back(some_rows(*tensor.found,
+                           renamed(*find_part(whole, std::size_t(part), family, target), -1, form.suffixes[0]),
                            part * height, height));
 }
 

@@ -118,6 +118,8 @@ template <class Scalar>
 void round_scalars(std::span<const float> rows, std::byte* to) {
   for (const float x : rows) {
     const Scalar scalar = round_to<Scalar>(x);
+    if (std::isfinite(x) && !std::isfinite(to_float(scalar)))
+      fail<FileError>("the number ", x, " is beyond what it holds");
     std::memcpy(to, &scalar, sizeof scalar);
     to += sizeof scalar;
   }
