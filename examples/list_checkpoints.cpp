@@ -1,5 +1,6 @@
 // What there is to run, how large it is, what a token costs, and whether it fits here; or what a checkpoint holds. The
 // costs are counted: each checkpoint's layers run through a context that computes nothing.
+#include <algorithm>
 #include <cstdio>
 #include <iostream>
 #include <memory>
@@ -50,6 +51,7 @@ static Json json_of(const ivl::Tally& tally) {
 static void print_contents(const std::string& path, const std::string& mmproj, int context, bool as_json) {
   const CheckpointContents contents(path, mmproj);
   const auto memory = ivl::usable_memory_bytes();
+  context = std::min(context, contents.config.facts.context_length);
   const std::int64_t kv = contents.kv_bytes_per_token(), needed = contents.bytes + kv * context;
   if (as_json) {
     Json line = contents.json();

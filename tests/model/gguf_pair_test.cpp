@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -91,6 +92,10 @@ TEST_CASE("a folder's pair in bf16 has the keys and, to the bit, the tensors of 
       CHECK(was.facts.context_length == is.facts.context_length);
       const Processor from = load_processor(golden_pairs / name / format), to = load_processor(pair.folder.path());
       CHECK(from.end_token() == to.end_token());
+      CHECK(was.facts.format == is.facts.format);
+      CHECK(was.facts.prompt_template == is.facts.prompt_template);
+      CHECK(from.segments(std::nullopt, {}, "What is <image>this?", 1) ==
+            to.segments(std::nullopt, {}, "What is <image>this?", 1));
       const std::string text = "Two  tests: <IMG_CONTEXT>été 123!<|im_end|>\n";
       CHECK(from.tokenizer().encode(text) == to.tokenizer().encode(text));
     }

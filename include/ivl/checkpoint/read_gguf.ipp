@@ -159,8 +159,13 @@ inline void read_gguf_language(const Gguf& model, CheckpointConfig& config) {
                     embedding == nullptr ? "none" : shape_text(embedding->shape));
   facts.vocab_rows = int(std::min<std::int64_t>(embedding->shape[0], 1 << 30));
   facts.tied_head = model.find("output.weight") == nullptr;
-  facts.format = FolderFormat::github;
-  facts.prompt_template = facts.family == Family::gpt_oss ? "internvl3_5_gpt_oss" : "internvl2_5";
+  const GgufKeys own(model, "ivl.");
+  const auto format = own.get_or<std::string_view>("folder_format", "github");
+  if (format != "github" && format != "hf") own.refuse("folder_format", "github or hf", in_quotes(format));
+  facts.format = format == "hf" ? FolderFormat::hf : FolderFormat::github;
+  if (facts.format == FolderFormat::github)
+    facts.prompt_template = own.get_or<std::string_view>(
+        "prompt_template", facts.family == Family::gpt_oss ? "internvl3_5_gpt_oss" : "internvl2_5");
 }
 
 // ---- the tower and the projector -----------------------------------------------------------------------------------

@@ -63,6 +63,9 @@ IVL_INLINE void add_language_keys(const CheckpointConfig& config, std::string_vi
   const ModelFacts& facts = config.facts;
   const std::string architecture(detail::architecture_of(facts.family));
   detail::add_general_keys(architecture, "model", name, to);
+  // For this library alone: how prompts are written and pictures opened.
+  to.add("ivl.folder_format", facts.format == FolderFormat::hf ? "hf" : "github");
+  if (facts.format == FolderFormat::github) to.add("ivl.prompt_template", facts.prompt_template);
   const detail::GgufKeyAdder keys(to, architecture + '.');
   // The stretching of dynamic NTK is not written: readers that know it take the context for what was trained.
   keys.size("context_length", facts.rope.kind == RopeKind::yarn ? facts.context_length : facts.rope.context);

@@ -6,9 +6,9 @@
 #include <string_view>
 #include <vector>
 
-#include "ivl/checkpoint/write_gguf_keys.hpp"
 #include "ivl/checkpoint/read_config.hpp"
 #include "ivl/checkpoint/write_gguf.hpp"
+#include "ivl/checkpoint/write_gguf_keys.hpp"
 #include "ivl/core/error.hpp"
 #include "ivl/files/gguf_writer.hpp"
 #include "ivl/files/json.hpp"
@@ -33,14 +33,19 @@ inline GgufMetadata keys_of(const Gguf& file) {
   return metadata;
 }
 
-/// The template that other programs write prompts with; this library needs none of it.
+/// The folder's chat template, looked for where MessageTemplate does.
 inline std::optional<std::string> template_beside(const std::filesystem::path& folder) {
+  const auto of_key = [&](const char* name) -> std::optional<std::string> {
+    if (!std::filesystem::exists(folder / name)) return std::nullopt;
+    const Json keys = read_json(folder / name);
+    const auto text = keys.find("chat_template");
+    return text != keys.end() && text->is_string() ? std::optional(text->get<std::string>()) : std::nullopt;
+  };
+  for (const char* name : {"processor_config.json", "chat_template.json"}) {
+    if (auto found = of_key(name)) return found;
+  }
   if (const auto file = folder / "chat_template.jinja"; std::filesystem::exists(file)) return read_text(file);
-  const auto config = folder / "tokenizer_config.json";
-  if (!std::filesystem::exists(config)) return std::nullopt;
-  const Json keys = read_json(config);
-  const auto text = keys.find("chat_template");
-  return text != keys.end() && text->is_string() ? std::optional(text->get<std::string>()) : std::nullopt;
+  return of_key("tokenizer_config.json");
 }
 
 inline GgufMetadata model_keys(const std::filesystem::path& from, const CheckpointConfig& config,
@@ -81,6 +86,8 @@ IVL_INLINE void write_gguf_pair(const std::filesystem::path& from, const GgufFil
   if (with_mmproj && to.mmproj == to.model)
     fail<FileError>(to.model.string(), ": expected two files, found the same path for the model and the mmproj");
   const CheckpointConfig config = read_checkpoint_config(from, options.mmproj);
+  if (options.note && !config.gguf && config.facts.sampling.sample)
+    options.note("what generation_config.json proposes for sampling has no place in a GGUF file");
   const GgufTensors tensors(from, config, mixture, options);
   const std::string name = std::filesystem::weakly_canonical(from).filename().string();
   GgufMetadata model, mmproj;
