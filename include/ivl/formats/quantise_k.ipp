@@ -20,9 +20,15 @@ struct RunFit {
   float scale = 0, minimum = 0;
 };
 
-/// The codes from `least` to `most` that are nearest to `count` numbers, and the squared error that is left.
+inline float sum_of(const float (&parts)[sums]) {
+  float sum = 0;
+  for (const float part : parts) sum += part;
+  return sum;
+}
+
+/// The codes from `least` to `most` that are nearest to `count` numbers, as floats, and the squared error that is left.
 template <int count, int least, int most>
-float nearest_codes(const float* x, RunFit fit, std::int8_t* codes) {
+float nearest_codes(const float* x, RunFit fit, float* codes) {
   const float inverse = std::abs(fit.scale) >= FLT_MIN ? 1 / fit.scale : 0;
   float errors[sums]{};
   for (int k = 0; k < count; k += sums) {
@@ -30,35 +36,38 @@ float nearest_codes(const float* x, RunFit fit, std::int8_t* codes) {
       const float nearest = std::nearbyint((x[k + j] + fit.minimum) * inverse);
       const float above = nearest > float(least) ? nearest : float(least);
       const float q = above < float(most) ? above : float(most);
-      codes[k + j] = std::int8_t(q);
+      codes[k + j] = q;
       const float rest = fit.scale * q - fit.minimum - x[k + j];
       errors[j] += rest * rest;
     }
   }
-  float error = 0;
-  for (const float part : errors) error += part;
-  return error;
+  return sum_of(errors);
 }
 
 /// The fit of least squared error for given codes. A minimum below 0 cannot be stored.
 template <int count>
-RunFit fit_of(const float* x, const std::int8_t* codes, bool with_minimum) {
-  int q1 = 0, q2 = 0;
-  float x1 = 0, xq = 0;
-  for (int k = 0; k < count; ++k) {
-    q1 += codes[k];
-    q2 += codes[k] * codes[k];
-    x1 += x[k];
-    xq += x[k] * float(codes[k]);
+RunFit fit_of(const float* x, const float* codes, bool with_minimum) {
+  float q_parts[sums]{}, qq_parts[sums]{}, x_parts[sums]{}, xq_parts[sums]{};
+  for (int k = 0; k < count; k += sums) {
+    for (int j = 0; j < sums; ++j) {
+      const float q = codes[k + j];
+      q_parts[j] += q;
+      qq_parts[j] += q * q;
+      x_parts[j] += x[k + j];
+      xq_parts[j] += x[k + j] * q;
+    }
   }
-  const int determinant = count * q2 - q1 * q1;
+  // Of codes the sums are whole numbers that floats hold.
+  const float q1 = sum_of(q_parts), q2 = sum_of(qq_parts), x1 = sum_of(x_parts), xq = sum_of(xq_parts);
+  const float determinant = float(count) * q2 - q1 * q1;
   if (with_minimum && determinant > 0) {
-    const RunFit fit{(float(count) * xq - float(q1) * x1) / float(determinant),
-                     (float(q1) * xq - float(q2) * x1) / float(determinant)};
+    const RunFit fit{(float(count) * xq - q1 * x1) / determinant, (q1 * xq - q2 * x1) / determinant};
     if (fit.minimum >= 0 && fit.scale >= 0) return fit;
   }
-  return {q2 > 0 ? xq / float(q2) : 0, 0};
+  return {q2 > 0 ? xq / q2 : 0, 0};
 }
+
+inline std::int8_t stored_code(float code) { return std::int8_t(code); }
 
 /// The better of what was tried so far and one more.
 struct BestFit {
@@ -83,7 +92,7 @@ RunFit rounding_fit(const float* x) {
 
 template <int most>
 RunFit searched_fit(const float* x) {
-  std::int8_t codes[32];
+  float codes[32];
   const RunFit rounding = rounding_fit<most>(x);
   BestFit best{rounding, nearest_codes<32, 0, most>(x, rounding, codes)};
   for (int step = -10; step <= 10; ++step) {
@@ -122,7 +131,7 @@ AffineBlock block_with(const float* x, const std::array<RunFit, 8>& fits) {
     const int scale_bits = std::min(rounded(fits[run].scale, d), largest_six_bits);
     const int minimum_bits = std::min(rounded(fits[run].minimum, dmin), largest_six_bits);
     const float* numbers = x + 32 * run;
-    std::int8_t codes[32];
+    float codes[32];
     float least = INFINITY;
     for (int s = scale_bits - 1; s <= scale_bits + 1; ++s) {
       for (int m = minimum_bits - 1; m <= minimum_bits + 1; ++m) {
@@ -132,7 +141,7 @@ AffineBlock block_with(const float* x, const std::array<RunFit, 8>& fits) {
         least = error;
         block.scales[run] = std::uint8_t(s);
         block.minima[run] = std::uint8_t(m);
-        std::copy(codes, codes + 32, block.codes.begin() + 32 * std::ptrdiff_t(run));
+        std::transform(codes, codes + 32, block.codes.begin() + 32 * std::ptrdiff_t(run), stored_code);
       }
     }
     block.error += least;
@@ -182,7 +191,7 @@ inline RunFit lowest_code_fit(const float* x) {
 }
 
 inline RunFit searched_fit_of_16(const float* x) {
-  std::int8_t codes[16];
+  float codes[16];
   const RunFit plain = lowest_code_fit(x);
   BestFit best{plain, nearest_codes<16, -32, 31>(x, plain, codes)};
   for (int step = -9; step <= 9; ++step) {
@@ -207,14 +216,14 @@ inline SignedBlock block_with(const float* x, const std::array<RunFit, 16>& fits
   const float d = to_float(block.d);
   for (std::size_t run = 0; run < 16; ++run) {
     const int rounded = d != 0 ? int(std::clamp(std::nearbyint(fits[run].scale / d), -128.0f, 127.0f)) : 0;
-    std::int8_t codes[16];
+    float codes[16];
     float least = INFINITY;
     for (int s = std::max(rounded - 1, -128); s <= std::min(rounded + 1, 127); ++s) {
       const float error = nearest_codes<16, -32, 31>(x + 16 * run, {d * float(s), 0}, codes);
       if (!(error < least)) continue;
       least = error;
       block.scales[run] = std::int8_t(s);
-      std::copy(codes, codes + 16, block.codes.begin() + 16 * std::ptrdiff_t(run));
+      std::transform(codes, codes + 16, block.codes.begin() + 16 * std::ptrdiff_t(run), stored_code);
     }
     block.error += least;
   }
