@@ -1,5 +1,6 @@
-// What there is to run, how large it is, what a token costs, and whether it fits here. The costs are counted: each
-// checkpoint's layers run through a context that computes nothing.
+// What there is to run, how large it is, what a token costs, and whether it fits here; or what a checkpoint holds. The
+// costs are counted: each checkpoint's layers run through a context that computes nothing.
+#include <algorithm>
 #include <cstdio>
 #include <iostream>
 #include <memory>
@@ -9,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "checkpoint_contents.hpp"
 #include "ivl/config/published.hpp"
 #include "ivl/core/usable_memory.hpp"
 #include "ivl/image/tile_grid.hpp"
@@ -46,12 +48,41 @@ static Json json_of(const ivl::Tally& tally) {
   return {{"flops", std::int64_t(tally.flops)}, {"bytes", std::int64_t(tally.bytes())}};
 }
 
+static void print_contents(const std::string& path, const std::string& mmproj, int context, bool as_json) {
+  const CheckpointContents contents(path, mmproj);
+  const auto memory = ivl::usable_memory_bytes();
+  context = std::min(context, contents.config.facts.context_length);
+  const std::int64_t kv = contents.kv_bytes_per_token(), needed = contents.bytes + kv * context;
+  if (as_json) {
+    Json line = contents.json();
+    line["fits"] = {{"context", context}, {"cpu", memory ? Json(needed <= *memory) : Json(nullptr)}};
+    return print_text(line.dump() + "\n");
+  }
+  std::printf("type:     %s (%s, %d layers)\ncontext:  %d tokens, %lld bytes of keys and values each\n",
+              contents.type.c_str(), std::string(name_of(contents.config.facts.family)).c_str(),
+              contents.config.vlm.decoder.layers, contents.config.facts.context_length, static_cast<long long>(kv));
+  std::printf("weights:  %.3f GB\nfits:     with %d tokens %.3f GB, %s\n\n", double(contents.bytes) / 1e9, context,
+              double(needed) / 1e9,
+              !memory             ? "of memory that is not known"
+              : needed <= *memory ? "which is free on this machine"
+                                  : "more than is free on this machine");
+  std::printf("%-36s %-8s %8s %12s\n", "kind", "format", "tensors", "MB");
+  for (const auto& [key, count] : contents.counts)
+    std::printf("%-36s %-8s %8d %12.3f\n", key.first.c_str(), key.second.c_str(), count.tensors,
+                double(count.bytes) / 1e6);
+}
+
 int main(int argc, char** argv) {
   CLI::App app(
       "Lists the checkpoints that the library runs: parameters, bytes, tokens of a picture, and whether they fit "
-      "here.");
+      "here.\nOr what one on disk holds: its structure, and which tensors are in which format.");
   bool json = false;
+  std::string path, mmproj;
   int width = 1920, height = 1080, max_tiles = 12, context = 4096;
+  auto* of_path = app.add_option("path", path, "checkpoint folder or GGUF file (default: all that the library runs)");
+  app.add_option("--mmproj", mmproj,
+                 "of a GGUF file: the GGUF file of its tower and projector (default: the one that lies beside it)")
+      ->needs(of_path);
   app.add_flag("--json", json, "one JSON object a checkpoint, a line each");
   app.add_option("--width", width, "of the picture whose tokens are counted, px")
       ->capture_default_str()
@@ -65,6 +96,7 @@ int main(int argc, char** argv) {
       ->check(CLI::PositiveNumber);
 
   return run_program(app, argc, argv, [&] {
+    if (!path.empty()) return print_contents(path, mmproj, context, json);
     const auto cpu = ivl::usable_memory_bytes(), gpu = gpu_memory_bytes();
     const auto gib = [](std::int64_t bytes) { return double(bytes) / (1 << 30); };
     if (!json) {

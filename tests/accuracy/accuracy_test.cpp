@@ -3,6 +3,7 @@
 
 #include <filesystem>
 
+#include "../support/temporary_folder.hpp"
 #include "../support/unseen_scenes.hpp"
 #include "ivl/ivl.hpp"
 
@@ -26,6 +27,13 @@ TEST_CASE("The dense toy answers at least 97 % of the questions about unseen sce
 
 TEST_CASE("The toy on GPT-OSS answers at least 95 % of the questions about unseen scenes") {
   check_accuracy<drawn_scenes_moe>(examples / "drawn_scenes_moe/checkpoint", 95);
+}
+
+TEST_CASE("The dense toy in Q8_0 loses at most one point") {
+  const test::TemporaryFolder folder;
+  write_gguf_pair(examples / "drawn_scenes/checkpoint", {folder / "model.gguf", folder / "mmproj.gguf"},
+                  GgufMixture::q8_0);
+  check_accuracy<drawn_scenes>(folder.path(), 96);
 }
 
 }  // namespace

@@ -5,6 +5,10 @@
 Byte i of a type's blocks is byte i % 8 of word i // 8, and word n is mix((n + 1) * STEP) with splitmix64's mix. The top bit of
 the exponent of every half that is a scale is then cleared, so that no scale is infinite; MXFP4's scale 255, which is not a
 number, becomes 254. The hash of floats is the sum over i of mix((i + 1) * STEP ^ bits of float i), modulo 2^64.
+
+And ggml/quantised.json: hashes of what it quantises drawn floats to, for the types that it can. Float i comes from word i of
+the same words: its top 24 bits as a number in [-1, 1), times 2^(n % 9 - 6) in block n of 32. In every fourth block the numbers
+are multiples of 2^-4 of that power, so that codes meet ties; in every 16th all are 0. The hash is that of the bytes.
 """
 
 import json
@@ -17,6 +21,7 @@ from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, quants
 OUT = Path(__file__).resolve().parent / "ggml" / "blocks.json"
 STEP = numpy.uint64(0x9E3779B97F4A7C15)
 COUNTS = [1000, 100_000]
+QUANTISERS, QUANTISED = ["Q4_0", "Q5_0", "Q5_1", "Q8_0", "MXFP4"], 20_000
 # Where the high bytes of a block's halves are.
 SCALES = {
     "Q4_0": [1], "Q4_1": [1, 3], "Q5_0": [1], "Q5_1": [1, 3], "Q8_0": [1], "Q2_K": [81, 83], "Q3_K": [109], "Q4_K": [1, 3],
@@ -45,9 +50,19 @@ def drawn_blocks(name: str, count: int) -> numpy.ndarray:
     return blocks
 
 
+def hash_of_numbers(numbers: numpy.ndarray) -> str:
+    return f"{int(mix(steps(numbers.size) ^ numbers.astype(numpy.uint64)).sum(dtype=numpy.uint64)):016x}"
+
+
 def hash_of(floats: numpy.ndarray) -> str:
-    bits = floats.astype("<f4").reshape(-1).view("<u4").astype(numpy.uint64)
-    return f"{int(mix(steps(bits.size) ^ bits).sum(dtype=numpy.uint64)):016x}"
+    return hash_of_numbers(floats.astype("<f4").reshape(-1).view("<u4"))
+
+
+def drawn_floats(blocks: int) -> numpy.ndarray:
+    numbers = (mix(steps(32 * blocks)) >> numpy.uint64(40)).astype(numpy.float32).reshape(blocks, 32) / 2**23 - 1
+    numbers[::4] = numpy.floor(numbers[::4] * 16) / 16
+    numbers[::16] = 0
+    return numpy.ldexp(numbers, (numpy.arange(blocks) % 9 - 6)[:, None]).astype(numpy.float32)
 
 
 def main() -> None:
@@ -57,7 +72,12 @@ def main() -> None:
         assert not numpy.isnan(floats).any(), name
         hashes[name.lower()] = {str(count): hash_of(floats[:count]) for count in COUNTS}
     OUT.parent.mkdir(exist_ok=True)
-    OUT.write_text(json.dumps({"versions": {"gguf": version("gguf")}, "hashes": hashes}, indent=1) + "\n")
+    versions = {"gguf": version("gguf")}
+    OUT.write_text(json.dumps({"versions": versions, "hashes": hashes}, indent=1) + "\n")
+    floats = drawn_floats(QUANTISED)
+    quantised = {n.lower(): hash_of_numbers(quants.quantize(floats, GGMLQuantizationType[n]).reshape(-1)) for n in QUANTISERS}
+    record = {"versions": versions, "blocks": QUANTISED, "hashes": quantised}
+    (OUT.parent / "quantised.json").write_text(json.dumps(record, indent=1) + "\n")
 
 
 main()

@@ -18,7 +18,7 @@ namespace {
 
 const char* const all_programs[] = {"ask_many",       "chat",           "convert",          "custom_checkpoint",
                                     "describe_image", "inspect_inputs", "list_checkpoints", "look_inside",
-                                    "one_block",      "take_logits"};
+                                    "one_block",      "quantise",       "take_logits"};
 
 bool is_printable(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return c == '\n' || (c >= 0x20 && c < 0x7f); });
@@ -140,6 +140,30 @@ TEST_CASE("what a folder holds beside the model is named, and left out where tha
   CHECK(answered.code == 0);
   CHECK(answered.out == run("describe_image" + toy + balloons).out);
   CHECK(contains(answered.err, "note: tensors that are not the model's were left out: 1\n  more.weight"));
+}
+
+TEST_CASE("a folder becomes a GGUF pair, which opens and says what it holds") {
+  const std::filesystem::path folder = work_folder() / "pair";
+  std::filesystem::create_directory(folder);
+  const std::string flags = "quantise examples/drawn_scenes/checkpoint " + (folder / "m.gguf").string() +
+                            " --type q8_0 --mmproj " + (folder / "mm.gguf").string();
+  const Ran written = run(flags);
+  CHECK(written.code == 0);
+  CHECK(written.err.empty());
+  CHECK(written.out == (folder / "m.gguf").string() + "\n" + (folder / "mm.gguf").string() + "\n");
+  const Ran again = run(flags);
+  CHECK(again.code == 1);
+  CHECK(contains(again.err, "m.gguf: expected a new file, found one that is there"));
+  CHECK(contains(run("quantise a b --type q4_k").err, "q4_k_m"));
+
+  const Ran answer = run("describe_image --threads 1 --checkpoint " + folder.string() + balloons);
+  CHECK(answer.code == 0);
+  CHECK(answer.out == run("describe_image" + toy + balloons).out);
+  const Ran listed = run("list_checkpoints " + folder.string());
+  CHECK(listed.code == 0);
+  CHECK(contains(listed.out, "language.blocks.#.gate"));
+  CHECK(contains(listed.out, " q8_0 "));
+  CHECK(contains(run("list_checkpoints --json examples/drawn_scenes/checkpoint").out, "\"format\":\"bf16\""));
 }
 
 TEST_CASE("an adapter that does not belong to the model is refused") {

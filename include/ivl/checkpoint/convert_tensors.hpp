@@ -1,5 +1,5 @@
-// The tensors of a checkpoint folder as the other published layout has them. convert.ipp alone includes this, so its
-// bodies stay here.
+// The tensors of a checkpoint folder as the other published layout has them. Bodies alone include this (convert.ipp,
+// write_gguf.ipp), so its own stay here.
 #pragma once
 #include <algorithm>
 #include <cstddef>

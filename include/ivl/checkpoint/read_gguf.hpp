@@ -8,7 +8,8 @@ namespace ivl {
 
 /// What files of this kind leave out gets the value of the published checkpoints of their family, and a note says so:
 /// dynamic NTK, and how many tiles a picture may have. Prompts are those of the GitHub format, whose code llama.cpp's
-/// converter reads too. Throws FileError and ConfigError.
+/// converter reads too, unless the file was written by this library and says otherwise (`ivl.*`). Throws FileError and
+/// ConfigError.
 CheckpointConfig read_gguf_config(const GgufFiles& files);
 
 }  // namespace ivl

@@ -73,10 +73,17 @@ inline Family family_in(const Gguf& model) {
                     in_quotes(name), name == "internlm2" ? ", which no InternVL3 or InternVL3.5 has" : "");
 }
 
+inline std::string_view architecture_of(Family family) {
+  return std::ranges::find(gguf_architectures, family, &GgufArchitecture::family)->name;
+}
+
 /// The files of these families say nothing of the stretching that their checkpoints are published with.
 inline double published_ntk_factor(Family family) {
   return family == Family::qwen2 ? 2 : family == Family::internlm3 ? 6 : 1;
 }
+
+/// No key holds it; GPT-OSS is published without.
+constexpr bool truncates_yarn(Family family) { return family != Family::gpt_oss; }
 
 inline RopeFacts read_gguf_rope(const GgufKeys& keys, Family family, int head_dim, std::vector<std::string>& notes) {
   RopeFacts rope;
@@ -87,7 +94,7 @@ inline RopeFacts read_gguf_rope(const GgufKeys& keys, Family family, int head_di
     keys.refuse("rope.dimension_count", "that of a head, " + std::to_string(head_dim), std::to_string(turned));
   const auto kind = keys.get_or<std::string_view>("rope.scaling.type", "none");
   if (kind == "none") {
-    rope.factor = published_ntk_factor(family);
+    if (!keys.has("rope.scaling.type")) rope.factor = published_ntk_factor(family);
     if (rope.factor > 1) {
       rope.kind = RopeKind::dynamic_ntk;
       notes.push_back("the GGUF file does not say how positions beyond " + std::to_string(rope.context) +
@@ -106,7 +113,7 @@ inline RopeFacts read_gguf_rope(const GgufKeys& keys, Family family, int head_di
   if (!(rope.beta_slow > 0 && rope.beta_fast >= rope.beta_slow))
     keys.refuse("rope.scaling.yarn_beta_fast", "at least yarn_beta_slow, and that more than 0",
                 std::to_string(rope.beta_fast) + " and " + std::to_string(rope.beta_slow));
-  rope.truncate = family != Family::gpt_oss;  // no key holds it; GPT-OSS is published without
+  rope.truncate = truncates_yarn(family);
   rope.attention_factor = keys.get_or("rope.scaling.yarn_attn_factor", 1.0) * (0.1 * std::log(rope.factor) + 1);
   return rope;
 }
@@ -152,8 +159,13 @@ inline void read_gguf_language(const Gguf& model, CheckpointConfig& config) {
                     embedding == nullptr ? "none" : shape_text(embedding->shape));
   facts.vocab_rows = int(std::min<std::int64_t>(embedding->shape[0], 1 << 30));
   facts.tied_head = model.find("output.weight") == nullptr;
-  facts.format = FolderFormat::github;
-  facts.prompt_template = facts.family == Family::gpt_oss ? "internvl3_5_gpt_oss" : "internvl2_5";
+  const GgufKeys own(model, "ivl.");
+  const auto format = own.get_or<std::string_view>("folder_format", "github");
+  if (format != "github" && format != "hf") own.refuse("folder_format", "github or hf", in_quotes(format));
+  facts.format = format == "hf" ? FolderFormat::hf : FolderFormat::github;
+  if (facts.format == FolderFormat::github)
+    facts.prompt_template = own.get_or<std::string_view>(
+        "prompt_template", facts.family == Family::gpt_oss ? "internvl3_5_gpt_oss" : "internvl2_5");
 }
 
 // ---- the tower and the projector -----------------------------------------------------------------------------------

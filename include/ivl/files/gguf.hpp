@@ -102,14 +102,19 @@ class Gguf {
   bool has(std::string_view key) const { return values_.contains(key); }
   auto keys() const { return std::views::keys(values_); }
 
+  /// The value of `key` as the file has it. Throws FileError where there is none.
+  const GgufValue& value_of(std::string_view key) const {
+    const auto value = values_.find(key);
+    if (value == values_.end()) fail<FileError>(place_of(key), ": expected a value, found none");
+    return value->second;
+  }
+
   /// The value of `key` as bool, an integer or floating type, std::string_view, or a std::vector of one of them.
   /// Integers become any integer type that holds them, floating types each other; nothing else is converted. Throws
   /// FileError that names the key, also where there is none.
   template <class Value>
   Value get(std::string_view key) const {
-    const auto value = values_.find(key);
-    if (value == values_.end()) fail<FileError>(place_of(key), ": expected a value, found none");
-    return detail::gguf_as<Value>(value->second, place_of(key));
+    return detail::gguf_as<Value>(value_of(key), place_of(key));
   }
 
   /// The same, `otherwise` where there is no such key.
@@ -135,6 +140,10 @@ class Gguf {
 };
 
 namespace detail {
+
+/// ggml's own limits: of dimensions, and of a tensor's name with the NUL behind it; the format's: of a key.
+inline constexpr int max_gguf_rank = 4;
+inline constexpr std::size_t max_gguf_name_bytes = 63, max_gguf_key_bytes = 65535;
 
 /// "an array of 3 u32", "f32".
 std::string describe(const GgufValue& value);

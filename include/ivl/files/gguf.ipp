@@ -15,10 +15,6 @@ static_assert(std::endian::native == std::endian::little, "gguf: values are read
 
 namespace detail {
 
-/// ggml's own limits: of dimensions, and of a tensor's name with the NUL behind it; the format's: of a key.
-inline constexpr int max_gguf_rank = 4;
-inline constexpr std::size_t max_gguf_name_bytes = 63, max_gguf_key_bytes = 65535;
-
 struct GgufKindRow {
   std::string_view name;
   int bytes;

@@ -1,22 +1,18 @@
 // The bodies of safetensors.hpp.
 #pragma once
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <bit>
-#include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <optional>
 #include <set>
-#include <system_error>
 #include <utility>
 
 #include "ivl/core/error.hpp"
 #include "ivl/core/quotes.hpp"
 #include "ivl/files/json.hpp"
+#include "ivl/files/new_file.hpp"
 #include "ivl/files/safetensors.hpp"
 
 namespace ivl {
@@ -353,40 +349,6 @@ inline std::string safetensors_header(std::span<const NamedTensor* const> tensor
   text.append((8 - text.size() % 8) % 8, ' ');
   return text;
 }
-
-/// A file under a temporary name beside `path`, which takes that name only when everything is on disk.
-class NewFile {
- public:
-  explicit NewFile(std::filesystem::path path)
-      : path_(std::move(path)),
-        partial_(path_.string() + ".partial-" + std::to_string(::getpid())),
-        file_(::open(partial_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)) {
-    if (file_.number() < 0) fail_errno(partial_, "create");
-  }
-  NewFile(const NewFile&) = delete;
-  NewFile& operator=(const NewFile&) = delete;
-  ~NewFile() {
-    if (!done_) ::unlink(partial_.c_str());
-  }
-  void write(std::span<const std::byte> bytes) {
-    while (!bytes.empty()) {
-      const ::ssize_t written = ::write(file_.number(), bytes.data(), bytes.size());
-      if (written < 0 && errno == EINTR) continue;
-      if (written < 0) fail_errno(partial_, "write");
-      bytes = bytes.subspan(std::size_t(written));
-    }
-  }
-  void finish() {
-    if (::fsync(file_.number()) != 0) fail_errno(partial_, "write");
-    if (::rename(partial_.c_str(), path_.c_str()) != 0) fail_errno(path_, "replace");
-    done_ = true;
-  }
-
- private:
-  std::filesystem::path path_, partial_;
-  Descriptor file_;
-  bool done_ = false;
-};
 
 }  // namespace detail
 

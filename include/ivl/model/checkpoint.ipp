@@ -12,13 +12,19 @@ namespace ivl {
 
 IVL_INLINE Processor load_processor(const std::filesystem::path& path, const CheckpointConfig& config) {
   std::optional<Tokenizer> tokenizer;
-  if (config.gguf)
-    tokenizer = Tokenizer::from_gguf(Gguf(config.gguf->model));
-  else if (Tokenizer::is_in(path))
-    tokenizer = Tokenizer::from_folder(path);
-  // The code that comes with the other format writes its prompts itself, whatever template its tokenizer has.
   std::optional<MessageTemplate> messages;
-  if (tokenizer && config.facts.format == FolderFormat::hf) messages = MessageTemplate::from_folder(path);
+  // The code that comes with the other format writes its prompts itself, whatever template its tokenizer has.
+  const bool has_template = config.facts.format == FolderFormat::hf;
+  if (config.gguf) {
+    const Gguf model(config.gguf->model);
+    tokenizer = Tokenizer::from_gguf(model);
+    constexpr const char* key = "tokenizer.chat_template";
+    if (has_template && model.has(key))
+      messages = MessageTemplate(std::string(model.get<std::string_view>(key)), {}, model.place_of(key));
+  } else if (Tokenizer::is_in(path)) {
+    tokenizer = Tokenizer::from_folder(path);
+    if (has_template) messages = MessageTemplate::from_folder(path);
+  }
   const auto image_token = tokenizer ? tokenizer->id_of(image_context_token) : std::nullopt;
   if (const int said = config.facts.image_token_id; said >= 0 && image_token && *image_token != said)
     fail<ConfigError>(config.where(path), ": image_token_id: expected ", *image_token, ", which is ",
