@@ -17,6 +17,9 @@ struct GgufMxfp4 : detail::BlockFormat<32, 17> {
     std::uint8_t codes[16];
   };
 
+  static void codes(const Block& b, std::uint8_t* to) {
+    detail::each_nibble(b.codes, to, [](int q, int) { return std::uint8_t(q); });
+  }
   static void dequantise(const BlockCells& cells, float* to) {
     const Block b = detail::block_at<GgufMxfp4>(cells);
     const float scale = e8m0_value(b.scale);
