@@ -428,7 +428,8 @@ TEST_CASE_TEMPLATE("q, k and v in different formats make the bits that each make
     scale[o] = normal(random);
   }
   for (std::size_t i = 0; i < std::size(every_format) * std::size(every_format); ++i) {
-    const Format formats[] = {every_format[i % std::size(every_format)], every_format[i / std::size(every_format)], every_format[i % 5]};
+    const Format formats[] = {every_format[i % std::size(every_format)], every_format[i / std::size(every_format)],
+                              every_format[i % 5]};
     const bool blocks = std::any_of(formats, formats + 3, [](Format format) { return block_of(format) > 1; });
     const int in = blocks ? 512 : 77;
     const FileMatrix files[] = {{formats[0], heights[0], in, random},

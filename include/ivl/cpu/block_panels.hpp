@@ -1,5 +1,6 @@
-// What panels of ggml's formats share (see panel_format.hpp). A panel is a row of groups: scales, in whole lines, and then
-// the chunks of the codes (code_chunks.hpp). Where a row ends in half a group, its scales have their lines nevertheless.
+// What panels of ggml's formats share (see panel_format.hpp). A panel is a row of groups: scales, in whole lines, and
+// then the chunks of the codes (code_chunks.hpp). Where a row ends in half a group, its scales have their lines
+// nevertheless.
 //
 //   weight[k] = value(code[k]) scale[run] + offset[run]
 //
@@ -114,8 +115,8 @@ struct ByteScalesAndMinimums {
   }
 };
 
-/// The halves, then four lines [16] u32: byte b of line l is run 4l + b, its scale in the low four bits and its minimum in
-/// the high ones.
+/// The halves, then four lines [16] u32: byte b of line l is run 4l + b, its scale in the low four bits and its minimum
+/// in the high ones.
 template <class F>
 struct NibbleScalesAndMinimums {
   static constexpr int group = F::block, run = 16;
@@ -152,7 +153,7 @@ struct BlockPanels {
   static constexpr std::int64_t chunk_at(std::int64_t k) {
     return scales_at(k) + Scales::bytes + k % group / step * Chunks::bytes;
   }
-  static constexpr std::int64_t ahead(int) { return round_up(prefetch_bytes, group_bytes); }
+  static constexpr std::int64_t ahead(int) { return prefetch_bytes; }
 
   static void pack(const PanelColumns& columns, std::int64_t first, std::int64_t number, std::byte* panel) {
     std::memset(panel + bytes(first), 0, std::size_t(bytes(first + number) - bytes(first)));
@@ -171,10 +172,7 @@ struct BlockPanels {
 
   struct Block : ScaleAndOffset {
     static Block load(const std::byte* panel, std::int64_t k) {
-      const std::byte* from = panel + scales_at(k);
-      const std::int64_t run = k % group / block;
-      __builtin_prefetch(from + ahead(1) + run * std::int64_t(line_bytes));  // no group has more lines than runs
-      return {Scales::load(from, run)};
+      return {Scales::load(panel + scales_at(k), k % group / block)};
     }
   };
   struct Chunk {

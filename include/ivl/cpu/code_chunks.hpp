@@ -1,14 +1,14 @@
 // Codes of two to six bits of sixteen columns, a chunk at a time.
 //
-// Chunks of four bits, 8 k each, are the lines of nibbles.hpp. Those of other widths are 16 k, in up to two parts that
-// together are the bits of a code, low ones first. In all of them byte b of what belongs to a column stands for k = b,
-// 4 + b, 8 + b and 12 + b:
-//
-//   four bits   two lines [16] u32    line l: the low four bits of byte b are k = 8l + b, the high ones k = 8l + 4 + b
-//   two bits    a line [16] u32       bits 2j of byte b are k = 4j + b
-//   one bit     half a line [16] u16  bit j of byte b is k = 4j + b, bit 4 + j is k = 4j + 2 + b
-//
-//   2 = two   3 = two + one   5 = four + one   6 = four + two
+//   four bits    8 k      a line as nibbles.hpp has them
+//   two bits    16 k      a line [16] u32: bits 2j of byte b are k = 4j + b
+//   three bits  16 k      the same for the low two bits, then half a line [16] u16: bit j of byte b is the third of
+//                         k = 4j + b, bit 4 + j that of k = 4j + 2 + b
+//   five bits   32 k      five lines [16] u32: the low bits of byte b of line l are k = 4l + b; the three above them in
+//                         lines 0 and 2 are the low bits of k = 20 + b and 24 + b, two in lines 1 and 3 their high
+//                         bits; those of line 4 and the last bits of lines 1 and 3 are k = 28 + b
+//   six bits    16 k      three lines [16] u32: the low bits of byte b of line l are k = 4l + b; the two above them in
+//                         lines 0, 1 and 2 are k = 12 + b, low ones first
 //
 // A kind of chunks offers:
 //   depth, bytes           of one
@@ -48,64 +48,104 @@ struct NibbleChunk {
   void look_up(int i, Lanes (&w)[2]) const { codes.look_up(i, w[0], w[1]); }
 };
 
-/// Two, three, five or six bits that stand for the numbers that they are.
+/// The same byte four times.
+constexpr std::uint32_t four_times(int byte) { return std::uint32_t(byte) * 0x01010101u; }
+
+/// Two or three bits.
 template <int bits>
 struct BitChunk {
-  static_assert(bits == 2 || bits == 3 || bits == 5 || bits == 6);
-  static constexpr bool fours = bits >= 4, twos = bits != 5, ones = bits % 2 == 1;
-  static constexpr int depth = 16, words = 4;
-  static constexpr int twos_at = fours ? 2 * int(line_bytes) : 0, ones_at = twos_at + (twos ? int(line_bytes) : 0);
-  static constexpr int bytes = ones_at + (ones ? int(line_bytes) / 2 : 0);
+  static_assert(bits == 2 || bits == 3);
+  static constexpr int depth = 16, words = 4, bytes = int(line_bytes) * bits / 2;
   static constexpr std::size_t read_behind = 0;
   const std::byte* from;
 
   static void put(const std::uint8_t* codes, std::size_t column, std::byte* to) {
-    std::uint32_t four[2] = {}, two = 0;
+    std::uint32_t two = 0;
     std::uint16_t one = 0;
     for (int k = 0; k < depth; ++k) {
-      const std::uint32_t code = codes[k], high = fours ? code >> 4 : code;
       const int b = k % 4, j = k / 4;
-      if (fours) four[j / 2] |= (code & 15) << (8 * b + 4 * (j % 2));
-      if (twos) two |= (high & 3) << (8 * b + 2 * j);
-      if (ones) one = std::uint16_t(one | code >> (bits - 1) << (8 * (b % 2) + 4 * (b / 2) + j));
+      two |= std::uint32_t(codes[k] & 3) << (8 * b + 2 * j);
+      one = std::uint16_t(one | codes[k] >> 2 << (8 * (b % 2) + 4 * (b / 2) + j));
     }
-    if (fours) {
-      std::memcpy(to + column * sizeof four[0], &four[0], sizeof four[0]);
-      std::memcpy(to + line_bytes + column * sizeof four[1], &four[1], sizeof four[1]);
-    }
-    if (twos) std::memcpy(to + twos_at + column * sizeof two, &two, sizeof two);
-    if (ones) std::memcpy(to + ones_at + column * sizeof one, &one, sizeof one);
+    std::memcpy(to + column * sizeof two, &two, sizeof two);
+    if (bits == 3) std::memcpy(to + line_bytes + column * sizeof one, &one, sizeof one);
   }
   static BitChunk load(const std::byte* from) { return {from}; }
   void look_up(int i, Lanes (&w)[4]) const {
-    const Words codes = bytes_of(i);
+    Words codes = Words::load(from) >> 2 * i;
+    if constexpr (bits == 3) {
+      const Words halves = Words::load_halves(from + line_bytes), ones = halves | halves << 12;
+      codes = where(Words::of(four_times(3)), codes, i < 2 ? ones << 2 - i : ones >> i - 2);
+    }
+    codes = codes & Words::of(four_times((1 << bits) - 1));
 #pragma GCC unroll 4
     for (int b = 0; b < 4; ++b) w[b] = codes.byte(b);
   }
+};
+
+/// Five or six bits.
+template <int bits>
+struct ByteChunk {
+  static_assert(bits == 5 || bits == 6);
+  static constexpr int depth = bits == 5 ? 32 : 16, words = 4, lines = bits == 5 ? 5 : 3;
+  static constexpr int bytes = lines * int(line_bytes);
+  static constexpr int base = bits == 6 && compiled_level >= CpuLevel::avx512 ? 128 : 0;
+  static constexpr std::size_t read_behind = line_bytes;
+  const std::byte* from;
+
+  static void put(const std::uint8_t* codes, std::size_t column, std::byte* to) {
+    for (int b = 0; b < 4; ++b) {
+      int byte[lines];
+      for (int line = 0; line < lines; ++line) byte[line] = codes[4 * line + b];
+      if (bits == 6) {
+        const int code = codes[12 + b];
+        for (int line = 0; line < 3; ++line) byte[line] |= code >> 2 * line << 6;
+      } else {
+        const int first = codes[20 + b], second = codes[24 + b], third = codes[28 + b];
+        byte[0] |= first << 5;
+        byte[1] |= first >> 3 << 5 | third >> 3 << 7;
+        byte[2] |= second << 5;
+        byte[3] |= second >> 3 << 5 | third >> 4 << 7;
+        byte[4] |= third << 5;
+      }
+      for (int line = 0; line < lines; ++line) to[line * int(line_bytes) + int(column) * 4 + b] = std::byte(byte[line]);
+    }
+  }
+  static ByteChunk load(const std::byte* from) { return {from}; }
+  void look_up(int i, Lanes (&w)[4]) const {
+#if defined(IVL_AVX512)
+    if constexpr (bits == 5) {
+      // Look-ups heed only the low five bits of a lane.
+      const __m512 low = _mm512_loadu_ps(unsigned_values), high = _mm512_add_ps(low, _mm512_set1_ps(16));
+      const Words together = i < lines ? Words::load(line(i)) : behind(i);
+#pragma GCC unroll 4
+      for (int b = 0; b < 4; ++b) {
+        const Words codes = i < lines ? Words::load(line(i) + b) : together >> 8 * b;
+        w[b].v = _mm512_permutex2var_ps(low, codes.v, high);
+      }
+      return;
+    }
+#endif
+    const Words codes = (i < lines ? Words::load(line(i)) : behind(i)) & Words::of(four_times((1 << bits) - 1));
+#pragma GCC unroll 4
+    for (int b = 0; b < 4; ++b) w[b] = base == 128 ? codes.byte_above_128(b) : codes.byte(b);
+  }
 
  private:
-  /// The low part stays in its bits, and the high one comes behind it: of each, all else is masked once.
-  Words bytes_of(int i) const {
-    Words low = fours ? Words::load(from + i / 2 * std::int64_t(line_bytes)) >> i % 2 * 4
-                      : Words::load(from + twos_at) >> 2 * i;
-    if constexpr (bits != 2) {
-      Words high;
-      int at;
-      if constexpr (ones) {
-        const Words halves = Words::load_halves(from + ones_at);
-        high = halves | halves << 12;
-        at = i;
-      } else {
-        high = Words::load(from + twos_at);
-        at = 2 * i;
-      }
-      constexpr int to = fours ? 4 : 2;
-      high = at < to ? high << to - at : high >> at - to;
-      low = where(Words::of(repeated((1 << to) - 1)), low, high);
+  const std::byte* line(int i) const { return from + i * std::int64_t(line_bytes); }
+  /// Four codes a word that the lines hold above theirs.
+  Words behind(int i) const {
+    const auto above = [&](int of) { return Words::load(line(of)) >> bits; };
+    const auto mask = [](int low) { return Words::of(four_times((1 << low) - 1)); };
+    if constexpr (bits == 6) {
+      return where(mask(2), above(0), where(mask(4), above(1) << 2, above(2) << 4));
+    } else if (i < 7) {
+      const int first = 2 * (i - 5);
+      return where(mask(3), above(first), above(first + 1) << 3);
+    } else {
+      return where(mask(3), above(4), where(mask(4), above(1) << 1, above(3) << 2));
     }
-    return low & Words::of(repeated((1 << bits) - 1));
   }
-  static constexpr std::uint32_t repeated(int byte) { return std::uint32_t(byte) * 0x01010101u; }
 };
 
 }  // namespace detail

@@ -164,8 +164,11 @@ void multiply(const Factor* const* x, std::int64_t first, const std::byte* panel
     for (std::int64_t k = 0; k < depth; k += Panel::block) {
       if (k % Panel::group == 0) {
 #pragma GCC unroll 8
-        for (int p = 0; p < Panels; ++p)
-          __builtin_prefetch(panels + p * panel_stride + Panel::bytes(k) + Panel::ahead(Panels));
+        for (int p = 0; p < Panels; ++p) {
+          const std::byte* ahead = panels + p * panel_stride + Panel::bytes(k) + Panel::ahead(Panels);
+          for (std::int64_t line = 0; line < Panel::chunk_at(0); line += std::int64_t(line_bytes))
+            __builtin_prefetch(ahead + line);
+        }
       }
       Block block[Panels];
       if constexpr (Panel::scaled_sums) {

@@ -1,7 +1,7 @@
 // What the formats of ggml share: one plane of blocks, each with its scales, codes and signs.
 //
-// Where a code is a few bits at even steps or of a table, `codes` takes a block's apart: what dequantise and the layouts of
-// backends begin with.
+// Where a code is a few bits at even steps or of a table, `codes` takes a block's apart: what dequantise and the
+// layouts of backends begin with.
 //
 // All products that they form have at most 24 significant bits, so floats hold them exactly; a format that subtracts a
 // minimum rounds once, whatever the compiler contracts.

@@ -9,8 +9,7 @@
 namespace ivl {
 
 /// What the codes 0 ... 15 stand for, in units of the scale.
-inline constexpr float iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
-                                               1,    13,   25,  38,  53,  69,  89,  113};
+inline constexpr float iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 
 struct Iq4Nl : detail::BlockFormat<32, 18> {
   static constexpr std::string_view name = "iq4_nl";

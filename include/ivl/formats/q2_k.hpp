@@ -17,8 +17,7 @@ struct Q2K : detail::BlockFormat<256, 84> {
   };
 
   static void codes(const Block& b, std::uint8_t* to) {
-    for (int k = 0; k < block; ++k)
-      to[k] = std::uint8_t(b.codes[k / 128][k % 32] >> k % 128 / 32 * 2 & 3);
+    for (int k = 0; k < block; ++k) to[k] = std::uint8_t(b.codes[k / 128][k % 32] >> k % 128 / 32 * 2 & 3);
   }
   static detail::ScaleAndMinimum scale_and_minimum(const Block& b, int run) {
     return {b.scales[run] & 15, b.scales[run] >> 4};

@@ -29,9 +29,7 @@ struct Q4K : detail::BlockFormat<256, 144> {
   static void codes(const Block& b, std::uint8_t* to) {
     for (int k = 0; k < block; ++k) to[k] = std::uint8_t(b.codes[k / 64][k % 32] >> k % 64 / 32 * 4 & 15);
   }
-  static detail::ScaleAndMinimum scale_and_minimum(const Block& b, int run) {
-    return detail::six_bits(b.scales, run);
-  }
+  static detail::ScaleAndMinimum scale_and_minimum(const Block& b, int run) { return detail::six_bits(b.scales, run); }
   static void dequantise(const BlockCells& cells, float* to) {
     const Block b = detail::block_at<Q4K>(cells);
     std::uint8_t q[block];

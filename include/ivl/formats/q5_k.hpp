@@ -24,9 +24,7 @@ struct Q5K : detail::BlockFormat<256, 176> {
       to[k] = std::uint8_t(low | (b.high[k % 32] >> k / 32 & 1) << 4);
     }
   }
-  static detail::ScaleAndMinimum scale_and_minimum(const Block& b, int run) {
-    return detail::six_bits(b.scales, run);
-  }
+  static detail::ScaleAndMinimum scale_and_minimum(const Block& b, int run) { return detail::six_bits(b.scales, run); }
   static void dequantise(const BlockCells& cells, float* to) {
     const Block b = detail::block_at<Q5K>(cells);
     std::uint8_t q[block];
