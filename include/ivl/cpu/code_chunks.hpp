@@ -56,7 +56,7 @@ template <int bits>
 struct BitChunk {
   static_assert(bits == 2 || bits == 3);
   static constexpr int depth = 16, words = 4, bytes = int(line_bytes) * bits / 2;
-  static constexpr std::size_t read_behind = 0;
+  static constexpr std::size_t read_behind = line_bytes;
   const std::byte* from;
 
   static void put(const std::uint8_t* codes, std::size_t column, std::byte* to) {
@@ -72,14 +72,32 @@ struct BitChunk {
   }
   static BitChunk load(const std::byte* from) { return {from}; }
   void look_up(int i, Lanes (&w)[4]) const {
-    Words codes = Words::load(from) >> 2 * i;
-    if constexpr (bits == 3) {
-      const Words halves = Words::load_halves(from + line_bytes), ones = halves | halves << 12;
-      codes = where(Words::of(four_times(3)), codes, i < 2 ? ones << 2 - i : ones >> i - 2);
+#if defined(IVL_AVX512)
+    // Look-ups heed the low four bits of a lane: two codes of two bits, of which the table says which.
+    const __m512 table = _mm512_loadu_ps(bits == 3 ? values_of_three : i % 2 == 0 ? values_of_low : values_of_high);
+#pragma GCC unroll 4
+    for (int b = 0; b < 4; ++b) {
+      const Words codes = bits == 3 ? bytes_of(i) >> 8 * b : Words::load(from + b) >> i / 2 * 4;
+      w[b].v = _mm512_permutexvar_ps(codes.v, table);
     }
-    codes = codes & Words::of(four_times((1 << bits) - 1));
+#else
+    const Words codes = bytes_of(i) & Words::of(four_times((1 << bits) - 1));
 #pragma GCC unroll 4
     for (int b = 0; b < 4; ++b) w[b] = codes.byte(b);
+#endif
+  }
+
+ private:
+  static constexpr float values_of_low[16] = {0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3};
+  static constexpr float values_of_high[16] = {0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3};
+  static constexpr float values_of_three[16] = {0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7};
+
+  /// Four codes a word, in the low bits of its bytes.
+  Words bytes_of(int i) const {
+    const Words twos = Words::load(from) >> 2 * i;
+    if constexpr (bits == 2) return twos;
+    const Words halves = Words::load_halves(from + line_bytes), ones = halves | halves << 12;
+    return where(Words::of(four_times(3)), twos, i < 2 ? ones << 2 - i : ones >> i - 2);
   }
 };
 
@@ -89,7 +107,8 @@ struct ByteChunk {
   static_assert(bits == 5 || bits == 6);
   static constexpr int depth = bits == 5 ? 32 : 16, words = 4, lines = bits == 5 ? 5 : 3;
   static constexpr int bytes = lines * int(line_bytes);
-  static constexpr int base = bits == 6 && compiled_level >= CpuLevel::avx512 ? 128 : 0;
+  /// What the code 0 stands for: sums of 128 and a code are for fused multiply-adds, which take them exactly.
+  static constexpr int base = bits == 6 ? Words::base : 0;
   static constexpr std::size_t read_behind = line_bytes;
   const std::byte* from;
 
@@ -128,7 +147,7 @@ struct ByteChunk {
 #endif
     const Words codes = (i < lines ? Words::load(line(i)) : behind(i)) & Words::of(four_times((1 << bits) - 1));
 #pragma GCC unroll 4
-    for (int b = 0; b < 4; ++b) w[b] = base == 128 ? codes.byte_above_128(b) : codes.byte(b);
+    for (int b = 0; b < 4; ++b) w[b] = codes.byte(b);
   }
 
  private:

@@ -17,8 +17,7 @@ namespace detail {
 //   >> << & |
 //   where(mask, yes, no)           bit by bit
 //   floats()                       the words, below 2^31, as floats
-//   byte(i)                        byte i of each word as a float
-//   byte_above_128(i)              that plus 128, of bytes below 128: an instruction less
+//   byte(i)                        byte i of each word, below 128, and `base` as a float
 
 #if defined(IVL_AVX512)
 
@@ -36,12 +35,9 @@ struct Words {
   friend Words operator|(Words a, Words b) { return {_mm512_or_si512(a.v, b.v)}; }
   friend Words where(Words mask, Words yes, Words no) { return {_mm512_ternarylogic_epi32(mask.v, yes.v, no.v, 0xca)}; }
   Lanes floats() const { return {_mm512_cvtepi32_ps(v)}; }
+  static constexpr int base = 128;
+  /// A byte put into the mantissa of 128: no conversion.
   Lanes byte(int i) const {
-    const __m128i from = _mm_add_epi32(
-        _mm_set1_epi32(i), _mm_setr_epi32(int(0x80808000u), int(0x80808004u), int(0x80808008u), int(0x8080800cu)));
-    return Words{_mm512_shuffle_epi8(v, _mm512_broadcast_i32x4(from))}.floats();
-  }
-  Lanes byte_above_128(int i) const {
     const __m128i from = _mm_slli_epi32(_mm_add_epi32(_mm_set1_epi32(i), _mm_setr_epi32(0, 4, 8, 12)), 16);
     return {_mm512_castsi512_ps(
         _mm512_mask_shuffle_epi8(_mm512_set1_epi32(0x43000000), 0x4444444444444444, v, _mm512_broadcast_i32x4(from)))};
@@ -79,13 +75,13 @@ struct Words {
     return {eight(mask.low, yes.low, no.low), eight(mask.high, yes.high, no.high)};
   }
   Lanes floats() const { return {_mm256_cvtepi32_ps(low), _mm256_cvtepi32_ps(high)}; }
+  static constexpr int base = 0;
   Lanes byte(int i) const {
     const __m128i from = _mm_add_epi32(
         _mm_set1_epi32(i), _mm_setr_epi32(int(0x80808000u), int(0x80808004u), int(0x80808008u), int(0x8080800cu)));
     const __m256i both = _mm256_broadcastsi128_si256(from);
     return Words{_mm256_shuffle_epi8(low, both), _mm256_shuffle_epi8(high, both)}.floats();
   }
-  Lanes byte_above_128(int i) const { return byte(i) + Lanes::of(128); }
 };
 
 #else
@@ -135,6 +131,7 @@ struct Words {
     for (int i = 0; i < 4; ++i) x.v[i] = __builtin_convertvector(Lanes::Bits(v[i]), Lanes::Quad);
     return x;
   }
+  static constexpr int base = 0;
   Lanes byte(int i) const { return ((*this >> 8 * i) & of(255)).floats(); }
 };
 
