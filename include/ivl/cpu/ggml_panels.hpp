@@ -60,6 +60,8 @@ struct PanelFormat<Q2K> : detail::BlockPanels<Q2K, detail::BitChunk<2>, detail::
 
 /// The panels that the same numbers have in safetensors.
 template <>
+struct Products<GgufMxfp4> : Products<Mxfp4> {};
+template <>
 struct PanelFormat<GgufMxfp4> : PanelFormat<Mxfp4> {
   static void pack(const PanelColumns& columns, std::int64_t first, std::int64_t number, std::byte* panel) {
     std::memset(panel + bytes(first), 0, std::size_t(bytes(first + number) - bytes(first)));

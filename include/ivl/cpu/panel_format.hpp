@@ -59,6 +59,13 @@ struct PanelFormat;
 template <class F>
 concept HasPanels = requires { PanelFormat<F>::unit; };
 
+/// The format whose products these panels take: another one's where only `pack` differs, so that they are compiled
+/// once.
+template <class F>
+struct Products {
+  using Format = F;
+};
+
 /// The factors that activations become: bf16 only for panels that `vdpbf16ps` takes.
 template <class F, class Scalar>
 using Factor = typename PanelFormat<F>::template Factor<Scalar>;

@@ -198,7 +198,7 @@ void multiply_group(Format format, const Factor* const* x, std::int64_t rows, st
                     const std::byte* panels, std::int64_t panel_stride, std::int64_t number, const std::byte* ahead,
                     float* sums) {
   with_panels(format, [&](auto tag) {
-    using F = decltype(tag);
+    using F = typename Products<decltype(tag)>::Format;
     using Panel = PanelFormat<F>;
     if constexpr (std::is_same_v<cpu::Factor<F, Scalar>, Factor>) {
       const std::int64_t whole = round_up(depth, Panel::unit);
