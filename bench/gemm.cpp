@@ -1,9 +1,12 @@
-// Matrix products of InternVL3.5-1B in bf16, each beside its ceiling, which is sampled in turns with it:
-// many rows beside arithmetic alone, one row beside reading memory.
+// Matrix products of InternVL3.5-1B, weights in bf16 or in another format, each beside its ceiling, which is sampled in
+// turns with it: many rows beside arithmetic alone, few rows beside reading memory, where the bytes are those of placed
+// weights.
 //
-//   bench_gemm [--threads N] [--only PART_OF_A_NAME] [--json]
+//   bench_gemm [--threads N] [--only PART_OF_A_NAME] [--format NAME] [--json]
 #include <cstdio>
 #include <cstring>
+#include <iterator>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -59,23 +62,33 @@ std::vector<bf16> random_values(std::int64_t number) {
   return values;
 }
 
-Result measure(cpu::Context& ctx, bench::ReadCeiling& reads, const Product& product) {
+/// A matrix of one plane in any format: bf16 between -1 and 1, or any bytes that hold no half that is infinite.
+std::vector<std::byte> random_matrix(Format format, std::int64_t out, std::int64_t in) {
+  std::vector<std::byte> bytes(std::size_t(packed_planes(format, out, in).total));
+  if (format == Format::bf16) {
+    const std::vector<bf16> values = random_values(out * in);
+    std::memcpy(bytes.data(), values.data(), bytes.size());
+  } else {
+    std::uint32_t state = 1;
+    for (std::byte& byte : bytes) byte = std::byte((state = state * 1664525 + 1013904223) >> 24 & 0x7b);
+  }
+  return bytes;
+}
+
+Result measure(cpu::Context& ctx, bench::ReadCeiling& reads, const Product& product, Format format) {
   const bool gated = product.epilogue == EpilogueKind::swi_glu, few = product.rows <= 16;
   const int width = gated ? product.out / 2 : product.out;
-  const std::vector<bf16> values = random_values(std::int64_t(product.out) * product.in);
-  const auto bytes = std::as_bytes(std::span(values));
-  const std::size_t half = bytes.size() / 2;
-  const SourceMatrix whole = source_matrix(Format::bf16, product.out, product.in, {bytes});
-  const SourceMatrix parts[] = {source_matrix(Format::bf16, product.out / 2, product.in, {bytes.first(half)}),
-                                source_matrix(Format::bf16, product.out / 2, product.in, {bytes.last(half)})};
+  const std::vector<std::byte> bytes = random_matrix(format, product.out, product.in);
+  const SourceMatrix whole = source_matrix(format, product.out, product.in, {bytes});
+  const SourceMatrix parts[] = {whole.outputs(0, product.out / 2), whole.outputs(product.out / 2, product.out / 2)};
   // One row after the other meets weights that are no longer in any cache, as in a model.
-  const std::int64_t copies =
-      few ? std::max<std::int64_t>(1, (std::int64_t(768) << 20) / std::int64_t(bytes.size())) : 1;
   std::vector<PlacedMatrix> weights;
-  for (std::int64_t copy = 0; copy < copies; ++copy) {
+  double placed_bytes = 0;
+  do {
     weights.push_back(place_matrix(ctx, gated ? std::span(parts) : std::span(&whole, 1),
                                    gated ? Fusion::interleaved : Fusion::stacked));
-  }
+    for (const Strip& strip : weights.back().strips) placed_bytes += double(strip.bytes);
+  } while (few && placed_bytes < 768 << 20);
   const std::vector<bf16> x = random_values(std::int64_t(product.rows) * product.in);
   std::vector<bf16> y(std::size_t(product.rows) * std::size_t(width), bf16{0});
   const auto all = [&] {
@@ -84,8 +97,7 @@ Result measure(cpu::Context& ctx, bench::ReadCeiling& reads, const Product& prod
              Rows<bf16>(y.data(), product.rows, width));
     }
   };
-  const double work =
-      few ? double(copies) * double(bytes.size()) : 2.0 * product.rows * double(product.in) * double(product.out);
+  const double work = few ? placed_bytes : 2.0 * product.rows * double(product.in) * double(product.out);
   std::vector<double> speeds, ceilings;
   all();
   for (int sample = 0; sample < samples; ++sample) {
@@ -101,7 +113,19 @@ int main(int argc, char** argv) {
   bench::Options options;
   CLI::App app("Matrix products of the models, part by part, on the CPU");
   options.add_to(app);
+  std::string format_name = "bf16";
+  app.add_option("--format", format_name, "of the weights, one that is a single plane, such as q4_k")
+      ->capture_default_str();
   CLI11_PARSE(app, argc, argv);
+  std::optional<Format> format;
+  for (std::size_t i = 0; i < format_count; ++i) {
+    const bool one_plane = with_format(Format(i), [](auto tag) { return std::size(decltype(tag)::planes) == 1; });
+    if (one_plane && name_of(Format(i)) == format_name) format = Format(i);
+  }
+  if (!format) {
+    std::fprintf(stderr, "--format %s: expected a format of one plane such as q4_k\n", format_name.c_str());
+    return 2;
+  }
   cpu::Context ctx(options.threads);
   bench::ReadCeiling reads(ctx);
   if (!options.json) {
@@ -111,7 +135,7 @@ int main(int argc, char** argv) {
   }
   for (const Product& product : products) {
     if (!options.wanted(product.name)) continue;
-    const Result result = measure(ctx, reads, product);
+    const Result result = measure(ctx, reads, product, *format);
     if (options.json) {
       std::printf("{\"name\": \"gemm_%s\", \"median\": %.1f, \"unit\": \"%s\", \"ceiling\": %.1f, \"share\": %.3f}\n",
                   product.name, result.median, result.unit, result.ceiling, result.median / result.ceiling);

@@ -24,8 +24,8 @@ TEST_CASE("a row of every format becomes the floats that its formula gives, exac
   std::mt19937 random(1);
   for (const Format format : every_format) {
     CAPTURE(name_of(format));
-    const FileMatrix file(format, 24, 384, random);
-    std::vector<float> row(384);
+    const FileMatrix file(format, 24, 768, random);
+    std::vector<float> row(768);
     int wrong = 0;
     for (int o = 0; o < file.out; ++o) {
       dequantise_row(file.source(), o, row.data());
@@ -79,7 +79,7 @@ TEST_CASE("some outputs, some inputs, and every other output of a matrix are vie
   std::mt19937 random(2);
   for (const Format format : every_format) {
     CAPTURE(name_of(format));
-    const FileMatrix file(format, 24, 384, random);
+    const FileMatrix file(format, 24, 768, random);
     const auto check = [&](const SourceMatrix& part, int first, int step, int column) {
       std::vector<float> row(std::size_t(part.in));
       int wrong = 0;
@@ -91,8 +91,8 @@ TEST_CASE("some outputs, some inputs, and every other output of a matrix are vie
       CHECK(wrong == 0);
     };
     check(file.source().outputs(8, 16), 8, 1, 0);
-    check(file.source().inputs(128, 256), 0, 1, 128);
-    check(file.source().outputs(16, 8).inputs(256, 128), 16, 1, 256);
+    check(file.source().inputs(256, 512), 0, 1, 256);
+    check(file.source().outputs(16, 8).inputs(512, 256), 16, 1, 512);
     if (format == Format::awq) continue;  // a word holds eight outputs
     check(file.source().every_other(0), 0, 2, 0);
     check(file.source().every_other(1), 1, 2, 0);
@@ -129,7 +129,7 @@ TEST_CASE("the planes of a matrix can be packed one behind the other, from whate
   std::mt19937 random(3);
   for (const Format format : every_format) {
     CAPTURE(name_of(format));
-    const FileMatrix file(format, 16, 256, random);
+    const FileMatrix file(format, 16, 512, random);
     const auto check = [&](const SourceMatrix& source) {
       const PackedPlanes packed = packed_planes(format, source.out, source.in);
       std::vector<std::byte> memory(std::size_t(packed.total) + 64);
@@ -147,7 +147,7 @@ TEST_CASE("the planes of a matrix can be packed one behind the other, from whate
     };
     check(file.source());
     check(file.source().outputs(8, 8));
-    check(file.source().inputs(128, 128));
+    check(file.source().inputs(256, 256));
     if (format != Format::awq) check(file.source().every_other(1));
   }
   const std::vector<std::byte> bytes(2 * 3 * 5, std::byte{1});

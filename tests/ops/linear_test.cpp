@@ -369,7 +369,7 @@ TEST_CASE_TEMPLATE("a row's bits depend neither on the rows beside it nor on the
 TEST_CASE_TEMPLATE("linear takes every format, few rows and many", X, bf16, float) {
   std::mt19937 random(6);
   cpu::Context ctx(2);
-  const int out = 72, in = 384;
+  const int out = 72, in = 512;
   for (const Format format : every_format) {
     CAPTURE(name_of(format));
     const FileMatrix file(format, out, in, random, 1 / std::sqrt(double(in)));
@@ -398,7 +398,7 @@ TEST_CASE_TEMPLATE("linear takes every format, few rows and many", X, bf16, floa
 TEST_CASE_TEMPLATE("in every format a row's bits do not depend on the rows beside it", X, bf16, float) {
   std::mt19937 random(7);
   cpu::Context one(1), three(3);
-  const int out = 72, in = 384, most = 205;
+  const int out = 72, in = 512, most = 205;
   const PoisonedRows<X> x = random_rows<X>(most, in, random);
   for (const Format format : every_format) {
     CAPTURE(name_of(format));
@@ -431,7 +431,7 @@ TEST_CASE_TEMPLATE("q, k and v in different formats make the bits that each make
     const Format formats[] = {every_format[i % std::size(every_format)], every_format[i / std::size(every_format)],
                               every_format[i % 5]};
     const bool blocks = std::any_of(formats, formats + 3, [](Format format) { return block_of(format) > 1; });
-    const int in = blocks ? 384 : 77;
+    const int in = blocks ? 512 : 77;
     const FileMatrix files[] = {{formats[0], heights[0], in, random},
                                 {formats[1], heights[1], in, random},
                                 {formats[2], heights[2], in, random}};
@@ -494,7 +494,7 @@ TEST_CASE_TEMPLATE("gate and up in any two formats agree with the double-precisi
 TEST_CASE("a head may have any format") {
   std::mt19937 random(10);
   cpu::Context ctx(2);
-  constexpr int vocabulary = 328, in = 128;
+  constexpr int vocabulary = 328, in = 256;
   const PoisonedRows<bf16> x = random_rows<bf16>(2, in, random);
   for (const Format format : every_format) {
     CAPTURE(name_of(format));

@@ -12,17 +12,23 @@
 
 #include "ivl/core/scalar.hpp"
 #include "ivl/formats/source_matrix.hpp"
+#include "tests/support/ggml_blocks.hpp"
 
 namespace ivl_test {
 
 using namespace ivl;
 
-/// Those that backends multiply as they are stored.
-inline constexpr Format every_format[] = {Format::f32,   Format::bf16, Format::f16,
-                                          Format::mxfp4, Format::q8_0, Format::awq};
+/// Those that the CPU multiplies as they are stored.
+inline constexpr Format every_format[] = {
+    Format::f32,  Format::bf16, Format::f16,  Format::mxfp4, Format::q8_0,   Format::awq,
+    Format::q4_0, Format::q4_1, Format::q5_0, Format::q5_1,  Format::iq4_nl, Format::gguf_mxfp4,
+    Format::q2_k, Format::q3_k, Format::q4_k, Format::q5_k,  Format::q6_k,   Format::iq4_xs};
+/// Those that CUDA does.
+inline constexpr std::span<const Format> every_cuda_format(every_format, 6);
 
-/// Inputs that share a scale.
+/// Inputs that share a scale, or of a format of blocks, a block.
 constexpr int block_of(Format format) {
+  if (const int elements = ggml_block(format).elements; elements > 0) return elements;
   return format == Format::awq ? 128 : format == Format::mxfp4 || format == Format::q8_0 ? 32 : 1;
 }
 
@@ -36,6 +42,12 @@ class FileMatrix {
   /// Numbers of about the deviation `spread`, every code and both signs among them.
   template <class Random>
   FileMatrix(Format format, int out, int in, Random& random, double spread = 1) : FileMatrix(format, out, in) {
+    if (const int bytes = ggml_block(format).bytes; bytes > 0) {
+      for (std::size_t at = 0; at < blocks_.size(); at += std::size_t(bytes))
+        draw_block(format, random, spread, blocks_.data() + at);
+      encode();
+      return;
+    }
     std::normal_distribution<float> normal(0, float(spread));
     const int block = block_of(format);
     for (int o = 0; o < out; ++o) {
@@ -87,6 +99,8 @@ class FileMatrix {
     const int blocks = in / block_of(format);
     for (int o = 0; o < number; ++o) {
       const int from = first + o * step;
+      const std::size_t bytes = blocks_.size() / std::size_t(out);
+      std::memcpy(some.blocks_.data() + std::size_t(o) * bytes, blocks_.data() + std::size_t(from) * bytes, bytes);
       for (int k = 0; k < in; ++k) some.codes_[std::size_t(o * in + k)] = codes_[std::size_t(from * in + k)];
       for (int b = 0; b < blocks; ++b) {
         some.scales_[std::size_t(o * blocks + b)] = scales_[std::size_t(from * blocks + b)];
@@ -104,7 +118,8 @@ class FileMatrix {
         in(in),
         codes_(std::size_t(out) * std::size_t(in)),
         scales_(codes_.size() / std::size_t(block_of(format))),
-        zeros_(scales_.size()) {}
+        zeros_(scales_.size()),
+        blocks_(scales_.size() * std::size_t(ggml_block(format).bytes)) {}
 
   static std::uint16_t half_bits(double x) { return round_to<ivl::half>(float(x)).bits; }
 
@@ -112,6 +127,10 @@ class FileMatrix {
     const std::uint32_t code = codes_[at];
     const std::size_t b = at / std::size_t(block_of(format));
     const auto scale = [&] { return double(to_float(ivl::half{scales_[b]})); };
+    if (!blocks_.empty()) {
+      const auto block = std::size_t(block_of(format));
+      return block_number(format, blocks_.data() + b * std::size_t(ggml_block(format).bytes), int(at % block));
+    }
     switch (format) {
       case Format::f32: {
         float x;
@@ -144,6 +163,11 @@ class FileMatrix {
     const std::size_t all = codes_.size(), blocks = scales_.size();
     const auto make = [&](std::size_t bytes) { planes_.emplace_back(bytes + 1, std::byte{0}); };
     planes_.clear();
+    if (!blocks_.empty()) {
+      make(blocks_.size());
+      put(0, 0, blocks_.data(), blocks_.size());
+      return;
+    }
     switch (format) {
       case Format::f32:
         make(4 * all);
@@ -204,6 +228,7 @@ class FileMatrix {
   std::vector<std::uint32_t> codes_;   // [out][in], a scalar's bits
   std::vector<std::uint16_t> scales_;  // [out][in / block], a half's bits or e8m0
   std::vector<std::uint8_t> zeros_;    // [out][in / block]
+  std::vector<std::uint8_t> blocks_;   // [out][in / block] blocks of ggml; the others are unused then
   std::vector<std::vector<std::byte>> planes_;
 };
 

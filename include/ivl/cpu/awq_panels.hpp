@@ -20,10 +20,6 @@
 #include "ivl/formats/awq.hpp"
 
 namespace ivl::cpu {
-
-/// What codes without a sign stand for.
-inline constexpr float unsigned_values[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-
 inline namespace IVL_CPU_LEVEL {
 
 template <>

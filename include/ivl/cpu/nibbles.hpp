@@ -15,6 +15,10 @@
 #include "ivl/cpu/panel_format.hpp"
 
 namespace ivl::cpu {
+
+/// What codes without a sign stand for.
+inline constexpr float unsigned_values[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+
 inline namespace IVL_CPU_LEVEL {
 namespace detail {
 
@@ -108,10 +112,12 @@ struct Codes {
       const auto load = [](const auto& bytes) {
         return _mm256_broadcastsi128_si256(_mm_load_si128(reinterpret_cast<const __m128i*>(bytes.bytes)));
       };
-      // A byte of each pair is a code and the other zero, whose value is zero.
+      // A byte of each pair is a code. The other is zero: its value is, or its highest bit makes it.
       const __m256i index = _mm256_and_si256(_mm256_srli_epi32(codes, 4 * i), _mm256_set1_epi32(0x000f000f));
-      const __m256i pairs = _mm256_or_si256(_mm256_shuffle_epi8(load(lower), index),
-                                            _mm256_shuffle_epi8(load(upper), _mm256_slli_epi32(index, 8)));
+      const __m256i none = _mm256_set1_epi32(values[0] == 0 ? 0 : int(0x80008000u));
+      const __m256i pairs = _mm256_or_si256(
+          _mm256_shuffle_epi8(load(lower), _mm256_or_si256(index, none)),
+          _mm256_shuffle_epi8(load(upper), _mm256_or_si256(_mm256_slli_epi32(index, 8), _mm256_srli_epi32(none, 8))));
       even_floats = _mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16));
       odd_floats = _mm256_castsi256_ps(_mm256_and_si256(pairs, _mm256_set1_epi32(int(0xffff0000u))));
     };

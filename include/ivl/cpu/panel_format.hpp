@@ -6,13 +6,13 @@
 //   unit               k that lie together: a row of x that meets such panels is zero up to the next multiple
 //   group              k that share a place for scales: pieces of a panel begin at multiples of it
 //   Factor<Scalar>     what activations must become to meet them
-//   bytes(depth)       of a panel, or of the part before k = depth
+//   bytes(depth)       of a panel, or of the part before k = depth; inside a group, about so many
 //   read_behind        bytes that loads may touch behind the last panel
 //   pack(columns, first, number, panel)   k in [first, first + number) of a panel, from its source
 //
 // and for the products:
 //   step               k of one Chunk
-//   words              k of one word: 1, or 2 that lie side by side
+//   words              k of one word: 1, or 2 or 4 that lie side by side
 //   chunk_at(k)        bytes from a panel to the Chunk of k
 //   Chunk::load(from)  and of its word i: weights(i, block, Lanes (&w)[words]); with bf16 factors, pairs(i)
 //   block              k that share scales; 0 where there are none
@@ -58,6 +58,13 @@ struct PanelFormat;
 /// Formats that are multiplied as they are. The others become panels of the floats that they mean.
 template <class F>
 concept HasPanels = requires { PanelFormat<F>::unit; };
+
+/// The format whose products these panels take: another one's where only `pack` differs, so that they are compiled
+/// once.
+template <class F>
+struct Products {
+  using Format = F;
+};
 
 /// The factors that activations become: bf16 only for panels that `vdpbf16ps` takes.
 template <class F, class Scalar>

@@ -14,6 +14,7 @@
 #include "ivl/core/scalar.hpp"
 #include "ivl/cpu/awq_panels.hpp"
 #include "ivl/cpu/context.hpp"
+#include "ivl/cpu/ggml_panels.hpp"
 #include "ivl/cpu/lanes.hpp"
 #include "ivl/cpu/mxfp4_panels.hpp"
 #include "ivl/cpu/panel_format.hpp"
@@ -124,7 +125,7 @@ void widen_panels(const std::byte* panels, std::int64_t panel_stride, std::int64
             } else {
               chunk.weights(i, block, w);
             }
-#pragma GCC unroll 2
+#pragma GCC unroll 4
             for (int j = 0; j < Panel::words; ++j) w[j].store(to + j * panel_columns);
           }
         }
@@ -143,7 +144,7 @@ void multiply_many(const Factor* const* x, std::int64_t rows, std::int64_t all_d
   using Wide = WideFormat<Factor>;
   constexpr bool widen = !std::is_same_v<F, Wide>, scaled = Panel::scaled_sums;
   constexpr std::int64_t block = block_bytes / (group_columns * std::int64_t(sizeof(Factor)));
-  static_assert(block % Panel::group == 0);
+  static_assert(block % Panel::group == 0 || Panel::group % block == 0);
   alignas(line_bytes) Factor wide[widen ? std::size_t(block * group_columns) : 1];
   alignas(line_bytes) float scales[scaled ? block / std::max(1, Panel::block) : 1][group_columns];
   if constexpr (scaled) {
@@ -197,7 +198,7 @@ void multiply_group(Format format, const Factor* const* x, std::int64_t rows, st
                     const std::byte* panels, std::int64_t panel_stride, std::int64_t number, const std::byte* ahead,
                     float* sums) {
   with_panels(format, [&](auto tag) {
-    using F = decltype(tag);
+    using F = typename Products<decltype(tag)>::Format;
     using Panel = PanelFormat<F>;
     if constexpr (std::is_same_v<cpu::Factor<F, Scalar>, Factor>) {
       const std::int64_t whole = round_up(depth, Panel::unit);

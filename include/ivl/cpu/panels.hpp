@@ -80,12 +80,17 @@ template <class F, int Rows, int Panels, class Factor, class Block>
   static_assert(std::is_same_v<Factor, float> || compiled_level == CpuLevel::avx512_bf16);
   // Full tiles of floats meet blocks that lie in the first cache already.
   constexpr bool from_memory = !std::is_same_v<F, F32> || Rows != tile_rows;
+  constexpr std::int64_t chunk_bytes = Panel::chunk_at(Panel::step) - Panel::chunk_at(0);
   for (std::int64_t k = begin; k < end; k += Panel::step) {
     const std::byte* from = panels + Panel::chunk_at(k);
     Chunk chunks[Panels];
 #pragma GCC unroll 8
     for (int p = 0; p < Panels; ++p) {
-      if constexpr (from_memory) __builtin_prefetch(from + p * panel_stride + Panel::ahead(Panels));
+      if constexpr (from_memory) {
+#pragma GCC unroll 8
+        for (std::int64_t line = 0; line < chunk_bytes; line += std::int64_t(line_bytes))
+          __builtin_prefetch(from + p * panel_stride + Panel::ahead(Panels) + line);
+      }
       chunks[p] = Chunk::load(from + p * panel_stride);
     }
 #pragma GCC unroll 8
@@ -113,11 +118,11 @@ template <class F, int Rows, int Panels, class Factor, class Block>
 #pragma GCC unroll 32
           for (int r = 0; r < Rows; ++r) {
             Lanes xk[Panel::words];
-#pragma GCC unroll 2
+#pragma GCC unroll 4
             for (int j = 0; j < Panel::words; ++j) xk[j] = Lanes::of(row[r][k + Panel::words * i + j]);
 #pragma GCC unroll 8
             for (int q = 0; q < together; ++q) {
-#pragma GCC unroll 2
+#pragma GCC unroll 4
               for (int j = 0; j < Panel::words; ++j) sums[r][p + q] = fma(xk[j], w[q][j], sums[r][p + q]);
             }
           }
@@ -159,8 +164,11 @@ void multiply(const Factor* const* x, std::int64_t first, const std::byte* panel
     for (std::int64_t k = 0; k < depth; k += Panel::block) {
       if (k % Panel::group == 0) {
 #pragma GCC unroll 8
-        for (int p = 0; p < Panels; ++p)
-          __builtin_prefetch(panels + p * panel_stride + Panel::bytes(k) + Panel::ahead(Panels));
+        for (int p = 0; p < Panels; ++p) {
+          const std::byte* ahead = panels + p * panel_stride + Panel::bytes(k) + Panel::ahead(Panels);
+          for (std::int64_t line = 0; line < Panel::chunk_at(0); line += std::int64_t(line_bytes))
+            __builtin_prefetch(ahead + line);
+        }
       }
       Block block[Panels];
       if constexpr (Panel::scaled_sums) {

@@ -1,5 +1,8 @@
 // What the formats of ggml share: one plane of blocks, each with its scales, codes and signs.
 //
+// Where a code is a few bits at even steps or of a table, `codes` takes a block's apart: what dequantise and the
+// layouts of backends begin with.
+//
 // All products that they form have at most 24 significant bits, so floats hold them exactly; a format that subtracts a
 // minimum rounds once, whatever the compiler contracts.
 #pragma once
@@ -20,6 +23,11 @@ struct BlockFormat {
   static constexpr int block = elements;
   static constexpr bool inputs_first = false;
   static constexpr Cell planes[1] = {{"blocks", 1, elements, bytes}};  // nvcc 13.0 needs the 1
+};
+
+/// What the codes of a run are multiplied with, and what is taken off then, in units of the block's scales.
+struct ScaleAndMinimum {
+  int scale, minimum;
 };
 
 /// A copy of the block, since it may lie at any address.
@@ -51,10 +59,17 @@ bool has_finite_scales(const BlockCells& cells) {
 
 /// to[k] = value(code, k) for the 32 codes of four bits in 16 bytes: the low bits are elements 0 ... 15, the high ones
 /// 16 ... 31.
-template <class Value>
-void each_nibble(const std::uint8_t* codes, float* to, const Value& value) {
+template <class To, class Value>
+void each_nibble(const std::uint8_t* codes, To* to, const Value& value) {
   for (int j = 0; j < 16; ++j) to[j] = value(codes[j] & 15, j);
   for (int j = 0; j < 16; ++j) to[16 + j] = value(codes[j] >> 4, 16 + j);
+}
+
+/// to[k] = the 32 codes of four bits in 16 bytes, with a fifth bit each where `high` has bit k set.
+inline void five_bits(const std::uint8_t* codes, const std::uint8_t (&high)[4], std::uint8_t* to) {
+  std::uint32_t bits;
+  std::memcpy(&bits, high, sizeof bits);
+  each_nibble(codes, to, [&](int q, int k) { return std::uint8_t(unsigned(q) | (bits >> k & 1) << 4); });
 }
 
 /// The four bits `index` of some bytes, low ones first.

@@ -18,6 +18,9 @@ struct GgufMxfp4 : detail::BlockFormat<32, 17> {
   };
 
   static float scale_of(const Block& b) { return e8m0_value(b.scale); }
+  static void codes(const Block& b, std::uint8_t* to) {
+    detail::each_nibble(b.codes, to, [](int q, int) { return std::uint8_t(q); });
+  }
   static void dequantise(const BlockCells& cells, float* to) {
     const Block b = detail::block_at<GgufMxfp4>(cells);
     const float scale = scale_of(b);

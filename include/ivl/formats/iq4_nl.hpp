@@ -9,8 +9,7 @@
 namespace ivl {
 
 /// What the codes 0 ... 15 stand for, in units of the scale.
-inline constexpr std::int8_t iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
-                                               1,    13,   25,  38,  53,  69,  89,  113};
+inline constexpr float iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 
 struct Iq4Nl : detail::BlockFormat<32, 18> {
   static constexpr std::string_view name = "iq4_nl";
@@ -19,10 +18,13 @@ struct Iq4Nl : detail::BlockFormat<32, 18> {
     std::uint8_t codes[16];
   };
 
+  static void codes(const Block& b, std::uint8_t* to) {
+    detail::each_nibble(b.codes, to, [](int q, int) { return std::uint8_t(q); });
+  }
   static void dequantise(const BlockCells& cells, float* to) {
     const Block b = detail::block_at<Iq4Nl>(cells);
     const float d = to_float(b.d);
-    detail::each_nibble(b.codes, to, [&](int q, int) { return d * float(iq4_values[q]); });
+    detail::each_nibble(b.codes, to, [&](int q, int) { return d * iq4_values[q]; });
   }
 };
 

@@ -16,14 +16,20 @@ struct Q2K : detail::BlockFormat<256, 84> {
     half d, dmin;
   };
 
+  static void codes(const Block& b, std::uint8_t* to) {
+    for (int k = 0; k < block; ++k) to[k] = std::uint8_t(b.codes[k / 128][k % 32] >> k % 128 / 32 * 2 & 3);
+  }
+  static detail::ScaleAndMinimum scale_and_minimum(const Block& b, int run) {
+    return {b.scales[run] & 15, b.scales[run] >> 4};
+  }
   static void dequantise(const BlockCells& cells, float* to) {
     const Block b = detail::block_at<Q2K>(cells);
+    std::uint8_t q[block];
+    codes(b, q);
     for (int run = 0; run < 16; ++run) {
-      const float scale = to_float(b.d) * float(b.scales[run] & 15),
-                  minimum = to_float(b.dmin) * float(b.scales[run] >> 4);
-      const std::uint8_t* codes = b.codes[run / 8] + 16 * (run % 2);
-      const int shift = run % 8 / 2 * 2;
-      for (int l = 0; l < 16; ++l) to[16 * run + l] = scale * float(codes[l] >> shift & 3) - minimum;
+      const auto [scale_bits, minimum_bits] = scale_and_minimum(b, run);
+      const float scale = to_float(b.d) * float(scale_bits), minimum = to_float(b.dmin) * float(minimum_bits);
+      for (int k = 16 * run; k < 16 * (run + 1); ++k) to[k] = scale * float(q[k]) - minimum;
     }
   }
 };

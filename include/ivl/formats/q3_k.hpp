@@ -17,18 +17,23 @@ struct Q3K : detail::BlockFormat<256, 110> {
     half d;
   };
 
+  static void codes(const Block& b, std::uint8_t* to) {
+    for (int k = 0; k < block; ++k) {
+      const int low = b.codes[k / 128][k % 32] >> k % 128 / 32 * 2 & 3;
+      to[k] = std::uint8_t(low | (b.high[k % 32] >> k / 32 & 1) << 2);
+    }
+  }
+  static int scale_of(const Block& b, int run) {
+    const int low = run < 8 ? b.scales[run] & 15 : b.scales[run - 8] >> 4;
+    return (low | (b.scales[8 + run % 4] >> run / 4 * 2 & 3) << 4) - 32;
+  }
   static void dequantise(const BlockCells& cells, float* to) {
     const Block b = detail::block_at<Q3K>(cells);
+    std::uint8_t q[block];
+    codes(b, q);
     for (int run = 0; run < 16; ++run) {
-      const int low = run < 8 ? b.scales[run] & 15 : b.scales[run - 8] >> 4;
-      const int scale = low | (b.scales[8 + run % 4] >> run / 4 * 2 & 3) << 4;
-      const float d = to_float(b.d) * float(scale - 32);
-      const std::uint8_t *codes = b.codes[run / 8] + 16 * (run % 2), *high = b.high + 16 * (run % 2);
-      const int shift = run % 8 / 2 * 2;
-      for (int l = 0; l < 16; ++l) {
-        const int q = (codes[l] >> shift & 3) | (high[l] >> run / 2 & 1) << 2;
-        to[16 * run + l] = d * float(q - 4);
-      }
+      const float scale = to_float(b.d) * float(scale_of(b, run));
+      for (int k = 16 * run; k < 16 * (run + 1); ++k) to[k] = scale * float(q[k] - 4);
     }
   }
 };

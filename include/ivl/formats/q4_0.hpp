@@ -15,6 +15,9 @@ struct Q4_0 : detail::BlockFormat<32, 18> {
     std::uint8_t codes[16];
   };
 
+  static void codes(const Block& b, std::uint8_t* to) {
+    detail::each_nibble(b.codes, to, [](int q, int) { return std::uint8_t(q); });
+  }
   static void dequantise(const BlockCells& cells, float* to) {
     const Block b = detail::block_at<Q4_0>(cells);
     const float d = to_float(b.d);

@@ -1,7 +1,6 @@
 // Q5_0 of ggml: 32 codes of five bits and a scale; element k is d (q[k] - 16).
 #pragma once
 #include <cstdint>
-#include <cstring>
 #include <string_view>
 
 #include "ivl/core/scalar.hpp"
@@ -17,12 +16,13 @@ struct Q5_0 : detail::BlockFormat<32, 22> {
     std::uint8_t codes[16];
   };
 
+  static void codes(const Block& b, std::uint8_t* to) { detail::five_bits(b.codes, b.high, to); }
   static void dequantise(const BlockCells& cells, float* to) {
     const Block b = detail::block_at<Q5_0>(cells);
     const float d = to_float(b.d);
-    std::uint32_t high;
-    std::memcpy(&high, b.high, sizeof high);
-    detail::each_nibble(b.codes, to, [&](int q, int k) { return d * float((q | int(high >> k & 1) << 4) - 16); });
+    std::uint8_t q[block];
+    codes(b, q);
+    for (int k = 0; k < block; ++k) to[k] = d * float(q[k] - 16);
   }
 };
 

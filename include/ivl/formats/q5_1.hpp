@@ -1,7 +1,6 @@
 // Q5_1 of ggml: 32 codes of five bits, a scale and a minimum; element k is d q[k] + m.
 #pragma once
 #include <cstdint>
-#include <cstring>
 #include <string_view>
 
 #include "ivl/core/scalar.hpp"
@@ -17,12 +16,13 @@ struct Q5_1 : detail::BlockFormat<32, 24> {
     std::uint8_t codes[16];
   };
 
+  static void codes(const Block& b, std::uint8_t* to) { detail::five_bits(b.codes, b.high, to); }
   static void dequantise(const BlockCells& cells, float* to) {
     const Block b = detail::block_at<Q5_1>(cells);
     const float d = to_float(b.d), m = to_float(b.m);
-    std::uint32_t high;
-    std::memcpy(&high, b.high, sizeof high);
-    detail::each_nibble(b.codes, to, [&](int q, int k) { return d * float(q | int(high >> k & 1) << 4) + m; });
+    std::uint8_t q[block];
+    codes(b, q);
+    for (int k = 0; k < block; ++k) to[k] = d * float(q[k]) + m;
   }
 };
 

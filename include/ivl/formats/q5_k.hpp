@@ -18,17 +18,21 @@ struct Q5K : detail::BlockFormat<256, 176> {
     std::uint8_t codes[4][32];  // as in Q4_K
   };
 
+  static void codes(const Block& b, std::uint8_t* to) {
+    for (int k = 0; k < block; ++k) {
+      const int low = b.codes[k / 64][k % 32] >> k % 64 / 32 * 4 & 15;
+      to[k] = std::uint8_t(low | (b.high[k % 32] >> k / 32 & 1) << 4);
+    }
+  }
+  static detail::ScaleAndMinimum scale_and_minimum(const Block& b, int run) { return detail::six_bits(b.scales, run); }
   static void dequantise(const BlockCells& cells, float* to) {
     const Block b = detail::block_at<Q5K>(cells);
+    std::uint8_t q[block];
+    codes(b, q);
     for (int run = 0; run < 8; ++run) {
-      const auto [six_bits, min_bits] = detail::scale_and_minimum(b.scales, run);
-      const float scale = to_float(b.d) * float(six_bits), minimum = to_float(b.dmin) * float(min_bits);
-      const std::uint8_t* codes = b.codes[run / 2];
-      const int shift = run % 2 * 4;
-      for (int l = 0; l < 32; ++l) {
-        const int q = (codes[l] >> shift & 15) | (b.high[l] >> run & 1) << 4;
-        to[32 * run + l] = scale * float(q) - minimum;
-      }
+      const auto [scale_bits, minimum_bits] = scale_and_minimum(b, run);
+      const float scale = to_float(b.d) * float(scale_bits), minimum = to_float(b.dmin) * float(minimum_bits);
+      for (int k = 32 * run; k < 32 * (run + 1); ++k) to[k] = scale * float(q[k]) - minimum;
     }
   }
 };

@@ -17,17 +17,21 @@ struct Q6K : detail::BlockFormat<256, 210> {
     half d;
   };
 
+  static void codes(const Block& b, std::uint8_t* to) {
+    for (int k = 0; k < block; ++k) {
+      const int half = k / 128, in_half = k % 128;
+      const int low = b.low[half][in_half % 64] >> in_half / 64 * 4 & 15;
+      to[k] = std::uint8_t(low | (b.high[half][in_half % 32] >> in_half / 32 * 2 & 3) << 4);
+    }
+  }
+  static int scale_of(const Block& b, int run) { return b.scales[run]; }
   static void dequantise(const BlockCells& cells, float* to) {
     const Block b = detail::block_at<Q6K>(cells);
+    std::uint8_t q[block];
+    codes(b, q);
     for (int run = 0; run < 16; ++run) {
-      const float d = to_float(b.d) * float(b.scales[run]);
-      const int in_half = run % 8;  // of 128 elements
-      const std::uint8_t *low = b.low[run / 8] + 16 * (in_half % 4), *high = b.high[run / 8] + 16 * (in_half % 2);
-      const int low_shift = in_half / 4 * 4, high_shift = in_half / 2 * 2;
-      for (int l = 0; l < 16; ++l) {
-        const int q = (low[l] >> low_shift & 15) | (high[l] >> high_shift & 3) << 4;
-        to[16 * run + l] = d * float(q - 32);
-      }
+      const float scale = to_float(b.d) * float(scale_of(b, run));
+      for (int k = 16 * run; k < 16 * (run + 1); ++k) to[k] = scale * float(q[k] - 32);
     }
   }
 };

@@ -15,7 +15,7 @@
 namespace {
 
 using namespace ivl;
-using ivl_test::every_format, ivl_test::FileMatrix;
+using ivl_test::FileMatrix;
 
 FileMatrix file_of(Format format, int out, int in, unsigned seed) {
   std::mt19937 random(seed);
@@ -86,7 +86,7 @@ bool same_bits(const std::vector<Scalar>& a, const std::vector<Scalar>& b) {
 
 TEST_CASE("on CUDA every element of every format is what the file means, stacked and with gate and up in turns") {
   ivl::cuda::Context ctx(0, 2);
-  for (const Format format : every_format) {
+  for (const Format format : ivl_test::every_cuda_format) {
     CAPTURE(name_of(format));
     const std::vector<FileMatrix> stacked{file_of(format, 16, 256, 1), file_of(format, 24, 256, 2),
                                           file_of(format, 16, 256, 3)};
@@ -147,7 +147,7 @@ TEST_CASE("on CUDA linear on float rows has the bits of a matrix of floats in ev
   ivl::cuda::Context ctx(0, 2);
   constexpr int rows = 3, out = 72, in = 256;
   DeviceArray<float> x(random_rows<float>(rows * in, 1));
-  for (const Format format : every_format) {
+  for (const Format format : ivl_test::every_cuda_format) {
     CAPTURE(name_of(format));
     const FileMatrix file = file_of(format, out, in, 2);
     const AsFloats floats(file);
@@ -287,7 +287,7 @@ TEST_CASE("on CUDA rows of tables in every format are looked up exactly") {
   DeviceArray<std::int32_t> sources(std::vector<std::int32_t>{3, -2, 15, 0});
   const std::vector<float> image_values = random_rows<float>(2 * width, 1);
   DeviceArray<float> images(image_values);
-  for (const Format format : every_format) {
+  for (const Format format : ivl_test::every_cuda_format) {
     CAPTURE(name_of(format));
     const FileMatrix file = file_of(format, table_rows, width, 2);
     const PlacedTable table = place_table(ctx, file.source());

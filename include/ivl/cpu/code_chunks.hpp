@@ -1,0 +1,170 @@
+// Codes of two to six bits of sixteen columns, a chunk at a time.
+//
+//   four bits    8 k      a line as nibbles.hpp has them
+//   two bits    16 k      a line [16] u32: bits 2j of byte b are k = 4j + b
+//   three bits  16 k      the same for the low two bits, then half a line [16] u16: bit j of byte b is the third of
+//                         k = 4j + b, bit 4 + j that of k = 4j + 2 + b
+//   five bits   32 k      five lines [16] u32: the low bits of byte b of line l are k = 4l + b; the three above them in
+//                         lines 0 and 2 are the low bits of k = 20 + b and 24 + b, two in lines 1 and 3 their high
+//                         bits; those of line 4 and the last bits of lines 1 and 3 are k = 28 + b
+//   six bits    16 k      three lines [16] u32: the low bits of byte b of line l are k = 4l + b; the two above them in
+//                         lines 0, 1 and 2 are k = 12 + b, low ones first
+//
+// Bytes and AVX-512 instructions for 128 products of one row, beside loads and scales; 16 of them are multiply-adds:
+//
+//   four bits  64, 26    two 32, 26    three 48, 37    five 80, 29    six 96, 29
+//
+// A kind of chunks offers:
+//   depth, bytes           of one
+//   words                  k that `look_up` gives at once
+//   read_behind            bytes that loads may touch behind the last one
+//   put(codes, column, to) depth codes of one column, whose other bits are zero
+//   load(from)             and of its word i: look_up(i, values)
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "ivl/core/buffer.hpp"
+#include "ivl/cpu/lanes.hpp"
+#include "ivl/cpu/nibbles.hpp"
+#include "ivl/cpu/panel_format.hpp"
+#include "ivl/cpu/words.hpp"
+
+namespace ivl::cpu {
+inline namespace IVL_CPU_LEVEL {
+namespace detail {
+
+/// Four bits that stand for values of a table.
+template <const float (&values)[16]>
+struct NibbleChunk {
+  static constexpr int depth = codes_depth, bytes = codes_bytes, words = 2;
+  static constexpr std::size_t read_behind = codes_read_behind;
+  Codes<values> codes;
+
+  static void put(const std::uint8_t* codes, std::size_t column, std::byte* to) {
+    std::uint32_t word = 0;
+    for (int k = 0; k < depth; ++k) word |= std::uint32_t(codes[k]) << (k % 2 * 16 + k / 2 * 4);
+    std::memcpy(to + column * sizeof word, &word, sizeof word);
+  }
+  static NibbleChunk load(const std::byte* from) { return {Codes<values>::load(from)}; }
+  void look_up(int i, Lanes (&w)[2]) const { codes.look_up(i, w[0], w[1]); }
+};
+
+/// The same byte four times.
+constexpr std::uint32_t four_times(int byte) { return std::uint32_t(byte) * 0x01010101u; }
+
+/// Two or three bits.
+template <int bits>
+struct BitChunk {
+  static_assert(bits == 2 || bits == 3);
+  static constexpr int depth = 16, words = 4, bytes = int(line_bytes) * bits / 2;
+  static constexpr std::size_t read_behind = line_bytes;
+  const std::byte* from;
+
+  static void put(const std::uint8_t* codes, std::size_t column, std::byte* to) {
+    std::uint32_t two = 0;
+    std::uint16_t one = 0;
+    for (int k = 0; k < depth; ++k) {
+      const int b = k % 4, j = k / 4;
+      two |= std::uint32_t(codes[k] & 3) << (8 * b + 2 * j);
+      one = std::uint16_t(one | codes[k] >> 2 << (8 * (b % 2) + 4 * (b / 2) + j));
+    }
+    std::memcpy(to + column * sizeof two, &two, sizeof two);
+    if (bits == 3) std::memcpy(to + line_bytes + column * sizeof one, &one, sizeof one);
+  }
+  static BitChunk load(const std::byte* from) { return {from}; }
+  void look_up(int i, Lanes (&w)[4]) const {
+#if defined(IVL_AVX512)
+    // Look-ups heed the low four bits of a lane: two codes of two bits, of which the table says which.
+    const __m512 table = _mm512_loadu_ps(bits == 3 ? values_of_three : i % 2 == 0 ? values_of_low : values_of_high);
+#pragma GCC unroll 4
+    for (int b = 0; b < 4; ++b) {
+      const Words codes = bits == 3 ? bytes_of(i) >> 8 * b : Words::load(from + b) >> i / 2 * 4;
+      w[b].v = _mm512_permutexvar_ps(codes.v, table);
+    }
+#else
+    const Words codes = bytes_of(i) & Words::of(four_times((1 << bits) - 1));
+#pragma GCC unroll 4
+    for (int b = 0; b < 4; ++b) w[b] = codes.byte(b);
+#endif
+  }
+
+ private:
+  static constexpr float values_of_low[16] = {0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3};
+  static constexpr float values_of_high[16] = {0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3};
+  static constexpr float values_of_three[16] = {0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7};
+
+  /// Four codes a word, in the low bits of its bytes.
+  Words bytes_of(int i) const {
+    const Words twos = Words::load(from) >> 2 * i;
+    if constexpr (bits == 2) return twos;
+    const Words halves = Words::load_halves(from + line_bytes), ones = halves | halves << 12;
+    return where(Words::of(four_times(3)), twos, i < 2 ? ones << 2 - i : ones >> i - 2);
+  }
+};
+
+/// Five or six bits.
+template <int bits>
+struct ByteChunk {
+  static_assert(bits == 5 || bits == 6);
+  static constexpr int depth = bits == 5 ? 32 : 16, words = 4, lines = bits == 5 ? 5 : 3;
+  static constexpr int bytes = lines * int(line_bytes);
+  /// What the code 0 stands for: sums of 128 and a code are for fused multiply-adds, which take them exactly.
+  static constexpr int base = bits == 6 ? Words::base : 0;
+  static constexpr std::size_t read_behind = line_bytes;
+  const std::byte* from;
+
+  static void put(const std::uint8_t* codes, std::size_t column, std::byte* to) {
+    for (int b = 0; b < 4; ++b) {
+      int byte[lines];
+      for (int line = 0; line < lines; ++line) byte[line] = codes[4 * line + b];
+      if (bits == 6) {
+        const int code = codes[12 + b];
+        for (int line = 0; line < 3; ++line) byte[line] |= code >> 2 * line << 6;
+      } else {
+        const int first = codes[20 + b], second = codes[24 + b], third = codes[28 + b];
+        byte[0] |= first << 5;
+        byte[1] |= first >> 3 << 5 | third >> 3 << 7;
+        byte[2] |= second << 5;
+        byte[3] |= second >> 3 << 5 | third >> 4 << 7;
+        byte[4] |= third << 5;
+      }
+      for (int line = 0; line < lines; ++line) to[line * int(line_bytes) + int(column) * 4 + b] = std::byte(byte[line]);
+    }
+  }
+  static ByteChunk load(const std::byte* from) { return {from}; }
+  void look_up(int i, Lanes (&w)[4]) const {
+#if defined(IVL_AVX512)
+    if constexpr (bits == 5) {
+      // Look-ups heed only the low five bits of a lane.
+      const __m512 low = _mm512_loadu_ps(unsigned_values), high = _mm512_add_ps(low, _mm512_set1_ps(16));
+      const Words together = i < lines ? Words::load(line(i)) : behind(i);
+#pragma GCC unroll 4
+      for (int b = 0; b < 4; ++b) {
+        const Words codes = i < lines ? Words::load(line(i) + b) : together >> 8 * b;
+        w[b].v = _mm512_permutex2var_ps(low, codes.v, high);
+      }
+      return;
+    }
+#endif
+    const Words codes = (i < lines ? Words::load(line(i)) : behind(i)) & Words::of(four_times((1 << bits) - 1));
+#pragma GCC unroll 4
+    for (int b = 0; b < 4; ++b) w[b] = codes.byte(b);
+  }
+
+ private:
+  const std::byte* line(int i) const { return from + i * std::int64_t(line_bytes); }
+  /// Four codes a word that the lines hold above theirs, and other bits above these.
+  Words behind(int i) const {
+    const auto shifted = [&](int of, int bits_down) { return Words::load(line(of)) >> bits_down; };
+    const auto low = [](int number) { return Words::of(four_times((1 << number) - 1)); };
+    if constexpr (bits == 6) return where(low(2), shifted(0, 6), where(low(4), shifted(1, 4), shifted(2, 2)));
+    if (i == 7) return where(low(3), shifted(4, 5), where(low(4), shifted(1, 4), shifted(3, 3)));
+    return where(low(3), shifted(2 * i - 10, 5), shifted(2 * i - 9, 2));
+  }
+};
+
+}  // namespace detail
+}  // namespace IVL_CPU_LEVEL
+}  // namespace ivl::cpu
