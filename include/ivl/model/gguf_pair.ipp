@@ -11,10 +11,10 @@
 #include "ivl/checkpoint/write_gguf_keys.hpp"
 #include "ivl/core/error.hpp"
 #include "ivl/files/gguf_writer.hpp"
-#include "ivl/files/json.hpp"
 #include "ivl/model/checkpoint.hpp"
 #include "ivl/model/gguf_pair.hpp"
 #include "ivl/text/gguf_tokenizer_keys.hpp"
+#include "ivl/text/message_template.hpp"
 #include "ivl/text/tokenizer_file.hpp"
 
 namespace ivl {
@@ -33,21 +33,6 @@ inline GgufMetadata keys_of(const Gguf& file) {
   return metadata;
 }
 
-/// The folder's chat template, looked for where MessageTemplate does.
-inline std::optional<std::string> template_beside(const std::filesystem::path& folder) {
-  const auto of_key = [&](const char* name) -> std::optional<std::string> {
-    if (!std::filesystem::exists(folder / name)) return std::nullopt;
-    const Json keys = read_json(folder / name);
-    const auto text = keys.find("chat_template");
-    return text != keys.end() && text->is_string() ? std::optional(text->get<std::string>()) : std::nullopt;
-  };
-  for (const char* name : {"processor_config.json", "chat_template.json"}) {
-    if (auto found = of_key(name)) return found;
-  }
-  if (const auto file = folder / "chat_template.jinja"; std::filesystem::exists(file)) return read_text(file);
-  return of_key("tokenizer_config.json");
-}
-
 inline GgufMetadata model_keys(const std::filesystem::path& from, const CheckpointConfig& config,
                                std::string_view name) {
   GgufMetadata metadata;
@@ -55,7 +40,7 @@ inline GgufMetadata model_keys(const std::filesystem::path& from, const Checkpoi
   processor.tokenizer();  // throws where there is none
   add_language_keys(config, name, metadata);
   add_tokenizer_keys(tokenizer_parts(from), config.facts.vocab_rows, processor.end_token(), metadata);
-  if (const auto text = template_beside(from)) metadata.add("tokenizer.chat_template", *text);
+  if (const auto found = find_chat_template(from)) metadata.add("tokenizer.chat_template", found->text);
   return metadata;
 }
 

@@ -19,12 +19,20 @@ namespace detail {
 class MessageWriter;
 }
 
+/// The text of a folder's chat_template, and its place, for errors.
+struct FolderTemplate {
+  std::string text, where;
+};
+
+/// The first of the key `chat_template` in processor_config.json, chat_template.json, chat_template.jinja (in this
+/// order in transformers' InternVLProcessor), and the key in tokenizer_config.json. Nothing where a folder has none.
+/// Throws FileError.
+std::optional<FolderTemplate> find_chat_template(const std::filesystem::path& folder);
+
 /// Const after construction; threads may share it, and copies share what was parsed.
 class MessageTemplate {
  public:
-  /// The folder's: the first of the key `chat_template` in processor_config.json, chat_template.json,
-  /// chat_template.jinja (in this order in transformers' InternVLProcessor), and the key in tokenizer_config.json.
-  /// Nothing where it has none. Throws FileError.
+  /// The folder's, with the special tokens of its tokenizer. Nothing where it has none. Throws FileError.
   static std::optional<MessageTemplate> from_folder(const std::filesystem::path& folder);
 
   /// `variables` is what the template may read besides messages, such as the text of "bos_token". Throws FileError for

@@ -194,36 +194,38 @@ inline void add_special_tokens(const Json& document, std::map<std::string, std::
 
 }  // namespace detail
 
-IVL_INLINE std::optional<MessageTemplate> MessageTemplate::from_folder(const std::filesystem::path& folder) {
-  const auto read = [&](const char* name) -> std::optional<Json> {
+IVL_INLINE std::optional<FolderTemplate> find_chat_template(const std::filesystem::path& folder) {
+  const auto of_key = [&](const char* name) -> std::optional<FolderTemplate> {
     if (!std::filesystem::exists(folder / name)) return std::nullopt;
-    return read_json(folder / name);
-  };
-  const std::optional<Json> tokenizer = read("tokenizer_config.json");
-  std::map<std::string, std::string> variables;
-  if (tokenizer) {
-    detail::add_special_tokens(*tokenizer, variables);
-    for (const char* named : {"extra_special_tokens", "model_specific_special_tokens"}) {
-      if (const auto tokens = tokenizer->find(named); tokens != tokenizer->end() && tokens->is_object())
-        detail::add_special_tokens(*tokens, variables);
-    }
-  }
-  if (!tokenizer || !tokenizer->contains("added_tokens_decoder")) {  // older folders; newer ones do not read the file
-    if (const auto map = read("special_tokens_map.json")) detail::add_special_tokens(*map, variables);
-  }
-
-  const auto of_key = [&](const std::optional<Json>& document, const char* name) -> std::optional<MessageTemplate> {
     const std::string where = (folder / name).string();
-    const auto text = document ? detail::template_of_key(*document, where) : std::nullopt;
+    auto text = detail::template_of_key(read_json(folder / name), where);
     if (!text) return std::nullopt;
-    return MessageTemplate(*text, variables, where + ": chat_template");
+    return FolderTemplate{*std::move(text), where + ": chat_template"};
   };
   for (const char* name : {"processor_config.json", "chat_template.json"}) {
-    if (auto found = of_key(read(name), name)) return found;
+    if (auto found = of_key(name)) return found;
   }
   if (const auto file = folder / "chat_template.jinja"; std::filesystem::exists(file))
-    return MessageTemplate(detail::read_text(file), variables, file.string());
-  return of_key(tokenizer, "tokenizer_config.json");
+    return FolderTemplate{detail::read_text(file), file.string()};
+  return of_key("tokenizer_config.json");
+}
+
+IVL_INLINE std::optional<MessageTemplate> MessageTemplate::from_folder(const std::filesystem::path& folder) {
+  const auto found = find_chat_template(folder);
+  if (!found) return std::nullopt;
+  const auto read = [&](const char* name) {
+    return std::filesystem::exists(folder / name) ? read_json(folder / name) : Json::object();
+  };
+  const Json tokenizer = read("tokenizer_config.json");
+  std::map<std::string, std::string> variables;
+  detail::add_special_tokens(tokenizer, variables);
+  for (const char* named : {"extra_special_tokens", "model_specific_special_tokens"}) {
+    if (const auto tokens = tokenizer.find(named); tokens != tokenizer.end() && tokens->is_object())
+      detail::add_special_tokens(*tokens, variables);
+  }
+  if (!tokenizer.contains("added_tokens_decoder"))  // older folders; newer ones do not read the file
+    detail::add_special_tokens(read("special_tokens_map.json"), variables);
+  return MessageTemplate(found->text, variables, found->where);
 }
 
 IVL_INLINE MessageTemplate::MessageTemplate(const std::string& text,
