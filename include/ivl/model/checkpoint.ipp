@@ -1,7 +1,10 @@
 // The bodies of checkpoint.hpp.
 #pragma once
+#include <map>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 
 #include "ivl/config/fields.hpp"
 #include "ivl/core/error.hpp"
@@ -9,6 +12,26 @@
 #include "ivl/text/tokenizer.hpp"
 
 namespace ivl {
+
+namespace detail {
+
+/// The template in a GGUF file, with the special tokens that the file has ids of. Those that it lacks are undefined, as
+/// in a folder.
+inline std::optional<MessageTemplate> message_template_in(const Gguf& model, const Tokenizer& tokenizer) {
+  constexpr const char* key = "tokenizer.chat_template";
+  if (!model.has(key)) return std::nullopt;
+  constexpr std::pair<const char*, const char*> tokens[] = {{"bos_token", "tokenizer.ggml.bos_token_id"},
+                                                            {"eos_token", "tokenizer.ggml.eos_token_id"},
+                                                            {"unk_token", "tokenizer.ggml.unknown_token_id"},
+                                                            {"pad_token", "tokenizer.ggml.padding_token_id"}};
+  std::map<std::string, std::string> variables;
+  for (const auto& [name, id] : tokens) {
+    if (model.has(id)) variables[name] = tokenizer.bytes_of(model.get<int>(id));
+  }
+  return MessageTemplate(std::string(model.get<std::string_view>(key)), variables, model.place_of(key));
+}
+
+}  // namespace detail
 
 IVL_INLINE Processor load_processor(const std::filesystem::path& path, const CheckpointConfig& config) {
   std::optional<Tokenizer> tokenizer;
@@ -18,9 +41,7 @@ IVL_INLINE Processor load_processor(const std::filesystem::path& path, const Che
   if (config.gguf) {
     const Gguf model(config.gguf->model);
     tokenizer = Tokenizer::from_gguf(model);
-    constexpr const char* key = "tokenizer.chat_template";
-    if (has_template && model.has(key))
-      messages = MessageTemplate(std::string(model.get<std::string_view>(key)), {}, model.place_of(key));
+    if (has_template) messages = detail::message_template_in(model, *tokenizer);
   } else if (Tokenizer::is_in(path)) {
     tokenizer = Tokenizer::from_folder(path);
     if (has_template) messages = MessageTemplate::from_folder(path);
