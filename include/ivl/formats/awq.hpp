@@ -29,7 +29,8 @@ struct AwqFormat {
   static constexpr std::size_t scale_plane = 1;
   static constexpr int block = 128;
   static constexpr bool inputs_first = true;
-  static constexpr Cell planes[] = {{"qweight", 8, 1, 4}, {"scales", 1, block, sizeof(Scale)}, {"qzeros", 8, block, 4}};
+  static constexpr Cell planes[3] = {
+      {"qweight", 8, 1, 4}, {"scales", 1, block, sizeof(Scale)}, {"qzeros", 8, block, 4}};
 
   /// q or z of output `output` of a word.
   static int code(const std::byte* word, int output) {

@@ -30,8 +30,10 @@ struct PackedInt4 {
   static constexpr std::size_t scale_plane = 1;
   static constexpr int block = 32;
   static constexpr bool inputs_first = false;
-  static constexpr Cell planes[] = {
-      {"weight_packed", 1, 8, 4}, {"weight_scale", 1, group, sizeof(Scale)}, {"weight_zero_point", 8, group, 4, true}};
+  static constexpr Cell planes[3] = {  // nvcc 13.0 needs the 3
+      {"weight_packed", 1, 8, 4},
+      {"weight_scale", 1, group, sizeof(Scale)},
+      {"weight_zero_point", 8, group, 4, true}};
 
   /// One rounding, and none where the scale is a bf16 or a half. (compressed-tensors rounds to the scale's type.)
   static void dequantise(const BlockCells& cells, float* to) {

@@ -54,7 +54,7 @@ struct ScaledCodes : Code {
   static constexpr std::size_t scale_plane = 1;
   static constexpr int block = 16;
   static constexpr bool inputs_first = false;
-  static constexpr Cell planes[] = {{"weight", 1, 1, 1}, {"scales", outs, ins, sizeof(Scale), true}};
+  static constexpr Cell planes[2] = {{"weight", 1, 1, 1}, {"scales", outs, ins, sizeof(Scale), true}};
 
   static float scale_of(const BlockCells& cells) {
     Scale scale;
