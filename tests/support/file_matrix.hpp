@@ -1,6 +1,7 @@
 // A matrix in any weight format, as a file holds it and as numbers that come from the format's formula, not from its
 // code.
 #pragma once
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -100,7 +101,8 @@ class FileMatrix {
     for (int o = 0; o < number; ++o) {
       const int from = first + o * step;
       const std::size_t bytes = blocks_.size() / std::size_t(out);
-      std::memcpy(some.blocks_.data() + std::size_t(o) * bytes, blocks_.data() + std::size_t(from) * bytes, bytes);
+      std::copy_n(blocks_.begin() + std::ptrdiff_t(std::size_t(from) * bytes), bytes,
+                  some.blocks_.begin() + std::ptrdiff_t(std::size_t(o) * bytes));
       for (int k = 0; k < in; ++k) some.codes_[std::size_t(o * in + k)] = codes_[std::size_t(from * in + k)];
       for (int b = 0; b < blocks; ++b) {
         some.scales_[std::size_t(o * blocks + b)] = scales_[std::size_t(from * blocks + b)];
