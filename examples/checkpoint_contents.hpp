@@ -29,6 +29,7 @@ struct CheckpointContents {
   std::string type = "none of the published";                         ///< by its structure
   std::map<std::pair<std::string, std::string>, TensorCount> counts;  ///< by kind and format
   std::int64_t bytes = 0;
+  std::int64_t placed_bytes = 0;  ///< on the CPU, where some formats become floats
 
   CheckpointContents(const std::filesystem::path& path, const std::filesystem::path& mmproj)
       : config(ivl::read_checkpoint_config(path, mmproj)) {
@@ -66,6 +67,7 @@ struct CheckpointContents {
             {"layers", config.vlm.decoder.layers},
             {"context", config.facts.context_length},
             {"bytes", bytes},
+            {"placed_bytes", placed_bytes},
             {"kv_bytes_per_token", kv_bytes_per_token()},
             {"tensors", tensors}};
   }
@@ -80,6 +82,16 @@ struct CheckpointContents {
     return format;
   }
 
+  /// Weights in memory, of a tensor of `size` bytes.
+  static std::int64_t placed_size(std::string_view format, std::string_view kind, const ivl::Shape& shape,
+                                  std::int64_t size) {
+    const bool as_floats = format.starts_with("iq1") || format.starts_with("iq2") || format.starts_with("iq3") ||
+                           format == "f8_e4m3" || format == "i8" || format == "i32";
+    if (!as_floats || kind == "language.embedding") return size;
+    const int in_one = format == "i32" ? 8 : 1;  // packed codes of four bits
+    return 4 * in_one * ivl::elements_of(shape).value_or(0);
+  }
+
   void add(const std::optional<ivl::detail::FileName>& name, const std::string& format, const ivl::Shape& shape,
            std::size_t size) {
     std::string kind = "others";
@@ -91,5 +103,6 @@ struct CheckpointContents {
     ++count.tensors;
     count.bytes += std::int64_t(size);
     bytes += std::int64_t(size);
+    placed_bytes += placed_size(format, kind, shape, std::int64_t(size));
   }
 };

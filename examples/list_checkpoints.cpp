@@ -52,7 +52,7 @@ static void print_contents(const std::string& path, const std::string& mmproj, i
   const CheckpointContents contents(path, mmproj);
   const auto memory = ivl::usable_memory_bytes();
   context = std::min(context, contents.config.facts.context_length);
-  const std::int64_t kv = contents.kv_bytes_per_token(), needed = contents.bytes + kv * context;
+  const std::int64_t kv = contents.kv_bytes_per_token(), needed = contents.placed_bytes + kv * context;
   if (as_json) {
     Json line = contents.json();
     line["fits"] = {{"context", context}, {"cpu", memory ? Json(needed <= *memory) : Json(nullptr)}};
