@@ -2,29 +2,12 @@
 #pragma once
 #include <filesystem>
 #include <nlohmann/json_fwd.hpp>
-#include <optional>
 #include <string>
-#include <vector>
 
-#include "ivl/checkpoint/gguf_files.hpp"
-#include "ivl/config/vlm.hpp"
+#include "ivl/checkpoint/checkpoint_config.hpp"
 #include "ivl/core/compiled.hpp"
-#include "ivl/facts/model_facts.hpp"
 
 namespace ivl {
-
-/// What a checkpoint folder says about itself.
-struct CheckpointConfig {
-  VlmConfig vlm;
-  ModelFacts facts;
-  std::vector<std::string> notes;   ///< what is not obeyed, since no table knows it, or not said: a line for each place
-  std::optional<GgufFiles> gguf{};  ///< where the checkpoint is no folder of safetensors
-
-  /// Where the structure was read, of a checkpoint at `path`.
-  std::string where(const std::filesystem::path& path) const {
-    return gguf ? gguf->model.string() : (path / "config.json").string();
-  }
-};
 
 /// config.json alone. Throws FileError for a malformed document, ConfigError for a value that is not supported, such
 /// as weights quantised in a way that is not read.

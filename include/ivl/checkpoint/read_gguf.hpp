@@ -1,7 +1,6 @@
 // What the keys of a GGUF pair say about the checkpoint.
 #pragma once
-#include "ivl/checkpoint/gguf_files.hpp"
-#include "ivl/checkpoint/read_config.hpp"
+#include "ivl/checkpoint/checkpoint_config.hpp"
 #include "ivl/core/compiled.hpp"
 
 namespace ivl {
