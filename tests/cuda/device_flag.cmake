@@ -12,7 +12,7 @@ function(ask device)
   set(error "${error}" PARENT_SCOPE)
 endfunction()
 
-set(reason "^error: [^\n]*(no CUDA device|driver|built without CUDA)[^\n]*\n$")
+set(reason "(^|\n)error: [^\n]*(no CUDA device|driver|built without CUDA)[^\n]*\n$")
 ask(cuda)
 if(code EQUAL 0)
   set(answer "${out}")
@@ -21,7 +21,7 @@ if(code EQUAL 0)
     message(FATAL_ERROR "on CUDA: ${answer}on the CPU: ${out}")
   endif()
 elseif(NOT code EQUAL 1 OR NOT out STREQUAL "" OR NOT error MATCHES "${reason}")
-  message(FATAL_ERROR "expected one line about why there is no CUDA, and exit code 1; "
+  message(FATAL_ERROR "expected a last line about why there is no CUDA, and exit code 1; "
                       "found code ${code}, \"${out}\", \"${error}\"")
 else()
   message(STATUS "skipped: ${error}")

@@ -92,7 +92,7 @@ TEST_CASE("memory does not grow with the number of pictures") {
   }
   constexpr long decoded_mb = 4000L * 3000 * 3 >> 20;
   const long most = peak_mb("describe_image" + toy_at_one + one) + 2 * decoded_mb;  // what is freed may stay a while
-  CHECK(most > 4 * decoded_mb);                                                     // else there is nothing to see here
+  CHECK(most < 10 * decoded_mb);                                                    // where thirty would not fit
   CHECK(peak_mb("describe_image" + toy_at_one + many) < most);
   CHECK(peak_mb("chat" + toy_at_one, lines_of_many) < most);
   CHECK(peak_mb(inspect + many) < decoded_mb);  // decodes none
