@@ -1,4 +1,5 @@
 #include "ivl/formats/ggml.hpp"
+#include "ivl/formats/gguf_grids.hpp"
 
 #include <doctest/doctest.h>
 
@@ -296,6 +297,24 @@ TEST_CASE("rows of scalars, of several blocks, and of another size than they sho
             .ends_with("in q4_k: expected fewer than 2^63 bytes, found 144"));
   CHECK(error(GgmlType::tq1_0, 1, 256) ==
         "the tensor type tq1_0 is not supported: expected a scalar, Q*_0, Q*_1, Q*_K, IQ* or MXFP4");
+}
+
+/// FNV-1a, 32 bits.
+template <class Grid>
+std::uint32_t grid_hash(const Grid& grid) {
+  std::uint32_t hash = 0x811c9dc5;
+  for (const auto& row : grid)
+    for (const std::int8_t value : row) hash = (hash ^ std::uint8_t(value)) * 0x01000193u;
+  return hash;
+}
+
+TEST_CASE("the grids are those of ggml's C code") {
+  CHECK(grid_hash(iq1_s_grid) == 0x2fe8cbce);
+  CHECK(grid_hash(iq2_s_grid) == 0x82981110);
+  CHECK(grid_hash(iq2_xs_grid) == 0xebeb17dd);
+  CHECK(grid_hash(iq2_xxs_grid) == 0x3db4a16e);
+  CHECK(grid_hash(iq3_s_grid) == 0x71cc6c89);
+  CHECK(grid_hash(iq3_xxs_grid) == 0x49a45035);
 }
 
 }  // namespace
