@@ -193,13 +193,14 @@ int main(int argc, char** argv) {
     LineReader reader;
     std::string line;
     int code = 0;
+    reader.forget_interrupt();
     for (bool asked_to_end = false;;) {
-      reader.forget_interrupt();
       if (typed) std::fputs("> ", stderr);
       const LineReader::Got got = reader.read(line);
       if (got == LineReader::Got::end) break;
       if (got == LineReader::Got::interrupt) {
         if (!typed || asked_to_end) return 130;
+        reader.forget_interrupt();  // before the words that invite another
         std::fputs("\n(/exit or another Ctrl-C ends)\n", stderr);
         asked_to_end = true;
         continue;
@@ -212,6 +213,7 @@ int main(int argc, char** argv) {
         std::fprintf(stderr, "error: %s\n", error.what());
         code = 1;
       }
+      reader.forget_interrupt();  // the one that stopped an answer
     }
     return typed ? 0 : code;
   });
