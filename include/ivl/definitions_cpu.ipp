@@ -1,0 +1,16 @@
+// The bodies of cpu/: the kernels (definitions.ipp).
+#pragma once
+#ifndef IVL_COMPILED
+#error "ivl/definitions_cpu.ipp: define IVL_COMPILED for every file of the program, as the CMake target ivl::compiled does"
+#endif
+#include "ivl/cpu/attention.ipp"
+#include "ivl/cpu/linear.ipp"
+#include "ivl/cpu/memory.ipp"
+#include "ivl/cpu/moe.ipp"
+#include "ivl/cpu/move.ipp"
+#include "ivl/cpu/norm.ipp"
+#include "ivl/cpu/picture.ipp"
+#include "ivl/cpu/place.ipp"
+#include "ivl/cpu/reduce.ipp"
+#include "ivl/cpu/rope.ipp"
+#include "ivl/cpu/sample.ipp"
