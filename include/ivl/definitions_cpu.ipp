@@ -1,7 +1,7 @@
 // The bodies of cpu/: the kernels (definitions.ipp).
 #pragma once
 #ifndef IVL_COMPILED
-#error "ivl/definitions_cpu.ipp: define IVL_COMPILED for every file of the program, as the CMake target ivl::compiled does"
+#error "ivl/definitions_cpu.ipp: every file of the program defines IVL_COMPILED, as ivl::compiled does"
 #endif
 #include "ivl/cpu/attention.ipp"
 #include "ivl/cpu/linear.ipp"

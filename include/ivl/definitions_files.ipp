@@ -1,7 +1,7 @@
 // The bodies of files: weights, settings and pictures (definitions.ipp).
 #pragma once
 #ifndef IVL_COMPILED
-#error "ivl/definitions_files.ipp: define IVL_COMPILED for every file of the program, as the CMake target ivl::compiled does"
+#error "ivl/definitions_files.ipp: every file of the program defines IVL_COMPILED, as ivl::compiled does"
 #endif
 #include "ivl/checkpoint/bind.ipp"
 #include "ivl/checkpoint/config_json.ipp"

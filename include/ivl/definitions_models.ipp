@@ -1,7 +1,7 @@
 // The bodies of models and what serves them (definitions.ipp).
 #pragma once
 #ifndef IVL_COMPILED
-#error "ivl/definitions_models.ipp: define IVL_COMPILED for every file of the program, as the CMake target ivl::compiled does"
+#error "ivl/definitions_models.ipp: every file of the program defines IVL_COMPILED, as ivl::compiled does"
 #endif
 #include "ivl/model/checkpoint.ipp"
 #include "ivl/model/gguf_pair.ipp"

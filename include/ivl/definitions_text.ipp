@@ -1,7 +1,7 @@
 // The bodies of text/: tokenizers and templates (definitions.ipp).
 #pragma once
 #ifndef IVL_COMPILED
-#error "ivl/definitions_text.ipp: define IVL_COMPILED for every file of the program, as the CMake target ivl::compiled does"
+#error "ivl/definitions_text.ipp: every file of the program defines IVL_COMPILED, as ivl::compiled does"
 #endif
 #include "ivl/text/bpe.ipp"
 #include "ivl/text/chat_template.ipp"
