@@ -70,6 +70,60 @@ __device__ inline int own_column() {
   return dims * (int(threadIdx.x) / 32) + int(threadIdx.x) % 4 * 2;
 }
 
+/// Adds the products of 16 queries with the 16 keys from `key` on of a block.
+template <int HeadDim>
+__device__ inline void add_scores(float (&scores)[2][4], const std::uint32_t (&queries)[HeadDim / 16][4],
+                                  const bf16* keys, int key) {
+#pragma unroll
+  for (int k = 0; k < HeadDim / 16; ++k) {
+    std::uint32_t even[2], odd[2];
+    load_keys<HeadDim>(keys, key, k, even, odd);
+    prim::mma_m16n8k16<bf16>(scores[0], queries[k], even);
+    prim::mma_m16n8k16<bf16>(scores[1], queries[k], odd);
+  }
+}
+
+/// The warp's 16 columns of the block's probabilities [tile_rows, block_keys], for all warps to read.
+template <int Dims>
+__device__ inline void store_probabilities(bf16* probabilities, const Running<Dims>& running,
+                                           const float (&scores)[2][4], float scale) {
+  const int warp = int(threadIdx.x) / 32, lane = int(threadIdx.x) % 32;
+#pragma unroll
+  for (int n = 0; n < 2; ++n) {
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      bf16* to = probabilities + swizzled<block_keys>(lane / 4 + 8 * r, 2 * warp + n) + lane % 4 * 2;
+      *reinterpret_cast<std::uint32_t*>(to) = prim::narrow_pair<bf16>(
+          running.probability(r, scores[n][2 * r], scale), running.probability(r, scores[n][2 * r + 1], scale));
+    }
+  }
+}
+
+/// Adds the block's probabilities to the rows' sums, and their products with the warp's dims of the block's values.
+template <int HeadDim, int Dims>
+__device__ inline void add_values(Running<Dims>& running, const bf16* probabilities, const bf16* values) {
+  const int lane = int(threadIdx.x) % 32;
+#pragma unroll
+  for (int unit = 0; unit < block_keys / 16; ++unit) {
+    std::uint32_t p[4];
+    prim::ldmatrix(p, probabilities + swizzled<block_keys>(lane % 16, 2 * unit + lane / 16));
+    running.add_sum(p);
+    if constexpr (Dims == 8) {
+      std::uint32_t v[2];
+      prim::ldmatrix_transposed(v, values + 16 * unit * HeadDim);
+      prim::mma_m16n8k16<bf16>(running.out[0], p, v);
+    } else {
+#pragma unroll
+      for (int n = 0; n < Dims / 8; n += 2) {
+        std::uint32_t even[2], odd[2];
+        load_values<HeadDim>(values, 16 * unit, 8 * n, even, odd);
+        prim::mma_m16n8k16<bf16>(running.out[n], p, even);
+        prim::mma_m16n8k16<bf16>(running.out[n + 1], p, odd);
+      }
+    }
+  }
+}
+
 /// The results of a tile with one chunk.
 template <int HeadDim, int Dims>
 __device__ inline void store_rows(const Call<bf16>& call, const RowTile& tile, const Running<Dims>& running) {
@@ -141,6 +195,16 @@ __device__ inline void join_parts(const Call<bf16>& call, const Parts& parts, co
   }
 }
 
+/// Whether all other chunks of the tile have stored their parts; whoever is last makes the counter ready for the next
+/// run.
+__device__ inline bool arrives_last(unsigned* arrived, int chunks, bool* last) {
+  __syncthreads();
+  if (threadIdx.x == 0) *last = prim::add_acquire_release(arrived, 1) == unsigned(chunks) - 1;
+  __syncthreads();
+  if (*last && threadIdx.x == 0) *arrived = 0;
+  return *last;
+}
+
 template <int HeadDim, class Policy>
 __global__ void __launch_bounds__(threads, 3) attention_split_kernel(Call<bf16> call, Work work) {
   constexpr int stages = Policy::value.stages, warps = threads / 32, dims = HeadDim / warps;
@@ -196,13 +260,7 @@ __global__ void __launch_bounds__(threads, 3) attention_split_kernel(Call<bf16> 
     const bf16* const keys = prim::opaque(lane_keys<HeadDim>(shared.keys + stage * shared.stage_scalars));
     const bf16* const values = prim::opaque(shared.values + stage * shared.stage_scalars + own_values);
     float scores[2][4] = {};
-#pragma unroll
-    for (int k = 0; k < HeadDim / 16; ++k) {
-      std::uint32_t even[2], odd[2];
-      load_keys<HeadDim>(keys, 16 * warp, k, even, odd);
-      prim::mma_m16n8k16<bf16>(scores[0], queries[k], even);
-      prim::mma_m16n8k16<bf16>(scores[1], queries[k], odd);
-    }
+    add_scores<HeadDim>(scores, queries, keys, 16 * warp);
     hide_scores(scores, key + 16 * warp, begin, end);
     float highest[2];
     highest_scores(scores, highest);
@@ -219,36 +277,9 @@ __global__ void __launch_bounds__(threads, 3) attention_split_kernel(Call<bf16> 
       highest[r] *= call.scale;
     }
     running.raise(highest);
-#pragma unroll
-    for (int n = 0; n < 2; ++n) {
-#pragma unroll
-      for (int r = 0; r < 2; ++r) {
-        bf16* to = shared.probabilities + swizzled<block_keys>(lane / 4 + 8 * r, 2 * warp + n) + lane % 4 * 2;
-        *reinterpret_cast<std::uint32_t*>(to) =
-            prim::narrow_pair<bf16>(running.probability(r, scores[n][2 * r], call.scale),
-                                    running.probability(r, scores[n][2 * r + 1], call.scale));
-      }
-    }
+    store_probabilities(shared.probabilities, running, scores, call.scale);
     __syncthreads();  // all probabilities are there
-#pragma unroll
-    for (int unit = 0; unit < block_keys / 16; ++unit) {
-      std::uint32_t p[4];
-      prim::ldmatrix(p, shared.probabilities + swizzled<block_keys>(lane % 16, 2 * unit + lane / 16));
-      running.add_sum(p);
-      if constexpr (dims == 8) {
-        std::uint32_t v[2];
-        prim::ldmatrix_transposed(v, values + 16 * unit * HeadDim);
-        prim::mma_m16n8k16<bf16>(running.out[0], p, v);
-      } else {
-#pragma unroll
-        for (int n = 0; n < dims / 8; n += 2) {
-          std::uint32_t even[2], odd[2];
-          load_values<HeadDim>(values, 16 * unit, 8 * n, even, odd);
-          prim::mma_m16n8k16<bf16>(running.out[n], p, even);
-          prim::mma_m16n8k16<bf16>(running.out[n + 1], p, odd);
-        }
-      }
-    }
+    add_values<HeadDim>(running, shared.probabilities, values);
     __syncthreads();  // the stage is free
     copy_block(key + stages * block_keys, stage);
     stage = stage + 1 == stages ? 0 : stage + 1;
@@ -258,13 +289,7 @@ __global__ void __launch_bounds__(threads, 3) attention_split_kernel(Call<bf16> 
   if (chunks == 1) return store_rows<HeadDim>(call, tile, running);
   const Parts parts(work, HeadDim);
   store_part<HeadDim>(parts, tile, chunk, running);
-  __syncthreads();
-  unsigned* const arrived = &work.arrived[parts.place];
-  if (threadIdx.x == 0) *shared.last = prim::add_acquire_release(arrived, 1) == unsigned(chunks) - 1;
-  __syncthreads();
-  if (!*shared.last) return;
-  if (threadIdx.x == 0) *arrived = 0;
-  join_parts<HeadDim>(call, parts, tile, chunks);
+  if (arrives_last(&work.arrived[parts.place], chunks, shared.last)) join_parts<HeadDim>(call, parts, tile, chunks);
 }
 
 /// `block_rows`: 0, or of the prefill::run beside which this runs.
