@@ -1,3 +1,4 @@
+// Over 400 lines: statements, macros and expressions call each other, and share the scopes of one class.
 #pragma once
 #include <algorithm>
 #include <optional>
