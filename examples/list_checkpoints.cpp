@@ -19,7 +19,7 @@
 
 using Json = nlohmann::ordered_json;
 
-/// Memory of the largest GPU that nvidia-smi knows; nothing where there is none.
+/// Memory of the largest GPU that nvidia-smi knows; nothing without a GPU.
 static std::optional<std::int64_t> gpu_memory_bytes() {
   const std::unique_ptr<FILE, int (*)(FILE*)> pipe(
       popen("nvidia-smi --query-gpu=memory.total --format=csv,noheader,nounits 2>/dev/null", "r"), pclose);

@@ -6,7 +6,7 @@
 #include "ivl/model/open_model.hpp"
 #include "models.hpp"
 
-/// Weights, keys and values: what a checkpoint needs on the device, but for what its steps work in.
+/// What a checkpoint needs on the device: weights, keys and values, without the scratch of its steps.
 static std::size_t needed_bytes(const ModelChoice& choice, const std::filesystem::path& mmproj) {
   const ivl::CheckpointConfig config = ivl::read_checkpoint_config(choice.checkpoint, mmproj);
   std::size_t bytes = std::size_t(kv_bytes_per_token(config.vlm.decoder)) *

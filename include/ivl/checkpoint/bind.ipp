@@ -151,7 +151,7 @@ class PieceFinder {
     for (int expert = 0; expert < slot_.experts; ++expert) visit(expert);
   }
 
-  /// In the first form of which the source has something; else in the expected one.
+  /// The first form that the source has parts of; else the expected one.
   BoundPiece piece(const PartName& row, Dialect dialect, int expert, std::int64_t height) const {
     BoundPiece expected;
     for (const StoredForm& form : forms(row.naming, dialect)) {

@@ -6,7 +6,7 @@
 
 namespace ivl {
 
-/// Looks only at names and at the first bytes of small files. Throws FileError for what is no folder of a checkpoint,
+/// Looks only at names and at the first bytes of small files. Throws FileError if it is not a folder of a checkpoint,
 /// with the reason and the way out: nothing there, the name of a hub repository, a folder of the hub's cache (and which
 /// folder inside to use), a single file, a folder with GGUF files or an adapter alone, and git-lfs pointers in place of
 /// files.

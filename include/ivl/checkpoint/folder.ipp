@@ -19,7 +19,7 @@ namespace detail {
 
 namespace fs = std::filesystem;
 
-/// Plain names of the entries, sorted; none for what cannot be listed.
+/// Plain names of the entries, sorted; none if the folder cannot be listed.
 inline std::vector<std::string> names_in(const fs::path& folder) {
   std::vector<std::string> names;
   std::error_code error;

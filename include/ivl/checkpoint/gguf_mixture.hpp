@@ -59,7 +59,7 @@ constexpr std::optional<GgufMixture> find_mixture(std::string_view name) {
   return std::nullopt;
 }
 
-/// A matrix of a file, by what the rules ask of it.
+/// The facts about a matrix that the rules look at.
 struct MixtureMatrix {
   std::string_view name;  ///< in the file
   int layer = -1, layers = 0;

@@ -27,7 +27,7 @@ namespace ivl {
 class MergedWeights {
  public:
   /// Looks at everything but the numbers. Refers to `base`. Throws FileError, also for a tensor of the adapter that is
-  /// none of the model's, and ConfigError for what is no plain LoRA.
+  /// none of the model's, and ConfigError for an adapter that is not a plain LoRA.
   MergedWeights(const FolderWeights& base, const std::filesystem::path& adapter, const ModelFacts& facts);
   MergedWeights(const MergedWeights&) = delete;
   MergedWeights& operator=(const MergedWeights&) = delete;

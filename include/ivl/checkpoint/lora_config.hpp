@@ -33,7 +33,7 @@ inline constexpr std::string_view lora_keys_obeyed[] = {
 /// What is read of it.
 class LoraConfig {
  public:
-  /// Throws FileError, and ConfigError for what is no plain LoRA.
+  /// Throws FileError, and ConfigError for an adapter that is not a plain LoRA.
   explicit LoraConfig(const std::filesystem::path& path) : where_(path.string()) {
     const Json document = read_json(path);
     const ConfigReader reader(document, where_);
@@ -81,7 +81,7 @@ class LoraConfig {
         "that folder");
   }
 
-  /// Some start from another base than the folder's, which they change by what the adapter starts with.
+  /// Some start from another base than the folder's, changed by the adapter's starting values.
   void check_initialisation(const Json& document) const {
     const Json* start = find_field(document, "init_lora_weights", where_);
     if (start == nullptr || start->is_boolean()) return;

@@ -11,8 +11,8 @@
 
 namespace ivl {
 
-/// One weight of a model: its name, its shape, and where it goes once placed. Made from what layers say in
-/// `each_weight`, so that all that follows is ordinary code, compiled once for all checkpoints.
+/// One weight of a model: its name, its shape, and where it goes once placed. Made from the lists in
+/// `each_weight`, so that the code behind it is compiled once for all checkpoints.
 struct WeightSlot {
   std::string canonical;     ///< as checkpoint/names.hpp has it, with `#` for the layer's number
   int layer = -1;            ///< -1 outside the layers

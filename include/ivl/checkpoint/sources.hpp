@@ -14,7 +14,7 @@
 
 namespace ivl {
 
-/// Tensors by name, which someone owns for as long as weights are bound to them. Null: there is none of that name.
+/// Tensors by name, which someone owns for as long as weights are bound to them. Null: no tensor has that name.
 template <class Source>
 concept FindsTensors = requires(const Source& source, const std::string& name) {
   { source.find(name) } -> std::convertible_to<const TensorView*>;

@@ -8,10 +8,11 @@
 
 namespace ivl {
 
-/// Keys of the language model's file, but for the tokenizer's. Throws ConfigError for what GGUF cannot say.
+/// Keys of the language model's file, without the tokenizer's. Throws ConfigError for a setting that GGUF cannot
+/// express.
 void add_language_keys(const CheckpointConfig& config, std::string_view name, GgufMetadata& to);
 
-/// Keys of the mmproj. Throws ConfigError for what GGUF cannot say.
+/// Keys of the mmproj. Throws ConfigError for a setting that GGUF cannot express.
 void add_vision_keys(const CheckpointConfig& config, std::string_view name, GgufMetadata& to);
 
 }  // namespace ivl

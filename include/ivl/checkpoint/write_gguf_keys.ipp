@@ -67,7 +67,7 @@ IVL_INLINE void add_language_keys(const CheckpointConfig& config, std::string_vi
   to.add("ivl.folder_format", facts.format == FolderFormat::hf ? "hf" : "github");
   if (facts.format == FolderFormat::github) to.add("ivl.prompt_template", facts.prompt_template);
   const detail::GgufKeyAdder keys(to, architecture + '.');
-  // The stretching of dynamic NTK is not written: readers that know it take the context for what was trained.
+  // The stretching of dynamic NTK is not written: readers that know it would take the context for the trained one.
   keys.size("context_length", facts.rope.kind == RopeKind::yarn ? facts.context_length : facts.rope.context);
   keys.size("embedding_length", decoder.hidden);
   keys.size("block_count", decoder.layers);

@@ -34,7 +34,7 @@ struct RequestError : Error {
   using Error::Error;
 };
 
-/// What a model computes is no number: its weights are damaged, or values overflow their type.
+/// A model computed NaN or infinity: its weights are damaged, or values overflow their type.
 struct ModelError : Error {
   using Error::Error;
 };

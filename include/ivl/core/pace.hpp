@@ -1,4 +1,4 @@
-// How many threads a run of the pool gets, from what earlier runs took. Arithmetic alone: no threads.
+// How many threads a run of the pool gets, from the times of earlier runs. Arithmetic alone: no threads.
 #pragma once
 #include <algorithm>
 #include <array>

@@ -18,7 +18,7 @@
 namespace ivl {
 
 /// Scalar types of tensor files, by their safetensors names and in the order of its reference writer: by alignment.
-/// Last what is no scalar: blocks of one of ggml's types.
+/// The last one is not a scalar: blocks of one of ggml's types.
 enum class Dtype : std::uint8_t {
   boolean,
   f4,

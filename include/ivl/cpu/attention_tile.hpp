@@ -40,7 +40,7 @@ inline constexpr int max_head_dim = 256;  ///< what the working memory on the st
 inline constexpr int tasks_per_thread = 2;
 
 // ---- keys and values that come from memory ---------------------------------------------
-/// multiply_rows; unless `next` is null, in pieces, each of which first fetches as many bytes from `next` on as it
+/// multiply_rows; unless `next` is null, in pieces; each piece first fetches as many bytes from `next` on as it
 /// reads itself: at the end of every run of keys the CPU's own prefetching would start anew.
 template <class F, class Factor>
 void multiply_run(int number, const Factor* x, std::int64_t x_stride, const void* run, std::int64_t panel_stride,

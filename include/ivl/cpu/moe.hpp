@@ -1,7 +1,7 @@
 // The sparse mixture of experts on panels (see ops/moe.hpp for the contract, panel_group.hpp for the products).
 //
 // The pairs (row, expert) that routes name are put in order of experts. A task is some rows of one expert against one
-// group of its panels, so that all threads share each expert's weights, of which only the chosen ones are read; the
+// group of its panels, so that all threads share each expert's weights, and only the chosen experts are read; the
 // weights meet as many rows as chose them. Each pair keeps its own result as floats, and a last pass adds up a row's.
 #pragma once
 #include <span>

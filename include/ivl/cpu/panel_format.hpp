@@ -15,7 +15,7 @@
 //   words              k of one word: 1, or 2 or 4 that lie side by side
 //   chunk_at(k)        bytes from a panel to the Chunk of k
 //   Chunk::load(from)  and of its word i: weights(i, block, Lanes (&w)[words]); with bf16 factors, pairs(i)
-//   block              k that share scales; 0 where there are none
+//   block              k that share scales; 0 without scales
 //   Block::load(panel, k)                 what the weights of a block share
 //   scaled_sums        whether a block's products are added up first, and then multiplied with block.scale
 //   ahead(panels)      bytes behind a Chunk that memory is asked for before they are needed, where so many panels are

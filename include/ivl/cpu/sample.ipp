@@ -102,7 +102,7 @@ inline std::int32_t draw_row(const Draw& draw, float* logits, std::int32_t* orde
   std::int32_t drawn = best;
   for (int i = 0; i < kept; ++i) {
     const float w = weight(order[i]);
-    if (w == 0) continue;  // where sums are rounded so that something is left, what has no weight is not drawn
+    if (w == 0) continue;  // rounding may leave a rest of the sum; an id without weight is never drawn
     drawn = order[i];
     if ((left -= w) < 0) break;
   }

@@ -12,7 +12,7 @@ struct PixelStatistics {
   bool operator==(const PixelStatistics&) const = default;
 };
 
-/// Throws ConfigError for what no pixel can be measured by.
+/// Throws ConfigError if a value is not finite or a deviation is not positive.
 inline void check_statistics(const PixelStatistics& statistics) {
   for (int colour = 0; colour < 3; ++colour) {
     const float mean = statistics.mean[colour], deviation = statistics.deviation[colour];

@@ -80,7 +80,7 @@ class Gguf {
   /// The path given: it starts every error.
   const std::string& where() const { return files_.front().path; }
 
-  /// The tensor of this name, null if there is none.
+  /// The tensor of this name, null if it is missing.
   const GgufTensor* find(std::string_view name) const {
     const auto tensor = tensors_.find(name);
     return tensor == tensors_.end() ? nullptr : &tensor->second;
@@ -102,7 +102,7 @@ class Gguf {
   bool has(std::string_view key) const { return values_.contains(key); }
   auto keys() const { return std::views::keys(values_); }
 
-  /// The value of `key` as the file has it. Throws FileError where there is none.
+  /// The value of `key` as the file has it. Throws FileError if it is missing.
   const GgufValue& value_of(std::string_view key) const {
     const auto value = values_.find(key);
     if (value == values_.end()) fail<FileError>(place_of(key), ": expected a value, found none");
@@ -111,7 +111,7 @@ class Gguf {
 
   /// The value of `key` as bool, an integer or floating type, std::string_view, or a std::vector of one of them.
   /// Integers become any integer type that holds them, floating types each other; nothing else is converted. Throws
-  /// FileError that names the key, also where there is none.
+  /// FileError that names the key, also if it is missing.
   template <class Value>
   Value get(std::string_view key) const {
     return detail::gguf_as<Value>(value_of(key), place_of(key));

@@ -141,7 +141,7 @@ Value json_as(const Json& value, std::string_view where) {
 }
 
 /// The member `key` of `object`, null where it is missing or JSON null (configs write both for "not set").
-/// Throws FileError if `object` is none.
+/// Throws FileError if `object` is not an object.
 const Json* find_field(const Json& object, std::string_view key, std::string_view where);
 
 /// The member `key` as `json_as` reads it. `where` is the object's own place, "config.json" for the whole document or

@@ -34,7 +34,7 @@ class Descriptor {
 /// file afterwards, reading the lost pages raises SIGBUS, which no check here can prevent. Copy files that may change.
 class MappedFile {
  public:
-  /// Throws FileError for what is missing, unreadable, empty or not a regular file.
+  /// Throws FileError if it is missing, unreadable, empty or not a regular file.
   explicit MappedFile(const std::filesystem::path& path);
   MappedFile(MappedFile&& other) noexcept
       : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}

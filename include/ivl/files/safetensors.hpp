@@ -40,7 +40,7 @@ class Safetensors {
   /// shards. Checks everything before it returns, but touches no tensor's bytes. Throws FileError.
   explicit Safetensors(const std::filesystem::path& path);
 
-  /// The tensor of this name, null if there is none.
+  /// The tensor of this name, null if it is missing.
   const TensorView* find(std::string_view name) const {
     const auto tensor = tensors_.find(name);
     return tensor == tensors_.end() ? nullptr : &tensor->second.view;

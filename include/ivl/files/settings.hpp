@@ -18,7 +18,7 @@ namespace ivl {
 std::span<const Setting> known_settings();
 
 /// Looks at every key of `json`; `where` names it. JSON null always counts as not there. Adds a note on the keys that
-/// nobody knows. Throws ConfigError for a value that is refused, FileError for what is no object.
+/// nobody knows. Throws ConfigError for a value that is refused, FileError if the file is not an object.
 void check_settings(SettingsOf object, const Json& json, const std::string& where, std::vector<std::string>& notes);
 
 }  // namespace ivl

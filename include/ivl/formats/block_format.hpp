@@ -75,7 +75,7 @@ inline void five_bits(const std::uint8_t* codes, const std::uint8_t (&high)[4], 
 /// The four bits `index` of some bytes, low ones first.
 constexpr int nibble(const std::uint8_t* bytes, int index) { return bytes[index / 2] >> 4 * (index % 2) & 15; }
 
-/// The signs of eight elements, of which seven are stored: an even number of them is set.
+/// The signs of eight elements. Seven are stored; the eighth makes the number of set signs even.
 constexpr unsigned with_even_sign(unsigned signs) { return signs | unsigned(std::popcount(signs) & 1) << 7; }
 
 /// to[j] = scale values[j], negative where bit j of `signs` is set.

@@ -11,7 +11,7 @@
 
 namespace ivl {
 
-/// Throws FileError for a type of which this library knows the size only.
+/// Throws FileError for a type whose size alone this library knows.
 Format format_of(GgmlType type);
 
 /// Rows of whole blocks as floats, exactly: to [out][in]. Throws FileError where `rows` has another size, and for types

@@ -25,7 +25,7 @@ struct TiffBytes {
   }
 };
 
-/// The orientation tag of the first directory, whatever number it is; nothing where there is none.
+/// The orientation tag of the first directory, whatever its number; nothing if it is missing.
 inline std::optional<std::int64_t> orientation_tag(std::string_view exif) {
   const std::string_view name("Exif\0\0", 6);
   while (exif.starts_with(name)) exif.remove_prefix(name.size());
@@ -90,7 +90,7 @@ inline std::optional<std::string> bytes_of_profile(std::string_view text) {
   return high < 0 ? std::optional(bytes) : std::nullopt;
 }
 
-/// The digit behind `tiff:Orientation="` or `tiff:Orientation>`; nothing where there is none.
+/// The digit behind `tiff:Orientation="` or `tiff:Orientation>`; nothing if it is missing.
 inline std::optional<std::int64_t> orientation_in_xmp(std::string_view text) {
   const std::string_view name = "tiff:Orientation";
   for (auto at = text.find(name); at != text.npos; at = text.find(name, at + 1)) {

@@ -61,7 +61,7 @@ inline std::string_view name_of_other(std::string_view text) {
   return !start.empty() && std::all_of(start.begin(), start.end(), is_text) ? name_of_text(text) : "";
 }
 
-/// Throws ImageError for what is not decoded, by its name.
+/// Throws ImageError that names a format that is not decoded.
 inline PictureKind kind_of_picture(std::string_view text, std::string_view name) {
   if (text.starts_with("\x89PNG\r\n\x1a\n")) return PictureKind::png;
   if (text.starts_with("\xff\xd8\xff")) return PictureKind::jpeg;

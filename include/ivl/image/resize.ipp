@@ -195,7 +195,7 @@ void resize_across(const std::uint8_t* source, int block, const ResizeBand<Quads
   }
 }
 
-/// The vertical pass for one row and colour: out[stride] bytes, of which [0, width) mean something.
+/// The vertical pass for one row and colour: out[stride] bytes; only [0, width) carry values.
 template <class Quads>
 void resize_down(const ResizeBand<Quads>& band, int y, int colour, std::uint8_t* out) {
   const auto& [first, begin, weights] = band.target.down;

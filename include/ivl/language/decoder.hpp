@@ -62,7 +62,7 @@ struct Decoder {
       blocks[layer].forward(ctx, batch, kv[layer], C.attention.window_of(int(layer)), angles, eps, scratch.block, x);
   }
 
-  /// Logits of chosen rows of scratch.x: logits [count, vocabulary rows], of which ranks that share the model fill
+  /// Logits of chosen rows of scratch.x: logits [count, vocabulary rows]; ranks that share the model fill
   /// their own columns each (ops/reduce.hpp: gather_vocabulary, argmax_reduced).
   template <class Context, class Scalar>
   void head_logits(Context& ctx, const std::int32_t* rows, float eps, const Scratch<Scalar>& scratch,

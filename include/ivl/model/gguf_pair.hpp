@@ -11,7 +11,7 @@ namespace ivl {
 
 /// Writes the checkpoint `from`, a folder in either format or a GGUF pair, to new files: the language model with its
 /// tokenizer, and the mmproj unless its path is empty. Memory holds the keys and some rows of one tensor. Throws
-/// FileError, also where a file is there already, and ConfigError for what GGUF cannot say.
+/// FileError, also if the file exists already, and ConfigError for a setting that GGUF cannot express.
 void write_gguf_pair(const std::filesystem::path& from, const GgufFiles& to, GgufMixture mixture,
                      const LoadOptions& options = {});
 

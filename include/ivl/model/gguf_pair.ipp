@@ -21,7 +21,7 @@ namespace ivl {
 
 namespace detail {
 
-/// All that another file says, but for what is about that file's tensors.
+/// All keys of another file, except those that describe its tensors.
 inline GgufMetadata keys_of(const Gguf& file) {
   GgufMetadata metadata;
   for (const std::string_view key : file.keys()) {
@@ -37,7 +37,7 @@ inline GgufMetadata model_keys(const std::filesystem::path& from, const Checkpoi
                                std::string_view name) {
   GgufMetadata metadata;
   const Processor processor = load_processor(from, config);
-  processor.tokenizer();  // throws where there is none
+  processor.tokenizer();  // throws if there is no tokenizer
   add_language_keys(config, name, metadata);
   add_tokenizer_keys(tokenizer_parts(from), config.facts.vocab_rows, processor.end_token(), metadata);
   if (const auto found = find_chat_template(from)) metadata.add("tokenizer.chat_template", found->text);

@@ -41,7 +41,7 @@ enum class Want : std::uint8_t {
 struct StepRoom {
   int rows = 0;       ///< of one step
   int sequences = 0;  ///< of one step
-  int wanted = 0;     ///< rows of one step of which something comes back
+  int wanted = 0;     ///< rows of one step that give something back
   PerGroup<int> pages{};
   int pages_per_sequence = 0;  ///< of page tables
   int feature_rows = 0;        ///< of pictures, held until they are overwritten
@@ -100,7 +100,7 @@ class Step {
   std::vector<std::int32_t> block_;
 };
 
-/// What came back of a step. Rows of which nothing of a kind was wanted hold anything.
+/// What came back of a step. A row that did not want a kind of result holds arbitrary values there.
 struct StepResults {
   std::vector<std::int32_t> ids;  ///< [wanted]
   std::vector<float> logits;      ///< [wanted, vocab_rows]

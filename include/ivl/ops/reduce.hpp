@@ -1,4 +1,4 @@
-// What ranks that share a model do together: sums over ranks, and the vocabulary, of which each has a part.
+// What ranks that share a model do together: sums over ranks, and the vocabulary, which is divided among them.
 //
 //   linear_reduced      y = epilogue(sum over ranks r of x_r W_r^T)      W_r [out, in / ranks], x_r [rows, in / ranks]
 //   expert_mlp_reduced  y += sum over ranks of what each rank's experts add (ops/moe.hpp)

@@ -1,4 +1,4 @@
-// Rows and other values between the host and a context's memory, for whoever looks at a few of them: experiments,
+// Rows and other values between the host and a context's memory, for code that looks at a few of them: experiments,
 // tests, examples. The engine keeps its memory in other ways.
 #pragma once
 #include <cstddef>

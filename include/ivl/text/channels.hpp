@@ -1,4 +1,4 @@
-// What a model thought, apart from what it answers. gpt-oss does it in channels:
+// Separates a model's thoughts from its answer. gpt-oss does it in channels:
 // "<|channel|>analysis<|message|>...<|end|><|start|>assistant<|channel|>final<|message|>...". InternVL3.5's thinking
 // system message asks for "<think>...</think>\n\n...".
 #pragma once
@@ -14,7 +14,7 @@ namespace ivl {
 /// behind its end to nothing.
 class ChannelReader {
  public:
-  /// Calls give(channel, text) for what is certain by now; both views are good during the call.
+  /// Calls give(channel, text) for text whose channel is certain by now; both views are valid during the call.
   template <class Give>
   void push(std::string_view text, const Give& give) {
     held_ += text;

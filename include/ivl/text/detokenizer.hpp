@@ -50,7 +50,7 @@ class Detokenizer {
   void append_text(std::string& text, std::string_view bytes);
 
   DecodingRules rules_;
-  std::string held_;  // bytes of which more depends on the next token
+  std::string held_;  // bytes whose text depends on the next token
   bool at_start_ = true;
 };
 

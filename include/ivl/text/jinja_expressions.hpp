@@ -12,7 +12,7 @@
 
 namespace ivl::detail::jinja {
 
-/// A recursive descent. Throws FileError with the line for what is no expression or uses what is not supported.
+/// A recursive descent. Throws FileError with the line if the text is not an expression or uses something unsupported.
 class ExpressionParser : protected TokenStream {
  protected:
   using TokenStream::TokenStream;

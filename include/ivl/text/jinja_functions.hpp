@@ -7,7 +7,7 @@
 
 namespace ivl::detail::jinja {
 
-/// The function that every template has under this name, missing if there is none.
+/// The function that every template knows by this name, or `missing`.
 Value global(std::string_view name);
 Value call_function(Run& run, std::string_view name, Args args);
 

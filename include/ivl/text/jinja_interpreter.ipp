@@ -71,7 +71,7 @@ class Interpreter {
     for (int i = 0; i < place.scopes; ++i) at = at->outer.get();
     return at->variables[std::size_t(place.variable)];
   }
-  /// Sets all but parameters to what they begin as.
+  /// Gives every variable except the parameters its first value.
   void begin(Frame& frame, const Scope& scope) {
     run_.charge(scope.begins.size() + 1);
     frame.variables.resize(scope.begins.size());

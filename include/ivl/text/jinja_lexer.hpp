@@ -26,7 +26,7 @@ struct Token {
   bool is_op(std::string_view op) const { return kind == Kind::op && text == op; }
 };
 
-/// Throws FileError for what cannot be part of a template, with the line. The last token is `end`.
+/// Throws FileError, with the line, for text that cannot be part of a template. The last token is `end`.
 std::vector<Token> tokens_of(std::string_view source, const std::string& where);
 
 template <class... Parts>

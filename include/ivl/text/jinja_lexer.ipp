@@ -84,7 +84,7 @@ class Lexer {
     if (sign == '-') {
       text = strip_right(text);
     } else if (sign != '+' && may_strip_line) {
-      const std::size_t line = text.rfind('\n') + 1;  // 0 where there is none
+      const std::size_t line = text.rfind('\n') + 1;  // 0 in the first line
       if ((line > 0 || line_starts_) && strip_left(text.substr(line)).empty()) text = text.substr(0, line);
     }
     if (!text.empty()) add(Token::Kind::data, std::string(text));

@@ -17,7 +17,7 @@ namespace ivl::detail::jinja {
   run.fail("'", op, "': unexpected operands, ", type_name(a), " and ", type_name(b));
 }
 
-/// Text of a Markup: as it is, or escaped if it is none. Other kinds than str do not come here.
+/// Text of a Markup: a Markup as it is, a plain str escaped. No other kinds come here.
 inline std::string escaped(Run& run, const Value& value) {
   if (value.as<String>().safe) return value.bytes();
   std::string text;

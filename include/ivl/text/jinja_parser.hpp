@@ -8,7 +8,8 @@
 
 namespace ivl::detail::jinja {
 
-/// Throws FileError with the line for what is no template or uses what is not supported. Names have no places yet.
+/// Throws FileError with the line if the text is not a template or uses something unsupported. Names have no places
+/// yet.
 Template parse(std::string_view source, const std::string& where);
 
 }  // namespace ivl::detail::jinja

@@ -6,7 +6,7 @@
 
 namespace ivl::detail::jinja {
 
-/// Gives every scope its variables and every name its place. Throws FileError for what is not supported.
+/// Gives every scope its variables and every name its place. Throws FileError for unsupported statements.
 void resolve_names(Template& parsed);
 
 }  // namespace ivl::detail::jinja

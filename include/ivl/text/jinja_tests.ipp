@@ -31,7 +31,7 @@ IVL_INLINE bool is_test(std::string_view name) {
   return operator_test(name) || std::ranges::find(plain, name) != std::end(plain);
 }
 
-/// Tests without an argument, nothing if this is none.
+/// Tests without an argument; nothing if `name` is not one of them.
 inline std::optional<bool> kind_test(std::string_view name, const Value& value) {
   const Kind kind = value.kind();
   const bool is_undefined = kind == Kind::undefined, is_text = kind == Kind::string, is_dict = kind == Kind::dict;

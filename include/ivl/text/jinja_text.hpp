@@ -15,7 +15,7 @@ namespace ivl::detail::jinja {
 std::size_t character_count(std::string_view text);
 std::vector<std::string_view> characters(std::string_view text);
 
-/// Bytes of the white space (str.isspace) at the start of `text`, 0 if there is none.
+/// How many bytes of white space (str.isspace) `text` starts with.
 std::size_t space_at(std::string_view text);
 std::string_view strip_left(std::string_view text);
 std::string_view strip_right(std::string_view text);

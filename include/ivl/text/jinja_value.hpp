@@ -106,7 +106,7 @@ class Value {
 };
 
 struct Undefined : Object {
-  std::string what;  // the error of whoever needs a value here
+  std::string what;  // the error if a value is needed here
 };
 struct String : Object {
   std::string bytes;
@@ -200,7 +200,7 @@ void need_defined(const Run& run, const Value& value);
 
 bool truth(const Value& value);
 bool equal(Run& run, const Value& a, const Value& b);
-/// Negative, 0 or positive. Fails for what Python has no order of.
+/// Negative, 0 or positive. Fails for values that Python does not order.
 int compare(Run& run, const Value& a, const Value& b);
 /// Python's a < b and so on: like `compare`, but every comparison with NaN is false.
 bool less(Run& run, const Value& a, const Value& b);
@@ -221,7 +221,7 @@ class Iterator {
 };
 
 std::int64_t length(Run& run, const Value& value);
-/// The member of this key, null if there is none.
+/// The member with this key, null if it is missing.
 const Value* find(Run& run, const Dict& dict, const Value& key);
 const Value* find(Run& run, const Dict& dict, std::string_view key);
 const Value* find(const Namespace& names, std::string_view name);

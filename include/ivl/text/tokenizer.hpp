@@ -44,7 +44,7 @@ class AddedTokenFinder {
 
   explicit AddedTokenFinder(std::vector<Token> tokens);
 
-  /// Calls found(id) for each token and between(text) for what is not a token, in order.
+  /// Calls found(id) for each token and between(text) for the text between tokens, in order.
   template <class Found, class Between>
   void cut(std::string_view text, Found&& found, Between&& between) const;
 

@@ -63,7 +63,7 @@ inline std::string unmarked(std::string_view piece) {
   return text.append(piece);
 }
 
-/// A byte as files write it, "<0x0A>"; -1 if it is none.
+/// The byte that files write as "<0x0A>"; -1 if the text is not of this form.
 inline int byte_of_piece(std::string_view piece) {
   const auto digit = [&](std::size_t at) { return int(std::string_view("0123456789ABCDEF").find(piece[at])); };
   if (piece.size() != 6 || !piece.starts_with("<0x") || piece[5] != '>') return -1;

@@ -17,7 +17,7 @@
 // whichever of the two kernels had it, since both take its sums in one order (sm80_tile.cuh). Under Mask::full
 // only the rows that are over are summed by chunks; which they are depends on how many rows their own sequence has.
 //
-// Sinks are read once a row, at the end, so they cost nothing where there are none; the window is a template argument
+// Sinks are read once a row, at the end, so a model without them pays nothing; the window is a template argument
 // of the prefill kernel, and key blocks outside it are never read.
 //
 // Goals: split at least 85 % of read bandwidth at 32 sequences; prefill as near as it gets to what mma.sync can reach.

@@ -108,7 +108,7 @@ struct WarpRows {
 template <int RowTiles>
 inline constexpr int block_rows_of = threads / 32 * tile_rows * RowTiles;
 
-/// The block's rows; false if there are none for it.
+/// The block's rows; false if no rows are left for it.
 template <Visible V, int BlockRows>
 __device__ inline bool find_block(const Call<bf16>& call, RowTile& tile) {
   const Batch& batch = call.batch;

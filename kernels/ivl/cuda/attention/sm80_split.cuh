@@ -195,8 +195,7 @@ __device__ inline void join_parts(const Call<bf16>& call, const Parts& parts, co
   }
 }
 
-/// Whether all other chunks of the tile have stored their parts; whoever is last makes the counter ready for the next
-/// run.
+/// Whether all other chunks of the tile have stored their parts; the last one makes the counter ready for the next run.
 __device__ inline bool arrives_last(unsigned* arrived, int chunks, bool* last) {
   __syncthreads();
   if (threadIdx.x == 0) *last = prim::add_acquire_release(arrived, 1) == unsigned(chunks) - 1;
@@ -249,7 +248,7 @@ __global__ void __launch_bounds__(threads, 3) attention_split_kernel(Call<bf16> 
     begin[r] = row.begin, end[r] = row.end;
   }
 
-  // From a tile of values to what the lane takes of the warp's dims.
+  // Offset in a tile of values of the lane's part of the warp's dims.
   const int own_values = swizzled<HeadDim>(lane % 16, dims / 8 * warp + (dims > 8 ? lane / 16 : 0));
 
   Running<dims> running;

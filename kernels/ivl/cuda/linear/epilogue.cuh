@@ -106,7 +106,7 @@ __device__ inline void finish_tile_of(const float* sums, int first_row, int firs
   }
   Result* y = target.y + column / step;
   const int rows = min(TileRows, target.rows - first_row);
-  // `add` waits for what y was: for several rows at once.
+  // `add` waits until y's old values are loaded: for several rows at once.
   constexpr int together = Kind == EpilogueKind::add ? 8 : 1;
   for (int first = int(threadIdx.x) / threads_a_row; first < rows; first += together * rows_at_once) {
     Results before[together];

@@ -73,7 +73,7 @@ inline void require_code(const DeviceFacts& device) {
 
 }  // namespace detail::runtime
 
-/// Makes `number` the calling thread's device. Throws DeviceError, in one sentence, where there is none, where its
+/// Makes `number` the calling thread's device. Throws DeviceError, in one sentence, if it is missing, if its
 /// driver is too old, where it is older than sm_80, and where this program was not compiled for it.
 inline DeviceFacts open_device(int number) {
   int driver = 0, runtime = 0, devices = 0;
@@ -133,7 +133,7 @@ class BlockCache {
     std::size_t bytes = 0;
   };
 
-  /// One of at least `bytes`, and at most an eighth more; null if there is none.
+  /// One of at least `bytes`, and at most an eighth more; null if no block fits.
   Block take(std::size_t bytes) {
     const std::lock_guard lock(mutex_);
     const auto found = blocks_.lower_bound(bytes);
