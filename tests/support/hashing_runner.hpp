@@ -1,0 +1,199 @@
+// A runner without a model, for tests of what runs on top of one: answers are hashes of what a model would see.
+#pragma once
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <span>
+#include <stdexcept>
+#include <vector>
+
+#include "ivl/model/prompt.hpp"
+#include "ivl/model/step.hpp"
+
+namespace ivl_test {
+
+using namespace ivl;
+
+/// SplitMix64's mixing function over two numbers.
+constexpr std::uint64_t mixed(std::uint64_t a, std::uint64_t b) {
+  std::uint64_t x = a * 0x9e3779b97f4a7c15u + b + 0x632be59bd9b4e019u;
+  x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+  x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+  return x ^ x >> 31;
+}
+
+/// What the fake model computes. A token's key is a hash of all tokens up to it, as in a model of many layers; the
+/// logits of a position are hashes of every key that it sees, in layers with and without a window.
+struct HashingModel {
+  int vocab_rows = 61;
+  int window = 0;  ///< 0: no layers of KvGroup::window
+
+  static std::uint64_t value_of_id(std::int32_t id) { return mixed(1, std::uint64_t(id)); }
+  static std::uint64_t value_of_picture_row(const Digest& key, int row) {
+    std::uint64_t begin = 0;
+    std::memcpy(&begin, key.data(), sizeof begin);
+    return mixed(begin, std::uint64_t(row));
+  }
+  static std::uint64_t key(std::uint64_t key_before, std::uint64_t value) { return mixed(key_before, value); }
+  static constexpr std::uint64_t first_key_before = 7;
+
+  /// `key_at(group, position)` is what the pages of a group hold.
+  template <class KeyAt>
+  std::vector<float> logits(int position, const KeyAt& key_at) const {
+    std::uint64_t seen = 0;
+    for (int p = 0; p <= position; ++p) seen = seen * 31 + key_at(KvGroup::full, p);
+    if (window > 0) {
+      for (int p = std::max(0, position - window + 1); p <= position; ++p)
+        seen = seen * 31 + key_at(KvGroup::window, p);
+    }
+    std::vector<float> logits(std::size_t(vocab_rows), 0.0f);
+    for (int id = 0; id < vocab_rows; ++id)
+      logits[std::size_t(id)] = float(mixed(seen, std::uint64_t(id)) >> 40);  // exact
+    return logits;
+  }
+
+  static std::int32_t choose(std::span<const float> logits, const Draw& draw) {
+    const auto usable = logits.first(std::size_t(draw.ids));
+    if (is_greedy(draw)) return std::int32_t(std::ranges::max_element(usable) - usable.begin());
+    std::uint64_t hash = std::uint64_t(draw.uniform * 0x1p53);
+    for (const float x : usable) hash = mixed(hash, std::uint64_t(std::max(x, 0.0f)));
+    return std::int32_t(hash % usable.size());
+  }
+
+  /// The answer of a prompt alone, by the definition above: up to `longest` ids, or the stop id.
+  /// `choose(logits, number)` chooses id number 0, 1, ...
+  template <class Choose>
+  std::vector<std::int32_t> answer(const Prompt& prompt, int tokens_per_tile, int longest, int stop_id,
+                                   const Choose& choose_id) const {
+    std::vector<std::uint64_t> keys;
+    const auto push = [&](std::uint64_t value) {
+      keys.push_back(key(keys.empty() ? first_key_before : keys.back(), value));
+    };
+    auto place = prompt.pictures.begin();
+    for (std::size_t i = 0; i <= prompt.ids.size(); ++i) {
+      for (; place != prompt.pictures.end() && place->at == i; ++place) {
+        for (int row = 0; row < place->picture.tiles() * tokens_per_tile; ++row)
+          push(value_of_picture_row(key_of(place->picture), row));
+      }
+      if (i < prompt.ids.size()) push(value_of_id(prompt.ids[i]));
+    }
+    std::vector<std::int32_t> ids;
+    while (int(ids.size()) < longest) {
+      const std::int32_t id = choose_id(
+          logits(int(keys.size()) - 1, [&](KvGroup, int p) { return keys[std::size_t(p)]; }), int(ids.size()));
+      if (id == stop_id) break;
+      ids.push_back(id);
+      push(value_of_id(id));
+    }
+    return ids;
+  }
+};
+
+/// Executes steps of a HashingModel in pages and feature rows as a real runner has them: an answer is right only where
+/// every page, row, position and draw of every step was.
+class HashingRunner final : public AnyRunner {
+ public:
+  HashingRunner(const HashingModel& model, int tokens_per_tile, int stop_id) : model_(model) {
+    facts_.vocab_rows = model.vocab_rows;
+    facts_.context_length = 1 << 20;
+    facts_.stop_ids = {stop_id};
+    sizes_ = {.hidden = 1, .tokens_per_tile = tokens_per_tile, .tile_px = TileRules{}.tile_px, .window = model.window};
+    sizes_.layers[KvGroup::full] = 1;
+    sizes_.layers[KvGroup::window] = model.window > 0;
+  }
+
+  const ModelFacts& facts() const override { return facts_; }
+  const RunnerSizes& sizes() const override { return sizes_; }
+
+  void make_room(const StepRoom& room) override {
+    for (const KvGroup group : all_kv_groups) keys_[group].assign(std::size_t(room.pages[group]) * kv_page_tokens, 0);
+    features_.assign(std::size_t(room.feature_rows), 0);
+  }
+
+  void run(const Step& step, StepResults& results) override {
+    ++steps;
+    int wanted = 0;
+    for (int s = 0; s < step.sequences; ++s) {
+      const int begin = step.row_begin[s], end = step.row_begin[s + 1];
+      need(begin < end);
+      for (int row = begin; row < end; ++row) {
+        need(step.sequence_of[row] == s && step.positions[row] == step.kv_length[s] - (end - row));
+        write_key(step, s, row);
+        if (wanted == step.wanted || step.wanted_rows[wanted] != row) continue;
+        give(step, s, row, wanted++, results);
+      }
+      if (fails_behind_sequence == s) {
+        fails_behind_sequence = -1;
+        throw std::runtime_error("the device is gone");
+      }
+    }
+    need(wanted == step.wanted);
+  }
+
+  std::int32_t choose(std::span<const float> logits, const Draw& draw) override {
+    return HashingModel::choose(logits, draw);
+  }
+
+  void encode(const Picture& picture, std::span<const std::int32_t> first_rows,
+              const std::function<void(int tiles)>& on_tiles) override {
+    const Digest key = key_of(picture);
+    for (std::size_t tile = 0; tile < first_rows.size(); ++tile) {
+      for (int row = 0; row < sizes_.tokens_per_tile; ++row)
+        features_[std::size_t(first_rows[tile] + row)] =
+            HashingModel::value_of_picture_row(key, int(tile) * sizes_.tokens_per_tile + row);
+      ++tiles_seen;
+      if (on_tiles) on_tiles(1);
+    }
+  }
+
+  void read_features(std::span<const std::int32_t>, float*) override {}
+  Memory place_marks(std::span<const std::uint8_t>) override { return {}; }
+
+  std::int64_t steps = 0, tiles_seen = 0;
+  int fails_behind_sequence = -1;  ///< of the next step that has so many; the keys up to there are written
+
+ private:
+  static void need(bool holds) {
+    if (!holds) throw std::logic_error("a step that contradicts itself");
+  }
+
+  std::uint64_t& key_at(const Step& step, int sequence, KvGroup group, int position) {
+    const std::int32_t page =
+        step.page_table[group][std::int64_t(sequence) * step.room().pages_per_sequence + position / kv_page_tokens];
+    return keys_[group].at(std::size_t(page) * kv_page_tokens + std::size_t(position % kv_page_tokens));
+  }
+
+  void write_key(const Step& step, int sequence, int row) {
+    const int position = step.positions[row];
+    const std::int32_t source = step.sources[row];
+    const std::uint64_t value = source < 0 ? features_.at(std::size_t(-1 - source)) : HashingModel::value_of_id(source);
+    const std::uint64_t before = position == 0 ? HashingModel::first_key_before
+                                               : std::uint64_t(key_at(step, sequence, KvGroup::full, position - 1));
+    for (const KvGroup group : all_kv_groups) {
+      if (sizes_.layers[group] > 0) key_at(step, sequence, group, position) = HashingModel::key(before, value);
+    }
+  }
+
+  void give(const Step& step, int sequence, int row, int wanted, StepResults& results) {
+    const std::vector<float> logits = model_.logits(
+        step.positions[row], [&](KvGroup group, int position) { return key_at(step, sequence, group, position); });
+    if (step.wants[std::size_t(wanted)] == Want::token) {
+      if (int(results.ids.size()) < step.wanted) results.ids.resize(std::size_t(step.wanted));
+      results.ids[std::size_t(wanted)] = HashingModel::choose(logits, step.draws[std::size_t(wanted)]);
+      return;
+    }
+    const auto width = logits.size();
+    if (results.logits.size() < std::size_t(step.wanted) * width)
+      results.logits.resize(std::size_t(step.wanted) * width);
+    std::ranges::copy(logits, results.logits.begin() + std::ptrdiff_t(std::size_t(wanted) * width));
+  }
+
+  HashingModel model_;
+  ModelFacts facts_;
+  RunnerSizes sizes_;
+  PerGroup<std::vector<std::uint64_t>> keys_;
+  std::vector<std::uint64_t> features_;
+};
+
+}  // namespace ivl_test
