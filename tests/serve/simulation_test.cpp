@@ -53,12 +53,14 @@ class Simulation {
  public:
   explicit Simulation(std::uint64_t seed)
       : dice_(seed),
-        model_{.window = dice_.chance(50) ? 0 : dice_.between(1, 150)},
+        answers_are_long_(dice_.chance(40)),
+        model_{.window = dice_.chance(50) ? 0 : dice_.between(1, 150),
+               .context = dice_.chance(80) ? 0 : dice_.between(1, 200)},
         runner_(model_, dice_.between(1, 90), stop_id),
         options_(make_options()),
         engine_(runner_, options_) {
     for (auto& prefix : prefixes_) {
-      prefix.resize(std::size_t(dice_.between(1, 150)));
+      prefix.resize(std::size_t(dice_.between(1, answers_are_long_ ? 30 : 150)));
       for (std::int32_t& id : prefix) id = dice_.between(2, model_.vocab_rows - 1);
     }
     for (int i = 0; i < 3; ++i) {
@@ -70,14 +72,14 @@ class Simulation {
 
   /// Random requests come, run, are cancelled and fail; then everything is let end.
   void run(int requests) {
-    while (requests > 0 || !pending_.empty()) {
+    for (int steps = 0; requests > 0 || !pending_.empty();) {
       while (requests > 0 && dice_.chance(30)) {
         ask();
         --requests;
       }
       disturb();
       step();
-      REQUIRE(runner_.steps < 200000);  // else somebody waits for ever
+      REQUIRE(++steps < 20000);  // else somebody waits for ever
     }
     CHECK(!engine_.step());
     ended_.clear();
@@ -88,10 +90,11 @@ class Simulation {
     Asked asked;
     Request request;
     request.prompt = draw_prompt();
-    if (!ended_.empty() && dice_.chance(60)) go_on(request);
+    if (!ended_.empty() && dice_.chance(answers_are_long_ ? 10 : 60)) go_on(request);
     asked.prompt = request.prompt;
     GenerationOptions& generation = request.generation;
-    const int longest = dice_.between(1, 60);
+    const int longest = answers_are_long_ ? dice_.between(100, 300) : dice_.between(1, 60);
+    generation.ignore_stop_ids = answers_are_long_;
     generation.max_new_tokens = longest;
     generation.cancel = asked.cancel.get();
     generation.sampling.temperature = dice_.chance(50) ? 0.0f : 1.0f;
@@ -105,7 +108,8 @@ class Simulation {
     }
     const Sampling sampling = resolved(generation.sampling, runner_.facts().sampling);
     asked.expected = model_.answer(
-        request.prompt, runner_.sizes().tokens_per_tile, longest, stop_id, [&](std::vector<float> logits, int number) {
+        request.prompt, runner_.sizes().tokens_per_tile, longest, generation.ignore_stop_ids ? -1 : stop_id,
+        [&](std::vector<float> logits, int number) {
           if (forbidden >= 0) logits[std::size_t(forbidden)] = -1;
           return HashingModel::choose(logits, draw_of(sampling, std::uint64_t(number), model_.vocab_rows, nullptr));
         });
@@ -133,10 +137,18 @@ class Simulation {
   }
 
   void step() {
-    std::vector<bool> waited;
-    for (const Asked& asked : pending_) waited.push_back(asked.sequence->finish() == Finish::waiting);
+    const auto first = std::ranges::find(pending_, Finish::running, finish_of);
+    const std::shared_ptr<Sequence> first_that_runs = first == pending_.end() ? nullptr : first->sequence;
+    std::vector<int> waited;  // preemptions of those that wait, else -1
+    for (const Asked& asked : pending_)
+      waited.push_back(finish_of(asked) == Finish::waiting ? asked.sequence->preemptions() : -1);
+    const std::int64_t steps_before = runner_.steps;
     engine_.step();
+    const bool somebody_runs = std::ranges::find(pending_, Finish::running, finish_of) != pending_.end();
+    CHECK((runner_.steps > steps_before || !somebody_runs));
+    if (!somebody_runs) check_all_is_free(engine_);  // who waits holds nothing
     runner_.fails_behind_sequence = -1;
+    if (first_that_runs) CHECK(first_that_runs->finish() != Finish::waiting);  // it keeps its pages
     check_order(waited);
     check_pages();
     std::erase_if(pending_, [&](Asked& asked) {
@@ -149,9 +161,12 @@ class Simulation {
   }
 
  private:
+  static Finish finish_of(const Asked& asked) { return asked.sequence->finish(); }
+
   EngineOptions make_options() {
     EngineOptions options;
-    options.kv_tokens = dice_.between(200, dice_.chance(50) ? 1000 : 4000);
+    options.kv_tokens =
+        answers_are_long_ ? dice_.between(330, 400) : dice_.between(200, dice_.chance(50) ? 1000 : 4000);
     options.max_sequences = dice_.between(1, 6);
     options.max_rows = options.max_sequences + dice_.between(0, 150);
     options.max_logit_rows = dice_.between(0, options.max_rows);
@@ -164,7 +179,7 @@ class Simulation {
   Prompt draw_prompt() {
     Prompt prompt;
     prompt.ids = prefixes_[std::size_t(dice_.between(0, int(prefixes_.size()) - 1))];
-    if (dice_.chance(40)) {
+    if (dice_.chance(answers_are_long_ ? 5 : 40)) {
       for (int number = dice_.between(1, 3); number > 0; --number)
         prompt.pictures.push_back({std::size_t(dice_.between(0, int(prompt.ids.size()))), draw_picture()});
       std::ranges::sort(prompt.pictures, {}, &Prompt::Place::at);
@@ -174,10 +189,9 @@ class Simulation {
     return prompt;
   }
 
-  /// The next turn behind an earlier request, or another prompt that begins as that one did.
+  /// The next turn behind a request that has ended, or another prompt that begins as that one did.
   void go_on(Request& request) {
     const auto at = ended_.begin() + dice_.between(0, int(ended_.size()) - 1);
-    request.earlier = at->sequence;
     Prompt prompt = at->prompt;
     const auto answer = at->sequence->generated();
     prompt.ids.insert(prompt.ids.end(), answer.begin(), answer.end());
@@ -189,17 +203,18 @@ class Simulation {
     }
     prompt.ids.insert(prompt.ids.end(), request.prompt.ids.begin(), request.prompt.ids.end());
     request.prompt = std::move(prompt);
-    if (dice_.chance(70)) ended_.erase(at);  // its last pointer: the page that is not full may be taken over too
   }
 
   /// First come, first served: of those that waited, none that came later runs or has ended well before one that waits.
-  void check_order(const std::vector<bool>& waited) const {
+  void check_order(const std::vector<int>& waited) const {
     bool somebody_waits = false;
     for (std::size_t i = 0; i < waited.size(); ++i) {
-      const Finish finish = pending_[i].sequence->finish();
-      if (finish == Finish::waiting) somebody_waits = true;
-      const bool was_admitted = waited[i] && finish != Finish::waiting && !pending_[i].may_end_early;
+      const Finish finish = finish_of(pending_[i]);
+      const int preemptions = pending_[i].sequence->preemptions();
+      if (finish == Finish::waiting && waited[i] == preemptions) somebody_waits = true;
+      const bool was_admitted = waited[i] >= 0 && finish != Finish::waiting && !pending_[i].may_end_early;
       CHECK_MESSAGE(!(somebody_waits && was_admitted), "request ", i, " overtook another");
+      CHECK(preemptions <= 2);
     }
   }
 
@@ -225,6 +240,7 @@ class Simulation {
   }
 
   Dice dice_;
+  bool answers_are_long_;  ///< far more than the prompts for which requests are let in: pages get short
   HashingModel model_;
   HashingRunner runner_;
   EngineOptions options_;

@@ -27,7 +27,8 @@ constexpr std::uint64_t mixed(std::uint64_t a, std::uint64_t b) {
 /// logits of a position are hashes of every key that it sees, in layers with and without a window.
 struct HashingModel {
   int vocab_rows = 61;
-  int window = 0;  ///< 0: no layers of KvGroup::window
+  int window = 0;   ///< 0: no layers of KvGroup::window
+  int context = 0;  ///< 0: none; else keys beyond it depend on the prompt's length, as under dynamic NTK
 
   static std::uint64_t value_of_id(std::int32_t id) { return mixed(1, std::uint64_t(id)); }
   static std::uint64_t value_of_picture_row(const Digest& key, int row) {
@@ -35,7 +36,9 @@ struct HashingModel {
     std::memcpy(&begin, key.data(), sizeof begin);
     return mixed(begin, std::uint64_t(row));
   }
-  static std::uint64_t key(std::uint64_t key_before, std::uint64_t value) { return mixed(key_before, value); }
+  std::uint64_t key(std::uint64_t key_before, std::uint64_t value, int rope_length) const {
+    return mixed(key_before, context > 0 && rope_length > context ? mixed(value, std::uint64_t(rope_length)) : value);
+  }
   static constexpr std::uint64_t first_key_before = 7;
 
   /// `key_at(group, position)` is what the pages of a group hold.
@@ -66,9 +69,12 @@ struct HashingModel {
   template <class Choose>
   std::vector<std::int32_t> answer(const Prompt& prompt, int tokens_per_tile, int longest, int stop_id,
                                    const Choose& choose_id) const {
+    int prompt_tokens = int(prompt.ids.size());
+    for (const Prompt::Place& place : prompt.pictures) prompt_tokens += place.picture.tiles() * tokens_per_tile;
     std::vector<std::uint64_t> keys;
     const auto push = [&](std::uint64_t value) {
-      keys.push_back(key(keys.empty() ? first_key_before : keys.back(), value));
+      const int rope_length = std::max(prompt_tokens, int(keys.size()) + 1);
+      keys.push_back(key(keys.empty() ? first_key_before : keys.back(), value, rope_length));
     };
     auto place = prompt.pictures.begin();
     for (std::size_t i = 0; i <= prompt.ids.size(); ++i) {
@@ -98,6 +104,7 @@ class HashingRunner final : public AnyRunner {
     facts_.vocab_rows = model.vocab_rows;
     facts_.context_length = 1 << 20;
     facts_.stop_ids = {stop_id};
+    if (model.context > 0) facts_.rope = {.kind = RopeKind::dynamic_ntk, .context = model.context};
     sizes_ = {.hidden = 1, .tokens_per_tile = tokens_per_tile, .tile_px = TileRules{}.tile_px, .window = model.window};
     sizes_.layers[KvGroup::full] = 1;
     sizes_.layers[KvGroup::window] = model.window > 0;
@@ -171,7 +178,8 @@ class HashingRunner final : public AnyRunner {
     const std::uint64_t before = position == 0 ? HashingModel::first_key_before
                                                : std::uint64_t(key_at(step, sequence, KvGroup::full, position - 1));
     for (const KvGroup group : all_kv_groups) {
-      if (sizes_.layers[group] > 0) key_at(step, sequence, group, position) = HashingModel::key(before, value);
+      if (sizes_.layers[group] > 0)
+        key_at(step, sequence, group, position) = model_.key(before, value, step.rope_lengths[row]);
     }
   }
 

@@ -66,7 +66,6 @@ class Chat {
   ChatOptions options_;
   TileRules rules_;
   bool may_grow_ = true;  // as far as is known
-  std::shared_ptr<Sequence> sequence_;
   AnswerStatistics statistics_;
   Finish finish_ = Finish::waiting;
 };

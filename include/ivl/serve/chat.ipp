@@ -58,7 +58,6 @@ IVL_INLINE void Chat::grow(int wanted, int least) {
     own_engine_ = detail::engine_of_chat(runner, kv_tokens);
     engine_ = own_engine_.get();
   };
-  sequence_.reset();  // its pages are the old engine's
   own_engine_.reset();
   try {
     try {
@@ -116,7 +115,6 @@ IVL_INLINE std::string Chat::ask_about(std::vector<Picture> new_pictures, std::s
                   .tokenizer = &processor_.tokenizer(),
                   .on_text = std::move(on_text)};
   complete(request);
-  request.earlier = std::move(sequence_);
   const std::shared_ptr<Sequence> sequence = engine_->start(std::move(request));
   const detail::Running running{*engine_, *sequence};
   while (!sequence->done()) engine_->step();
@@ -129,7 +127,6 @@ IVL_INLINE std::string Chat::ask_about(std::vector<Picture> new_pictures, std::s
   std::string answer(processor_.style() == PromptStyle::hf ? text : strip(text));
   history_.push_back({std::move(marked), answer});
   pictures_ = std::move(pictures);
-  sequence_ = sequence;  // not one that threw: the next question may come with other pictures
   return answer;
 }
 

@@ -1,5 +1,7 @@
 // Runs requests of one model together: prefill chunks and decode rows of all of them share a step.
 #pragma once
+#include <algorithm>
+#include <cstdint>
 #include <deque>
 #include <exception>
 #include <functional>
@@ -19,7 +21,8 @@
 namespace ivl {
 
 /// Owns the queue, the page and feature pools, and the runner's room. Serves one caller at a time. The bits of an
-/// answer depend neither on the other requests nor on what was taken over from earlier ones.
+/// answer depend neither on the other requests nor on what is known from earlier ones: where a prompt begins as another
+/// did, keys and values of both are the same pages for as long as they stay.
 class Engine {
  public:
   /// `runner` must outlive the engine, which takes its room. Throws RequestError for options that leave no room.
@@ -52,9 +55,6 @@ class Engine {
   // ---- room --------------------------------------------------------------------------------------------------------
   static const EngineOptions& checked(const EngineOptions& options);
 
-  /// A window's pages beside those that its rows see: one that ends, and one for a next turn that begins a little
-  /// earlier than the last one ended.
-  static constexpr int kept_window_tokens = kv_page_tokens;
   static int window_pages(const AnyRunner& runner, const EngineOptions& options, int most);
   static StepRoom room_of(const AnyRunner& runner, const EngineOptions& options);
 
@@ -65,17 +65,17 @@ class Engine {
   /// Ends the sequences whose callers ask for it.
   void end_cancelled();
 
-  /// Lets waiting requests run, first come first served, while there is room for prompt and answer.
+  /// Lets waiting requests run, first come first served, while there is room for their prompts and the next token.
   void admit();
 
-  /// Vision first: then the prompt's rows are known, and what an earlier sequence has of them. Returns false if the
-  /// rows find no room beside those of requests that run.
-  bool prepare(Sequence& sequence);
+  /// What is known of its tokens already, its pictures, and pages. Returns false, and holds nothing, where running
+  /// requests have the room.
+  bool find_room(Sequence& sequence);
 
   /// Tokens, and a span for each picture.
   void lay_out(Sequence& sequence);
 
-  /// All pictures of a sequence, or none and false where there is no room for all.
+  /// The rows of all pictures with tokens that are not cached. Returns false where there is no room for all.
   bool see_pictures(Sequence& sequence);
 
   /// The rows of a picture, which no picture needs twice; null where there is no room for them.
@@ -85,12 +85,34 @@ class Engine {
   /// Only a repetition penalty asks which ids a sequence holds. Pictures do not count, nor ids that are never drawn.
   void place_marks(Sequence& sequence);
 
-  /// Uses the earlier sequence's pages for as many tokens as both begin with, but for the prompt's last, whose logits
-  /// are wanted.
-  void take_over(Sequence& sequence);
+  /// Shares the longest run of pages that hold what the sequence begins with, but for its last token, whose logits are
+  /// wanted, and takes the tail of one that has ended.
+  void find_cached(Sequence& sequence);
 
-  /// Pages for prompt and answer, at the cost of sequences that have ended. Returns false if others that run have them.
-  bool reserve_pages(Sequence& sequence);
+  /// Pages that are full by now can be found by others.
+  void keep_pages(Sequence& sequence);
+
+  /// Pages and picture rows stay where they are until somebody needs the room.
+  void give_back(Sequence& sequence);
+
+  // ---- a step ------------------------------------------------------------------------------------------------------
+  /// Those of the running sequences that have a page for their next token. Where pages are short, late sequences give
+  /// up theirs and wait again; one that did so `most_preemptions` times waits for all pages that it may ever need, so
+  /// that it gets to its end.
+  void choose_step();
+  void find_next_page(Sequence& sequence);
+
+  /// Of the latest third of those that run, never the first, the one that has least to compute again; null if none may.
+  std::shared_ptr<Sequence> next_victim() const;
+  void preempt(const std::shared_ptr<Sequence>& sequence);
+  static constexpr int most_preemptions = 2;
+
+  template <class Sequences>
+  static void insert_by_arrival(Sequences& sequences, const std::shared_ptr<Sequence>& sequence) {
+    const auto later = std::ranges::find_if(
+        sequences, [&](const std::shared_ptr<Sequence>& other) { return other->arrival_ > sequence->arrival_; });
+    sequences.insert(later, sequence);
+  }
 
   // ---- after a step ------------------------------------------------------------------------------------------------
   void take_results(const Scheduler::Part& part);
@@ -103,8 +125,8 @@ class Engine {
   static void give(Sequence& sequence, std::string_view text);
 
   /// Its pages stay until others need them; its pictures' rows may go.
-  static void end(Sequence& sequence, Finish finish);
-  static void fail_with(Sequence& sequence, std::exception_ptr error);
+  void end(Sequence& sequence, Finish finish);
+  void fail_with(Sequence& sequence, std::exception_ptr error);
   void remove_done();
 
   AnyRunner& runner_;
@@ -115,8 +137,10 @@ class Engine {
   Step step_;
   StepResults results_;
   Scheduler scheduler_;
-  std::deque<std::shared_ptr<Sequence>> waiting_;
+  std::uint64_t arrivals_ = 0;
+  std::deque<std::shared_ptr<Sequence>> waiting_;  ///< in the order of their arrival, as those that run
   std::vector<std::shared_ptr<Sequence>> running_;
+  std::vector<std::shared_ptr<Sequence>> in_step_;
 };
 
 /// The longest answer that a request may get behind its prompt: what its caller says, else what the checkpoint

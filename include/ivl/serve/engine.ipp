@@ -26,6 +26,7 @@ IVL_INLINE Engine::Engine(AnyRunner& runner, const EngineOptions& options)
   runner_.make_room(room_);
   results_.ids.resize(std::size_t(room_.wanted));
   running_.reserve(std::size_t(options_.max_sequences));
+  in_step_.reserve(std::size_t(options_.max_sequences));
 }
 
 IVL_INLINE std::shared_ptr<Sequence> Engine::start(Request request) {
@@ -49,6 +50,8 @@ IVL_INLINE std::shared_ptr<Sequence> Engine::start(Request request) {
   else if (!generation.stop_strings.empty())
     fail<RequestError>("stop strings: expected a tokenizer to find them with, found none");
   sequence->statistics_.prompt_tokens = prompt_tokens;
+  sequence->arrival_ = ++arrivals_;
+  sequence->rope_ = facts.rope;
   waiting_.push_back(sequence);
   return sequence;
 }
@@ -75,8 +78,9 @@ IVL_INLINE void Engine::stop(Sequence& sequence) {
 IVL_INLINE bool Engine::step() {
   end_cancelled();
   admit();
-  if (running_.empty()) return !waiting_.empty();
-  scheduler_.plan(running_, *pool_, step_);
+  choose_step();
+  if (in_step_.empty()) return !waiting_.empty();  // of those that run, one always has a page
+  scheduler_.plan(in_step_, step_);
   try {
     runner_.run(step_, results_);
   } catch (...) {
@@ -105,7 +109,7 @@ IVL_INLINE const EngineOptions& Engine::checked(const EngineOptions& options) {
 
 IVL_INLINE int Engine::window_pages(const AnyRunner& runner, const EngineOptions& options, int most) {
   if (runner.sizes().layers[KvGroup::window] == 0) return 0;
-  const int tokens = runner.sizes().window - 1 + kept_window_tokens + kv_page_tokens + options.max_rows;
+  const int tokens = runner.sizes().window - 1 + kv_page_tokens + options.max_rows;
   return std::min(most, int(ceil_div(tokens, kv_page_tokens)) + 1);
 }
 
@@ -118,7 +122,7 @@ IVL_INLINE StepRoom Engine::room_of(const AnyRunner& runner, const EngineOptions
   const int pages = int(ceil_div(options.kv_tokens, kv_page_tokens)) + options.max_sequences - 1;
   room.pages_per_sequence = pages;
   room.pages[KvGroup::full] = pages;
-  // One more than run: a conversation that has ended keeps its window for the next turn.
+  // One more than run: the windows of conversations that have ended stay for the next turn.
   room.pages[KvGroup::window] = window_pages(runner, options, pages) * (options.max_sequences + 1);
   const int feature_tokens = options.feature_tokens > 0 ? options.feature_tokens : options.kv_tokens;
   room.feature_rows = int(round_up(feature_tokens, runner.sizes().tokens_per_tile));
@@ -173,7 +177,7 @@ IVL_INLINE int longest_answer(const GenerationOptions& generation, const ModelFa
 }
 
 IVL_INLINE void Engine::end_cancelled() {
-  const auto look_at = [](const std::shared_ptr<Sequence>& sequence) {
+  const auto look_at = [this](const std::shared_ptr<Sequence>& sequence) {
     if (!sequence->cancelled()) return;
     end(*sequence, Finish::cancelled);
     try {
@@ -191,8 +195,7 @@ IVL_INLINE void Engine::admit() {
   while (!waiting_.empty() && running_.size() < std::size_t(options_.max_sequences)) {
     const std::shared_ptr<Sequence> sequence = waiting_.front();
     try {
-      if (!sequence->prepared_ && !prepare(*sequence)) return;
-      if (!reserve_pages(*sequence)) return;
+      if (!find_room(*sequence)) return;
     } catch (...) {
       fail_with(*sequence, std::current_exception());
       remove_done();
@@ -200,24 +203,33 @@ IVL_INLINE void Engine::admit() {
     }
     sequence->finish_ = Finish::running;
     waiting_.pop_front();
-    running_.push_back(sequence);
+    insert_by_arrival(running_, sequence);
   }
 }
 
-IVL_INLINE bool Engine::prepare(Sequence& sequence) {
+IVL_INLINE bool Engine::find_room(Sequence& sequence) {
   if (sequence.tokens_.empty()) lay_out(sequence);
+  find_cached(sequence);
+  const int total = sequence.prompt_tokens_ + sequence.max_new_tokens_;
+  const bool whole = sequence.preemptions_ >= most_preemptions;
+  const int tokens = whole ? total : std::min(total, sequence.length() + 1);
+  const int missing = int(ceil_div(tokens, kv_page_tokens)) - int(sequence.pages_.table(KvGroup::full).size());
+  if (pool_->free(KvGroup::full) < missing) {
+    give_back(sequence);
+    return false;
+  }
   sequence.statistics_.queue_s += sequence.lap_s();
   const bool seen = see_pictures(sequence);
   sequence.statistics_.vision_s += sequence.lap_s();
   if (!seen) {
     assert(!running_.empty() || sequence.cancelled());  // alone, every prompt that `start` takes has room
+    give_back(sequence);
     return false;
   }
-  if (sequence.sampling_.repetition_penalty != 1) place_marks(sequence);
-  if (sequence.request_.earlier && !sequence.request_.generation.on_prompt_logits) take_over(sequence);
-  sequence.request_.earlier.reset();
+  sequence.pages_.grow(KvGroup::full, tokens);
+  if (sequence.sampling_.repetition_penalty != 1 && sequence.marks_.data == nullptr) place_marks(sequence);
+  if (sequence.preemptions_ == 0) sequence.statistics_.cached_tokens = sequence.cached_;
   sequence.cached_ = std::max(sequence.cached_, std::min(sequence.request_.assumed_tokens, sequence.length() - 1));
-  sequence.prepared_ = true;
   return true;
 }
 
@@ -254,16 +266,15 @@ IVL_INLINE bool Engine::see_pictures(Sequence& sequence) {
   for (std::size_t i = 0; i < places.size(); ++i) {
     report(before);
     PictureSpan& span = sequence.spans_[i];
+    before += places[i].picture.tiles();
+    if (span.begin + span.rows <= sequence.cached_) continue;
     if (!sequence.cancelled())
       span.features = see(places[i].picture, span.key, sequence.statistics_,
                           [&](int tiles) { report(progress.tiles_done + tiles); });
     if (!span.features) {
-      for (PictureSpan& other : sequence.spans_) other.features.reset();
       return false;
     }
-    before += places[i].picture.tiles();
   }
-  sequence.request_.prompt = {};  // the pixels are not needed any more
   return true;
 }
 
@@ -291,41 +302,106 @@ IVL_INLINE void Engine::place_marks(Sequence& sequence) {
   sequence.marks_ = runner_.place_marks(marks);
 }
 
-IVL_INLINE void Engine::take_over(Sequence& sequence) {
-  Sequence& earlier = *sequence.request_.earlier;
-  const bool gives_all = earlier.done() && sequence.request_.earlier.use_count() == 1;
-  int common = std::min({sequence.common_tokens(earlier), earlier.cached_, sequence.length() - 1});
-  // Beyond the context, dynamic NTK turns a prompt's keys by the prompt's whole length.
-  const RopeFacts& rope = runner_.facts().rope;
-  const int longest_prompt = std::max(earlier.prompt_tokens_, sequence.prompt_tokens_);
-  if (rope.kind == RopeKind::dynamic_ntk && longest_prompt > rope.context) common = 0;
-  // A page that is not whole will be written to, so nobody else may see it.
-  const int last = common / kv_page_tokens;
-  if (common % kv_page_tokens != 0) {
-    const auto is_own = [&](KvGroup group) { return room_.pages[group] == 0 || earlier.pages_.owns(group, last); };
-    if (!gives_all || !is_own(KvGroup::full) || !is_own(KvGroup::window)) common = last * kv_page_tokens;
+IVL_INLINE void Engine::find_cached(Sequence& sequence) {
+  if (!sequence.uses_cache()) return;
+  const bool has_window = room_.pages[KvGroup::window] > 0;
+  const auto find = [&](KvGroup group, int page) { return pool_->find(group, sequence.page_key(page)); };
+  const auto first_seen = [&](int tokens) { return std::max(0, tokens - runner_.sizes().window + 1) / kv_page_tokens; };
+  const auto window_is_there = [&](int pages) {
+    for (int page = first_seen(pages * kv_page_tokens); page < pages; ++page) {
+      if (find(KvGroup::window, page) < 0) return false;
+    }
+    return true;
+  };
+  // The last token has to run: its logits are wanted.
+  const int most = sequence.length() - 1;
+  int pages = 0;
+  while ((pages + 1) * kv_page_tokens <= most && find(KvGroup::full, pages) >= 0) ++pages;
+  while (has_window && !window_is_there(pages)) --pages;
+  for (int page = 0; page < pages; ++page) sequence.pages_.share(KvGroup::full, find(KvGroup::full, page));
+  if (has_window) {
+    sequence.pages_.skip(KvGroup::window, first_seen(pages * kv_page_tokens));
+    for (int page = first_seen(pages * kv_page_tokens); page < pages; ++page)
+      sequence.pages_.share(KvGroup::window, find(KvGroup::window, page));
   }
-  const int pages = int(ceil_div(common, kv_page_tokens));
-  if (int(earlier.pages_.table(KvGroup::full).size()) < pages) return;  // they were reclaimed
-  if (room_.pages[KvGroup::window] > 0) {
-    const int first_seen = std::max(0, common - runner_.sizes().window + 1) / kv_page_tokens;
-    if (int(earlier.pages_.table(KvGroup::window).size()) < pages || earlier.pages_.begin(KvGroup::window) > first_seen)
-      return;
-    sequence.pages_.share(KvGroup::window, earlier.pages_, pages);
+  sequence.kept_pages_ = pages;
+  sequence.cached_ = pages * kv_page_tokens;
+
+  const auto ids = sequence.ids_of_page(sequence.cached_, most);
+  const Digest before = sequence.key_before_tail(sequence.cached_);
+  const KvPool::Tail tail = pool_->find_tail(KvGroup::full, before, ids);
+  if (tail.common == 0) return;
+  if (has_window) {
+    const KvPool::Tail in_window = pool_->find_tail(KvGroup::window, before, ids.first(std::size_t(tail.common)));
+    if (in_window.common < tail.common) return;
+    sequence.pages_.share(KvGroup::window, in_window.page);
   }
-  sequence.pages_.share(KvGroup::full, earlier.pages_, pages);
-  if (gives_all) earlier.pages_.clear();
-  sequence.cached_ = sequence.taken_over_ = common;
-  sequence.statistics_.cached_tokens = common;
+  sequence.pages_.share(KvGroup::full, tail.page);
+  sequence.cached_ += tail.common;
 }
 
-IVL_INLINE bool Engine::reserve_pages(Sequence& sequence) {
-  const int total = sequence.prompt_tokens_ + sequence.max_new_tokens_;
-  PerGroup<int> wanted;
-  wanted[KvGroup::full] = int(ceil_div(total, kv_page_tokens)) - int(sequence.pages_.table(KvGroup::full).size());
-  if (!pool_->reclaim(wanted)) return false;
-  sequence.pages_.grow(KvGroup::full, total);
-  return true;
+IVL_INLINE void Engine::keep_pages(Sequence& sequence) {
+  if (!sequence.uses_cache()) return;
+  for (int& page = sequence.kept_pages_; (page + 1) * kv_page_tokens <= sequence.cached_; ++page) {
+    const Digest& key = sequence.page_key(page);
+    for (const KvGroup group : all_kv_groups) {
+      if (room_.pages[group] > 0) pool_->keep(group, sequence.pages_.table(group)[std::size_t(page)], key);
+    }
+  }
+}
+
+IVL_INLINE void Engine::give_back(Sequence& sequence) {
+  const int page = sequence.cached_ / kv_page_tokens;
+  for (const KvGroup group : all_kv_groups) {
+    const auto& table = sequence.pages_.table(group);
+    if (!sequence.uses_cache() || page >= int(table.size())) continue;
+    pool_->keep_tail(group, table[std::size_t(page)], sequence.key_before_tail(sequence.cached_),
+                     sequence.ids_of_page(page * kv_page_tokens, sequence.cached_));
+  }
+  sequence.pages_.clear();
+  sequence.cached_ = sequence.kept_pages_ = 0;
+  for (PictureSpan& span : sequence.spans_) span.features.reset();
+}
+
+IVL_INLINE void Engine::choose_step() {
+  in_step_ = running_;
+  for (const auto& sequence : in_step_) find_next_page(*sequence);
+  std::erase_if(in_step_, [](const std::shared_ptr<Sequence>& sequence) {
+    const auto room = std::int64_t(sequence->pages_.table(KvGroup::full).size()) * kv_page_tokens;
+    return sequence->finish_ != Finish::running || room <= sequence->cached_;
+  });
+}
+
+IVL_INLINE void Engine::find_next_page(Sequence& sequence) {
+  KvPages& pages = sequence.pages_;
+  if (std::int64_t(pages.table(KvGroup::full).size()) * kv_page_tokens > sequence.cached_) return;
+  while (pool_->free(KvGroup::full) == 0 && sequence.finish_ == Finish::running) {
+    const std::shared_ptr<Sequence> victim = next_victim();
+    if (!victim) return;
+    preempt(victim);
+  }
+  if (sequence.finish_ == Finish::running && pool_->free(KvGroup::full) > 0)
+    pages.grow(KvGroup::full, sequence.cached_ + 1);
+}
+
+IVL_INLINE std::shared_ptr<Sequence> Engine::next_victim() const {
+  std::shared_ptr<Sequence> victim;
+  const std::size_t number = running_.size(),
+                    late = std::max<std::size_t>(1, number - std::max<std::size_t>(1, number / 3));
+  for (std::size_t i = late; i < number; ++i) {
+    const auto& candidate = running_[i];
+    if (candidate->preemptions_ < most_preemptions && (!victim || candidate->cached_ < victim->cached_))
+      victim = candidate;
+  }
+  return victim;
+}
+
+IVL_INLINE void Engine::preempt(const std::shared_ptr<Sequence>& sequence) {
+  give_back(*sequence);
+  sequence->finish_ = Finish::waiting;
+  ++sequence->preemptions_;
+  std::erase(running_, sequence);
+  insert_by_arrival(waiting_, sequence);
 }
 
 // ---- after a step ------------------------------------------------------------------------------------------------
@@ -335,11 +411,11 @@ IVL_INLINE void Engine::take_results(const Scheduler::Part& part) {
   const bool prompt_logits = sequence.wants_prompt_logits();
   const int before = sequence.cached_;
   sequence.cached_ += part.rows;
-  if (before < sequence.prompt_tokens_ && sequence.cached_ >= sequence.prompt_tokens_)
+  if (before < sequence.prompt_tokens_ && sequence.cached_ >= sequence.prompt_tokens_ && sequence.preemptions_ == 0)
     sequence.statistics_.prefill_s = sequence.lap_s();
+  keep_pages(sequence);
   if (room_.pages[KvGroup::window] > 0)
-    sequence.pages_.drop_before(KvGroup::window,
-                                std::max(0, sequence.cached_ - runner_.sizes().window + 1 - kept_window_tokens));
+    sequence.pages_.drop_before(KvGroup::window, std::max(0, sequence.cached_ - runner_.sizes().window + 1));
   try {
     if (prompt_logits) {
       const int number = std::min(part.rows, sequence.prompt_tokens_ - before);
@@ -430,8 +506,8 @@ IVL_INLINE void Engine::give(Sequence& sequence, std::string_view text) {
 
 IVL_INLINE void Engine::end(Sequence& sequence, Finish finish) {
   sequence.finish_ = finish;
-  for (PictureSpan& span : sequence.spans_) span.features.reset();
-  sequence.pages_.end();
+  give_back(sequence);
+  sequence.request_.prompt = {};
 }
 
 IVL_INLINE void Engine::fail_with(Sequence& sequence, std::exception_ptr error) {

@@ -22,19 +22,16 @@ class Scheduler {
 
   explicit Scheduler(const StepRoom& room);
 
-  /// Writes a step of all of `running`, of which there are no more than the room's sequences. Pages for the rows are
-  /// there already in the full group; those of windows are taken here.
-  void plan(std::span<const std::shared_ptr<Sequence>> running, KvPool& pool, Step& step);
+  /// Writes a step of all of `running`, no more than the room's sequences. In the full group they have pages for the
+  /// rows already; those of windows are taken here, and always free.
+  void plan(std::span<const std::shared_ptr<Sequence>> running, Step& step);
 
   std::span<const Part> parts() const { return parts_; }
 
  private:
-  void add(Sequence& sequence, int rows, bool reaches_end, KvPool& pool, Step& step);
+  void add(Sequence& sequence, int rows, bool reaches_end, Step& step);
 
   static void want(Step& step, Want want, const Draw& draw);
-
-  /// The engine's pool has room for the windows of all that run, at the cost of those that have ended.
-  static void grow_window(Sequence& sequence, int length, KvPool& pool, const StepRoom& room);
 
   std::vector<Part> parts_;
 };

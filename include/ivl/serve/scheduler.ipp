@@ -10,7 +10,7 @@ namespace ivl {
 
 IVL_INLINE Scheduler::Scheduler(const StepRoom& room) { parts_.reserve(std::size_t(room.sequences)); }
 
-IVL_INLINE void Scheduler::plan(std::span<const std::shared_ptr<Sequence>> running, KvPool& pool, Step& step) {
+IVL_INLINE void Scheduler::plan(std::span<const std::shared_ptr<Sequence>> running, Step& step) {
   const StepRoom& room = step.room();
   parts_.clear();
   step.rows = step.sequences = step.wanted = step.longest = 0;
@@ -25,12 +25,12 @@ IVL_INLINE void Scheduler::plan(std::span<const std::shared_ptr<Sequence>> runni
       spare_wanted -= rows - 1;
     }
     spare_rows -= rows - 1;
-    add(sequence, rows, rows == waiting, pool, step);
+    add(sequence, rows, rows == waiting, step);
   }
   step.row_begin[step.sequences] = step.rows;
 }
 
-IVL_INLINE void Scheduler::add(Sequence& sequence, int rows, bool reaches_end, KvPool& pool, Step& step) {
+IVL_INLINE void Scheduler::add(Sequence& sequence, int rows, bool reaches_end, Step& step) {
   const int index = step.sequences++, first = step.rows, first_wanted = step.wanted;
   const int length = sequence.cached_ + rows;
   const bool prompt_logits = sequence.wants_prompt_logits();
@@ -49,7 +49,7 @@ IVL_INLINE void Scheduler::add(Sequence& sequence, int rows, bool reaches_end, K
     else if (last || prompt_logits)
       want(step, Want::logits, {});
   }
-  grow_window(sequence, length, pool, step.room());
+  if (step.room().pages[KvGroup::window] > 0) sequence.pages_.grow(KvGroup::window, length);
   for (const KvGroup group : all_kv_groups) {
     const auto& table = sequence.pages_.table(group);
     std::copy(table.begin(), table.end(),
@@ -63,14 +63,6 @@ IVL_INLINE void Scheduler::want(Step& step, Want want, const Draw& draw) {
   step.wants[std::size_t(step.wanted)] = want;
   step.draws[std::size_t(step.wanted)] = draw;
   ++step.wanted;
-}
-
-IVL_INLINE void Scheduler::grow_window(Sequence& sequence, int length, KvPool& pool, const StepRoom& room) {
-  if (room.pages[KvGroup::window] == 0) return;
-  PerGroup<int> wanted;
-  wanted[KvGroup::window] = int(ceil_div(length, kv_page_tokens)) - int(sequence.pages_.table(KvGroup::window).size());
-  pool.reclaim(wanted);
-  sequence.pages_.grow(KvGroup::window, length);
 }
 
 }  // namespace ivl

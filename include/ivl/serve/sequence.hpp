@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "ivl/core/compiled.hpp"
+#include "ivl/core/sha256.hpp"
+#include "ivl/facts/rope.hpp"
 #include "ivl/model/prompt.hpp"
 #include "ivl/model/step.hpp"
 #include "ivl/serve/feature_pool.hpp"
@@ -28,9 +30,6 @@ struct Request {
   GenerationOptions generation = {};
   const Tokenizer* tokenizer = nullptr;  ///< for the answer's text, which is empty without; must outlive the sequence
   TextCallback on_text = {};
-  /// A sequence of the same engine: where both begin alike, its keys and values are used again. The last, partly filled
-  /// page of it can be used only if it has ended and the caller gives his pointer away.
-  std::shared_ptr<Sequence> earlier = {};
   /// So many tokens count as computed, whatever the memory holds of them: for benchmarks of a step behind a long
   /// conversation.
   int assumed_tokens = 0;
@@ -61,8 +60,8 @@ class Sequence {
   int length() const { return int(tokens_.size()); }
   /// Tokens whose keys and values are known.
   int cached() const { return cached_; }
-  /// Tokens that it did not compute, since an earlier sequence had.
-  int taken_over() const { return taken_over_; }
+  /// How often it gave its pages to sequences that came before it, to be computed again.
+  int preemptions() const { return preemptions_; }
   const AnswerStatistics& statistics() const { return statistics_; }
 
  private:
@@ -76,8 +75,16 @@ class Sequence {
   /// The number that a step embeds at `position`.
   std::int32_t source(int position) const;
   const PictureSpan* span_at(int position) const;
-  /// How many tokens both begin with; a row of a picture is the same row of the same picture.
-  int common_tokens(const Sequence& other) const;
+  /// What page `index` holds once it is full: SHA-256 over the key of the page in front of it, the token ids, and the
+  /// pictures and their rows. The one in front of page 0 is -1.
+  const Digest& page_key(int index);
+  /// What lies in front of the last page, not full, of a sequence that is known up to `end`.
+  Digest key_before_tail(int end);
+  /// Beyond the context, dynamic NTK turns a prompt's keys by the prompt's whole length.
+  bool turned_by_length(int end) const;
+
+  /// Ids from `position` on to the end of its page, before `end` and before the first row of a picture.
+  std::span<const std::int32_t> ids_of_page(int position, int end) const;
 
   bool stops_at(int id) const;
   Draw next_draw() const;
@@ -85,6 +92,8 @@ class Sequence {
   bool chooses_on_host() const { return bool(request_.generation.mask) || bool(request_.generation.choose); }
   /// Whether its caller asks for its end.
   bool cancelled() const { return request_.generation.cancel && *request_.generation.cancel; }
+  /// Whether its pages may be another's: not where all logits are wanted, nor where tokens only count as computed.
+  bool uses_cache() const { return !request_.generation.on_prompt_logits && request_.assumed_tokens == 0; }
   bool wants_prompt_logits() const { return bool(request_.generation.on_prompt_logits) && cached_ < prompt_tokens_; }
 
   double lap_s();
@@ -95,10 +104,14 @@ class Sequence {
   int usable_ids_;  ///< that may be drawn; those behind are padding rows of the head
   int max_new_tokens_ = 0;
   std::vector<int> stop_ids_;
-  bool prepared_ = false;
+  std::uint64_t arrival_ = 0;  ///< the earlier, the smaller
+  RopeFacts rope_;
+  int preemptions_ = 0;
   std::vector<std::int32_t> tokens_;  ///< the prompt, then what was generated; -1: a row of a picture
   std::vector<PictureSpan> spans_;
-  int cached_ = 0, taken_over_ = 0;
+  std::vector<Digest> page_keys_;  ///< of the pages so far, behind that of nothing
+  int cached_ = 0;
+  int kept_pages_ = 0;  ///< that the pool knows by their keys
   Finish finish_ = Finish::waiting;
   std::exception_ptr error_;
   std::string text_;

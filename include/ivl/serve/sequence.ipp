@@ -19,7 +19,9 @@ IVL_INLINE Sequence::Sequence(std::shared_ptr<KvPool> pool, int most_pages, Requ
       sampling_(sampling),
       prompt_tokens_(prompt_tokens),
       usable_ids_(usable_ids),
-      pages_(std::move(pool), most_pages) {}
+      pages_(std::move(pool), most_pages) {
+  page_keys_.reserve(std::size_t(most_pages) + 1);
+}
 
 IVL_INLINE std::int32_t Sequence::source(int position) const {
   const std::int32_t token = tokens_[std::size_t(position)];
@@ -34,17 +36,49 @@ IVL_INLINE const PictureSpan* Sequence::span_at(int position) const {
   return &*std::prev(behind);
 }
 
-IVL_INLINE int Sequence::common_tokens(const Sequence& other) const {
-  const int most = std::min(length(), other.length());
-  int common = 0;
-  while (common < most && tokens_[std::size_t(common)] == other.tokens_[std::size_t(common)]) {
-    if (tokens_[std::size_t(common)] < 0) {
-      const PictureSpan &a = *span_at(common), &b = *other.span_at(common);
-      if (a.begin != b.begin || a.key != b.key) break;
-    }
-    ++common;
+IVL_INLINE const Digest& Sequence::page_key(int index) {
+  if (page_keys_.empty()) {
+    Sha256 hash;
+    hash.add("ivl keys and values");
+    page_keys_.push_back(hash.finish());
   }
-  return common;
+  while (int(page_keys_.size()) < index + 2) {
+    const int begin = (int(page_keys_.size()) - 1) * kv_page_tokens, end = begin + kv_page_tokens;
+    Sha256 hash;
+    hash.add(std::as_bytes(std::span(page_keys_.back())));
+    if (turned_by_length(end)) hash.add(std::uint64_t(prompt_tokens_));
+    for (int position = begin; position < end; ++position) {
+      const std::int32_t token = tokens_[std::size_t(position)];
+      if (token >= 0) {
+        hash.add(std::uint64_t(token));
+        continue;
+      }
+      const PictureSpan& span = *span_at(position);
+      hash.add(~std::uint64_t(position - span.begin));  // no token id
+      hash.add(std::as_bytes(std::span(span.key)));
+    }
+    page_keys_.push_back(hash.finish());
+  }
+  return page_keys_[std::size_t(index + 1)];
+}
+
+IVL_INLINE Digest Sequence::key_before_tail(int end) {
+  const Digest& before = page_key(end / kv_page_tokens - 1);
+  if (!turned_by_length(end)) return before;
+  Sha256 hash;
+  hash.add(std::as_bytes(std::span(before)));
+  hash.add(std::uint64_t(prompt_tokens_));
+  return hash.finish();
+}
+
+IVL_INLINE bool Sequence::turned_by_length(int end) const {
+  return rope_.kind == RopeKind::dynamic_ntk && std::max(prompt_tokens_, end) > rope_.context;
+}
+
+IVL_INLINE std::span<const std::int32_t> Sequence::ids_of_page(int position, int end) const {
+  const int page_end = position / kv_page_tokens * kv_page_tokens + kv_page_tokens;
+  const auto ids = std::span(tokens_).subspan(std::size_t(position), std::size_t(std::min(end, page_end) - position));
+  return ids.first(std::size_t(std::ranges::find(ids, -1) - ids.begin()));
 }
 
 IVL_INLINE bool Sequence::stops_at(int id) const {
