@@ -10,7 +10,7 @@ int main(int argc, char** argv) {
   std::string question = "Describe the picture.";
   bool stats = false;
   model.add_to(app);
-  app.add_option("--image", images, "PNG, JPEG or WebP; repeat for several pictures");
+  app.add_option("--image", images, "PNG, JPEG, WebP, GIF, BMP or TIFF; repeat for several pictures");
   app.add_option("--question", question, "may place pictures itself with <image>")->capture_default_str();
   sampling.add_to(app, model.chat);
   app.add_flag("--stats", stats, "print where the time went");
