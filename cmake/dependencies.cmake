@@ -36,9 +36,10 @@ ivl_find(pcre2 pcre2.h pcre2-8)
 ivl_find(utf8proc utf8proc.h utf8proc)
 ivl_find(stb stb/stb_image.h)
 
-# What gives Pillow's pixels, where it is installed; else stb_image decodes JPEG, and WebP is refused.
+# What gives Pillow's pixels, where it is installed; else stb_image decodes JPEG, and WebP and TIFF are refused.
 option(IVL_LIBJPEG "Decode JPEG with libjpeg-turbo, if it is there" ON)
 option(IVL_LIBWEBP "Decode WebP with libwebp, if it is there" ON)
+option(IVL_LIBTIFF "Decode TIFF with libtiff 4.5 or newer, if it is there" ON)
 include(CheckCXXSourceCompiles)
 
 # ivl_find_decoder(name macro header library program): the target ivl::name, which defines the macro. It is empty where
@@ -74,3 +75,6 @@ int main() { jpeg_decompress_struct info{}; jpeg_destroy_decompress(&info); }")
 ivl_find_decoder(webp IVL_LIBWEBP webp/decode.h webp "
 #include <webp/decode.h>
 int main() { return WebPGetDecoderVersion() == 0; }")
+ivl_find_decoder(tiff IVL_LIBTIFF tiffio.h tiff "
+#include <tiffio.h>
+int main() { TIFFOpenOptionsFree(TIFFOpenOptionsAlloc()); }")

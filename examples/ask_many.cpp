@@ -14,7 +14,7 @@ int main(int argc, char** argv) {
   model.add_to(app);
   app.get_option("--context")
       ->description("room for the answers that are written at a time, in tokens (default: 8192)");
-  app.add_option("--image", images, "PNG, JPEG or WebP; repeat for more")->required();
+  app.add_option("--image", images, "PNG, JPEG, WebP, GIF, BMP or TIFF; repeat for more")->required();
   app.add_option("--question", question)->capture_default_str();
   app.add_option("--together", together, "answers that are written at a time")
       ->capture_default_str()

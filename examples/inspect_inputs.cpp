@@ -34,7 +34,7 @@ int main(int argc, char** argv) {
                  "folder with config.json and tokenizer, or a GGUF file; weights are not read")
       ->required();
   app.add_option("--mmproj", mmproj, "of a GGUF file: the file of its tower and projector");
-  app.add_option("--image", files, "PNG, JPEG or WebP; repeat for several pictures");
+  app.add_option("--image", files, "PNG, JPEG, WebP, GIF, BMP or TIFF; repeat for several pictures");
   app.add_option("--question", question, "may place pictures itself with <image>")->capture_default_str();
   app.add_option("--system", system, "system message (default: the checkpoint's own)");
   app.add_option("--max-tiles", max_tiles,

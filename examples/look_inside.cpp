@@ -26,7 +26,7 @@ int main(int argc, char** argv) {
   CLI::App app("Shows what the drawn-scenes toy makes of a question and a picture, stage by stage.");
   std::string folder = "examples/drawn_scenes/checkpoint", file, question = "How many things are there?";
   app.add_option("--checkpoint", folder, "folder of the dense toy")->capture_default_str();
-  app.add_option("--image", file, "PNG, JPEG or WebP; without it only the text is shown");
+  app.add_option("--image", file, "PNG, JPEG, WebP, GIF, BMP or TIFF; without it only the text is shown");
   app.add_option("--question", question)->capture_default_str();
   PictureFlags flags;
   flags.add_to(app);

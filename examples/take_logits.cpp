@@ -54,7 +54,7 @@ int main(int argc, char** argv) {
   int new_tokens = 0;
   app.add_option("--checkpoint", checkpoint, "folder of a checkpoint, or a GGUF file")->required();
   load.add_to(app);
-  app.add_option("--image", images, "PNG, JPEG or WebP; repeat for several pictures");
+  app.add_option("--image", images, "PNG, JPEG, WebP, GIF, BMP or TIFF; repeat for several pictures");
   auto* asked = app.add_option("--question", question, "may place pictures itself with <image>")->capture_default_str();
   app.add_option("--ids-file", ids_file, "token ids instead of a question, -1 for each row of a picture")
       ->excludes(asked);

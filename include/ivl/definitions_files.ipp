@@ -41,6 +41,7 @@
 #include "ivl/formats/quantise.ipp"
 #include "ivl/formats/quantise_k.ipp"
 #include "ivl/formats/source_matrix.ipp"
+#include "ivl/image/boxes.ipp"
 #include "ivl/image/decode.ipp"
 #include "ivl/image/exif.ipp"
 #include "ivl/image/normalise.ipp"
@@ -49,3 +50,4 @@
 #include "ivl/image/resize.ipp"
 #include "ivl/image/tiles.ipp"
 #include "ivl/image/video.ipp"
+#include "ivl/image/write_png.ipp"

@@ -3,6 +3,7 @@
 #ifndef IVL_COMPILED
 #error "ivl/definitions_text.ipp: every file of the program defines IVL_COMPILED, as ivl::compiled does"
 #endif
+#include "ivl/text/boxes.ipp"
 #include "ivl/text/bpe.ipp"
 #include "ivl/text/chat_template.ipp"
 #include "ivl/text/detokenizer.ipp"

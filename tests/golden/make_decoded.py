@@ -1,10 +1,11 @@
-"""What Pillow makes of pictures that say which way is up, of pictures with transparency, and of JPEG and WebP.
+"""What Pillow makes of pictures that say which way is up, of pictures with transparency, and of every kind of file.
 
     python make_decoded.py
 
-Writes decoded/*.png, *.jpg, *.webp and decoded/decoded.json: for each file the hash of its RGB bytes as stored and
-upright (ImageOps.exif_transpose), and with alpha on white (Image.alpha_composite). Pillow must be 11.3.0, numpy is any.
-The JPEGs of `images` are grey with flat blocks, which all decoders decode alike; those of `jpeg` are of every kind.
+Writes the pictures in decoded/, and decoded/decoded.json: for each file the hash of its RGB bytes as stored and, where
+they differ, upright (ImageOps.exif_transpose) and with alpha on white (Image.alpha_composite). Pillow must be 11.3.0,
+numpy is any. The JPEGs of `images` are grey with flat blocks, which all decoders decode alike; `jpeg`, `webp`, `png`,
+`bmp`, `gif` and `tiff` are of every kind.
 """
 
 import io
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import PIL
+from bitmap_cases import encoded, every_bmp, every_gif, every_png, every_tiff
 from make_jpeg import write_jpeg
 from make_png import chunk, write_png
 from PIL import Image, ImageOps
@@ -192,12 +194,6 @@ def photo(rng: np.random.Generator, width: int, height: int, mode: str) -> Image
     return Image.frombytes(mode, (width, height), levels.tobytes())
 
 
-def encoded(image: Image.Image, kind: str, **options) -> bytes:
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
-
-
 def every_jpeg(rng: np.random.Generator) -> dict[str, bytes]:
     one = (1, 1)
     kinds = {
@@ -339,7 +335,9 @@ def golden_file(name: str, data: bytes, *, malformed: bool = False) -> dict:
         except (SyntaxError, ValueError, struct.error):
             assert malformed, name
             upright = stored
-    return {"file": name, "stored": said(stored), "upright": said(upright), "white": said(on_white(Image.open(path)))}
+    entry = {"file": name, "stored": said(stored)}
+    others = {"upright": said(upright), "white": said(on_white(Image.open(path)))}
+    return entry | {key: value for key, value in others.items() if value != entry["stored"]}
 
 
 def main() -> None:
@@ -354,18 +352,19 @@ def main() -> None:
     good, broken = pngs(rng.integers(0, 256, (3, 5, 3)))
     entries = [golden_file(name, data) for name, data in (jpegs(plain) | good | transparent(rng)).items()]
     entries += [golden_file(name, data, malformed=True) for name, data in broken.items()]
-    jpeg = [golden_file(name, data) for name, data in every_jpeg(np.random.Generator(np.random.PCG64(12))).items()]
-    webp = [golden_file(name, data) for name, data in every_webp(np.random.Generator(np.random.PCG64(13))).items()]
-    eight = [turned(orientation) for orientation in range(1, 9)]
-    lines = {"images": entries, "jpeg": jpeg, "webp": webp, "turned": eight}
+    kinds = {"jpeg": every_jpeg, "webp": every_webp}
+    kinds |= {"png": every_png, "bmp": every_bmp, "gif": every_gif, "tiff": every_tiff}
+    lines = {"images": entries, "turned": [turned(orientation) for orientation in range(1, 9)]}
+    for seed, (kind, every) in enumerate(kinds.items(), 12):
+        files = every(np.random.Generator(np.random.PCG64(seed)))
+        lines[kind] = [golden_file(name, data) for name, data in files.items()]
     text = ",\n".join(
         f'"{key}":[\n' + ",\n".join(json.dumps(entry, separators=(",", ":")) for entry in value) + "\n]"
         for key, value in lines.items()
     )
     (FOLDER / "decoded.json").write_text(f'{{"pillow":"{PIL.__version__}",\n{text}}}\n')
-    upright = sum(entry["stored"] != entry["upright"] for entry in entries)
-    print(f"{len(entries)} pictures, {upright} turned, {sum(e['stored'] != e['white'] for e in entries)} with white")
-    print(f"{len(jpeg)} of JPEG, {len(webp)} of WebP")
+    print(f"{sum('upright' in e for e in entries)} turned, {sum('white' in e for e in entries)} with white")
+    print(", ".join(f"{len(lines[kind])} of {kind}" for kind in lines))
 
 
 if __name__ == "__main__":

@@ -5,14 +5,13 @@
 #include <fstream>
 
 #include "ivl/image/tiles.hpp"
-#include "tests/image/golden.hpp"
+#include "tests/image/decoding.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 namespace {
 
 using namespace ivl;
-
-const std::filesystem::path decoded_folder = std::filesystem::path(IVL_SOURCE_DIR) / "tests/golden/decoded";
+using test::decoded_folder;
 
 TEST_CASE("a picture in a file is the picture that the file holds, upright or not") {
   ThreadPool pool(1);

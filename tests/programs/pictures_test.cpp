@@ -157,3 +157,17 @@ TEST_CASE("a model with damaged weights gives an error, not an answer") {
     CHECK(contains(ran.err, "weights are damaged"));
   }
 }
+
+TEST_CASE("--draw-boxes writes the picture with the boxes of the answer, of which the toy knows none") {
+  const auto file = work_folder() / "drawn.png";
+  const Ran ran = run("describe_image" + toy + balloons + " --draw-boxes " + file.string());
+  CHECK(ran.code == 0);
+  CHECK(contains(ran.err, "note: the answer holds no box\n"));
+  const Json drawn = first_picture(" --image " + file.string()),
+             given = first_picture(" --image " + demo + "balloons.png");
+  CHECK(drawn["width"] == given["width"]);
+  CHECK(drawn["height"] == given["height"]);
+  const Ran without = run("describe_image" + toy + " --question hello --draw-boxes " + file.string());
+  CHECK(without.code != 0);
+  CHECK(contains(without.err, "--draw-boxes requires --image"));
+}

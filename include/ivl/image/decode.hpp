@@ -1,9 +1,10 @@
-// PNG, JPEG and WebP files to 8-bit RGB.
+// PNG, JPEG, WebP, GIF, BMP and TIFF files to 8-bit RGB.
 //
 // The pixels are the bytes of Pillow's `convert("RGB")`: 16-bit grey is clipped at 255; other 16-bit kinds keep their
-// upper byte. libjpeg-turbo decodes JPEG where IVL_LIBJPEG is defined, and libwebp WebP where IVL_LIBWEBP is: ivl's
-// CMake targets define them where they find the libraries. Without the first stb_image decodes JPEG, whose inverse DCT
-// and chroma upsampling differ by up to about 4 levels; without the second WebP is refused.
+// upper byte. libjpeg-turbo decodes JPEG where IVL_LIBJPEG is defined, libwebp WebP where IVL_LIBWEBP is, and libtiff
+// TIFF where IVL_LIBTIFF is: ivl's CMake targets define them where they find the libraries. Without the first stb_image
+// decodes JPEG, whose inverse DCT and chroma upsampling differ by up to about 4 levels; without the others WebP and
+// TIFF are refused. GIF and BMP are read here. Files that Pillow misreads are refused, each by its name.
 //
 // stb_image (Debian: libstb-dev) is compiled with internal linkage into every file that has the bodies. It trusts its
 // input more than we do. So a file's structure is walked over before a decoder sees the file: this bounds the size,
@@ -30,7 +31,7 @@ struct ImageLimits {
 
 /// Which way up a picture comes.
 enum class Orientation : std::uint8_t {
-  stored,   ///< as its pixels are stored: what the model cards' code does
+  stored,   ///< as its pixels are stored: what the model cards' code does, through Pillow, which turns TIFFs itself
   upright,  ///< turned as its Exif or XMP block says: what transformers does (Pillow's ImageOps.exif_transpose)
 };
 
@@ -50,7 +51,8 @@ struct DecodeOptions {
 /// or too large, is found here. Throws ImageError.
 PixelSize size_of_image(std::span<const std::byte> file, std::string_view name, const DecodeOptions& options = {});
 
-/// Decodes a PNG, JPEG or WebP file, of an animation its first frame; `name` is for messages. Throws ImageError.
+/// Decodes a file of one of these kinds, of several pictures in it the first; `name` is for messages. Throws
+/// ImageError.
 Image decode_image(std::span<const std::byte> file, std::string_view name, const DecodeOptions& options = {});
 
 /// The bytes of a file, if they are no more than the limits say. Throws FileError, ImageError.

@@ -12,12 +12,15 @@
 #include <vector>
 
 #include "ivl/core/error.hpp"
+#include "ivl/image/bmp.hpp"
 #include "ivl/image/decode.hpp"
 #include "ivl/image/exif.hpp"
+#include "ivl/image/gif.hpp"
 #include "ivl/image/jpeg.hpp"
 #include "ivl/image/kind.hpp"
 #include "ivl/image/scan.hpp"
 #include "ivl/image/stb.hpp"
+#include "ivl/image/tiff.hpp"
 #include "ivl/image/webp.hpp"
 #include "ivl/image/white.hpp"
 
@@ -25,19 +28,37 @@ namespace ivl {
 
 namespace detail {
 
+/// The header of a file of this kind, one that the build has.
+inline ImageHeader scan_kind(PictureKind kind, std::span<const std::byte> file, std::string_view name) {
+  switch (kind) {
+    case PictureKind::png:
+      return scan_png(file, name);
+    case PictureKind::jpeg:
+      return scan_jpeg(file, name);
+    case PictureKind::gif:
+      return scan_gif(file, name);
+    case PictureKind::bmp:
+      return scan_bmp(file, name);
+#ifdef IVL_LIBWEBP
+    case PictureKind::webp:
+      return scan_webp(file, name);
+#endif
+#ifdef IVL_LIBTIFF
+    case PictureKind::tiff:
+      return scan_tiff(file, name);
+#endif
+    default:
+      fail<ImageError>(name, ": ivl was built without a decoder for this kind of picture");
+  }
+}
+
 /// The header of a file that keeps to its limits.
 inline ImageHeader scan_image(std::span<const std::byte> file, std::string_view name, const ImageLimits& limits) {
   if (std::int64_t(file.size()) > limits.file_bytes) {
     fail<ImageError>(name, ": expected a file of at most ", limits.file_bytes, " bytes, found ", file.size());
   }
   const PictureKind kind = kind_of_picture(text_of_bytes(file), name);
-#ifdef IVL_LIBWEBP
-  ImageHeader header = kind == PictureKind::webp  ? scan_webp(file, name)
-                       : kind == PictureKind::png ? scan_png(file, name)
-                                                  : scan_jpeg(file, name);
-#else
-  ImageHeader header = kind == PictureKind::png ? scan_png(file, name) : scan_jpeg(file, name);
-#endif
+  ImageHeader header = scan_kind(kind, file, name);
   header.kind = kind;
   const std::uint64_t width = header.width, height = header.height;
   if (width == 0 || height == 0) fail<ImageError>(name, ": expected at least one pixel, found ", width, " x ", height);
@@ -106,13 +127,32 @@ inline std::vector<std::uint8_t> decode_by_stb(std::span<const std::byte> file, 
 /// [height, width, 3], as stored.
 inline std::vector<std::uint8_t> decode_pixels(std::span<const std::byte> file, std::string_view name,
                                                ImageHeader& header, bool whitens) {
+  switch (header.kind) {
+    case PictureKind::gif:
+      return decode_gif(file, name, whitens);
+    case PictureKind::bmp:
+      return decode_bmp(file, name, whitens);
 #ifdef IVL_LIBWEBP
-  if (header.kind == PictureKind::webp) return decode_webp(header, name, whitens);
+    case PictureKind::webp:
+      return decode_webp(header, name, whitens);
 #endif
 #ifdef IVL_LIBJPEG
-  if (header.kind == PictureKind::jpeg) return decode_jpeg(file, name, header.width, header.height, header.components);
+    case PictureKind::jpeg:
+      return decode_jpeg(file, name, header.width, header.height, header.components);
 #endif
-  return decode_by_stb(file, name, header, whitens);
+#ifdef IVL_LIBTIFF
+    case PictureKind::tiff:
+      return decode_tiff(file, name, whitens);
+#endif
+    default:
+      return decode_by_stb(file, name, header, whitens);
+  }
+}
+
+/// How a picture has to be turned. Pillow turns every TIFF when it is loaded.
+inline int turn_of(const ImageHeader& header, const DecodeOptions& options) {
+  const bool turns = options.orientation == Orientation::upright || header.kind == PictureKind::tiff;
+  return turns ? orientation_of(header.notes) : 1;
 }
 
 }  // namespace detail
@@ -121,8 +161,7 @@ IVL_INLINE PixelSize size_of_image(std::span<const std::byte> file, std::string_
                                    const DecodeOptions& options) {
   const detail::ImageHeader header = detail::scan_image(file, name, options.limits);
   const PixelSize size{int(header.width), int(header.height)};
-  const bool swaps = options.orientation == Orientation::upright && swaps_sides(orientation_of(header.notes));
-  return swaps ? PixelSize{size.height, size.width} : size;
+  return swaps_sides(detail::turn_of(header, options)) ? PixelSize{size.height, size.width} : size;
 }
 
 IVL_INLINE Image decode_image(std::span<const std::byte> file, std::string_view name, const DecodeOptions& options) {
@@ -130,7 +169,7 @@ IVL_INLINE Image decode_image(std::span<const std::byte> file, std::string_view 
   const bool whitens = options.alpha == Alpha::white;
   Image image{int(header.width), int(header.height), detail::decode_pixels(file, name, header, whitens)};
   if (whitens && !header.palette()) detail::whiten_colour(image, header);
-  return turned(std::move(image), options.orientation == Orientation::upright ? orientation_of(header.notes) : 1);
+  return turned(std::move(image), detail::turn_of(header, options));
 }
 
 IVL_INLINE std::vector<std::byte> read_image_file(const std::filesystem::path& path, const ImageLimits& limits) {

@@ -16,12 +16,13 @@ namespace ivl {
 
 /// What a file says beside its pixels.
 struct PictureNotes {
+  std::optional<int> tag;              ///< a TIFF's own orientation
   std::optional<std::string> exif;     ///< a TIFF file, "Exif\0\0" before it or not
   std::optional<std::string> profile;  ///< the same in hexadecimal digits behind three lines, as ImageMagick writes it
   std::optional<std::string> xmp;
 };
 
-/// Exif's orientation, 1 to 8; 1, as stored, where the file says none. Exif comes before XMP.
+/// Exif's orientation, 1 to 8; 1, as stored, where the file says none. A tag comes before Exif, and that before XMP.
 int orientation_of(const PictureNotes& notes);
 
 /// Whether this orientation makes a picture's width its height.

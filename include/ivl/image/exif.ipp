@@ -111,8 +111,8 @@ inline std::optional<std::int64_t> orientation_in_xmp(std::string_view text) {
 IVL_INLINE int orientation_of(const PictureNotes& notes) {
   std::optional<std::string> exif = notes.exif;
   if (!exif && notes.profile) exif = detail::bytes_of_profile(*notes.profile);
-  std::optional<std::int64_t> found;
-  if (exif) found = detail::orientation_tag(*exif);
+  std::optional<std::int64_t> found = notes.tag;
+  if (!found && exif) found = detail::orientation_tag(*exif);
   if (!found && notes.xmp) found = detail::orientation_in_xmp(*notes.xmp);
   return found && *found >= 1 && *found <= 8 ? int(*found) : 1;
 }

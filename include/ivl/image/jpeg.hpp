@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "ivl/core/error.hpp"
+#include "ivl/image/cmyk.hpp"
 
 #include <jpeglib.h>  // expects stdio.h before it
 
@@ -68,15 +69,13 @@ inline bool read_jpeg_rows(JpegReader& reader, std::span<const std::byte> file, 
   return true;
 }
 
-/// CMYK to RGB in place, in the integer arithmetic of Pillow, which takes all four for inverted, as Adobe writes them.
+/// CMYK to RGB in place. Pillow takes all four for inverted, as Adobe writes them.
 inline void rgb_of_inverted_cmyk(std::vector<std::uint8_t>& pixels) {
   const std::size_t number = pixels.size() / 4;
   for (std::size_t i = 0; i < number; ++i) {
-    const std::uint32_t light = pixels[4 * i + 3];
-    for (std::size_t c = 0; c < 3; ++c) {
-      const std::uint32_t ink = (255u - pixels[4 * i + c]) * light + 128;
-      pixels[3 * i + c] = std::uint8_t(light - (((ink >> 8) + ink) >> 8));
-    }
+    std::uint8_t inks[4];
+    for (std::size_t c = 0; c < 4; ++c) inks[c] = std::uint8_t(255 - pixels[4 * i + c]);
+    rgb_of_cmyk(inks, &pixels[3 * i]);
   }
   pixels.resize(3 * number);
 }

@@ -10,7 +10,7 @@
 
 namespace ivl::detail {
 
-enum class PictureKind { png, jpeg, webp };
+enum class PictureKind { png, jpeg, webp, gif, bmp, tiff };
 
 /// The name of a file of ISO's boxes, which begins with its brands.
 inline std::string_view name_of_boxes(std::string_view text) {
@@ -33,32 +33,42 @@ inline std::string_view name_of_text(std::string_view text) {
   return "a file of text";
 }
 
+inline bool is_space(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
+
 /// What a file is that is not decoded here; empty where nobody knows.
 inline std::string_view name_of_other(std::string_view text) {
   struct Signature {
     std::string_view bytes, name;
   };
   using namespace std::string_view_literals;
-  constexpr std::array signatures{Signature{"GIF8", "a GIF file"},
-                                  Signature{"II*\0"sv, "a TIFF file (or a camera's raw file)"},
-                                  Signature{"MM\0*"sv, "a TIFF file (or a camera's raw file)"},
-                                  Signature{"II+\0"sv, "a TIFF file"},
-                                  Signature{"MM\0+"sv, "a TIFF file"},
-                                  Signature{"\0\0\0\x0cjP  "sv, "a JPEG 2000 file"},
+  constexpr std::array signatures{Signature{"\0\0\0\x0cjP  "sv, "a JPEG 2000 file"},
                                   Signature{"\xff\x4f\xff\x51", "a JPEG 2000 file"},
                                   Signature{"\0\0\0\x0cJXL "sv, "a JPEG XL file"},
                                   Signature{"\xff\x0a", "a JPEG XL file"},
                                   Signature{"%PDF-", "a PDF file"},
                                   Signature{"8BPS", "a Photoshop file"},
-                                  Signature{"\0\0\1\0"sv, "an icon"}};
+                                  Signature{"\0\0\1\0"sv, "an icon"},
+                                  Signature{"\0\0\2\0"sv, "a cursor, or a TGA file"},
+                                  Signature{"v/1\1", "an OpenEXR file"},
+                                  Signature{"qoif", "a QOI file"},
+                                  Signature{"DDS ", "a DDS file"},
+                                  Signature{"icns", "an icon of macOS"}};
   for (const Signature& signature : signatures) {
     if (text.starts_with(signature.bytes)) return signature.name;
   }
-  if (text.starts_with("BM") && text.size() >= 10 && text.substr(6, 4) == "\0\0\0\0"sv) return "a BMP file";
+  if (text.size() >= 3 && text[0] == 'P' && text[1] >= '1' && text[1] <= '7' && is_space(text[2]))
+    return "a PNM file (PBM, PGM, PPM or PAM)";
+  if (text.ends_with("TRUEVISION-XFILE.\0"sv)) return "a TGA file";
   if (text.size() >= 12 && text.substr(4, 4) == "ftyp") return name_of_boxes(text);
   const auto is_text = [](char c) { return std::uint8_t(c) >= 32 || c == '\t' || c == '\n' || c == '\r'; };
   const std::string_view start = text.substr(0, 1024);
   return !start.empty() && std::all_of(start.begin(), start.end(), is_text) ? name_of_text(text) : "";
+}
+
+inline bool is_tiff(std::string_view text) {
+  constexpr std::array starts{std::string_view("II*\0", 4), std::string_view("MM\0*", 4), std::string_view("II+\0", 4),
+                              std::string_view("MM\0+", 4)};
+  return std::any_of(starts.begin(), starts.end(), [&](std::string_view start) { return text.starts_with(start); });
 }
 
 /// Throws ImageError that names a format that is not decoded.
@@ -73,12 +83,25 @@ inline PictureKind kind_of_picture(std::string_view text, std::string_view name)
                      "libwebp (Debian: libwebp-dev) and build again");
 #endif
   }
+  if (text.starts_with("GIF87a") || text.starts_with("GIF89a")) return PictureKind::gif;
+  // The size of a BMP's header is a number of four bytes below 256.
+  if (text.size() >= 18 && text.starts_with("BM") && text.substr(15, 3) == std::string_view("\0\0", 3))
+    return PictureKind::bmp;
+  if (is_tiff(text)) {
+#ifdef IVL_LIBTIFF
+    return PictureKind::tiff;
+#else
+    fail<ImageError>(name,
+                     ": this is a TIFF file (or a camera's raw file), and ivl was built without libtiff: convert ",
+                     "it to PNG, or install libtiff (Debian: libtiff-dev) and build again");
+#endif
+  }
   const std::string_view other = name_of_other(text);
   if (other.empty()) {
-    fail<ImageError>(name, ": expected a PNG, JPEG or WebP file, found the signature of none in ", text.size(),
-                     " bytes");
+    fail<ImageError>(name, ": expected a PNG, JPEG, WebP, GIF, BMP or TIFF file, found the signature of none in ",
+                     text.size(), " bytes");
   }
-  fail<ImageError>(name, ": this is ", other, ": expected PNG, JPEG or WebP, so convert it first");
+  fail<ImageError>(name, ": this is ", other, ": expected PNG, JPEG, WebP, GIF, BMP or TIFF, so convert it first");
 }
 
 }  // namespace ivl::detail

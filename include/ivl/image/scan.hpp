@@ -18,23 +18,36 @@
 
 namespace ivl::detail {
 
-/// Big-endian reads from a file image; a read beyond the end throws.
+/// Reads from a file image, one behind the other; one beyond the end throws.
 class FileReader {
  public:
   FileReader(std::span<const std::byte> file, std::string_view name) : file_(file), name_(name) {}
   std::size_t at() const { return at_; }
   bool ended() const { return at_ == file_.size(); }
-  void skip(std::size_t bytes, std::string_view what) {
+  /// The next bytes.
+  std::span<const std::byte> take(std::size_t bytes, std::string_view what) {
     if (bytes > file_.size() - at_) {
       fail<ImageError>(name_, ": truncated: expected ", bytes, " bytes of ", what, " at ", at_, ", found ",
                        file_.size() - at_);
     }
     at_ += bytes;
+    return file_.subspan(at_ - bytes, bytes);
   }
+  void skip(std::size_t bytes, std::string_view what) { (void)take(bytes, what); }
+  /// A big-endian number.
   std::uint32_t number(int bytes, std::string_view what) {
-    skip(std::size_t(bytes), what);
     std::uint32_t value = 0;
-    for (std::size_t i = at_ - std::size_t(bytes); i < at_; ++i) value = value << 8 | std::uint32_t(file_[i]);
+    for (const std::byte byte : take(std::size_t(bytes), what)) value = value << 8 | std::uint32_t(byte);
+    return value;
+  }
+  /// A little-endian number.
+  std::uint32_t little(int bytes, std::string_view what) {
+    std::uint32_t value = 0;
+    int shift = 0;
+    for (const std::byte byte : take(std::size_t(bytes), what)) {
+      value |= std::uint32_t(byte) << shift;
+      shift += 8;
+    }
     return value;
   }
 
