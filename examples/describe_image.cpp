@@ -1,34 +1,41 @@
-// A picture (or several) and a question in, a streamed answer out.
+// A picture (or several) and a question (or several) in, streamed answers out.
 #include "command_line.hpp"
 #include "ivl/model/checkpoint.hpp"
+#include "ivl/serve/batch_chat.hpp"
+#include "question_flags.hpp"
 
 int main(int argc, char** argv) {
-  CLI::App app("Answers a question about pictures.");
+  CLI::App app("Answers questions about pictures.");
   ModelFlags model;
   SamplingFlags sampling;
+  QuestionFlags asked;
+  OutputFlags output;
   std::vector<std::string> images;
-  std::string question = "Describe the picture.";
-  bool stats = false;
   model.add_to(app);
   app.add_option("--image", images, "PNG, JPEG or WebP; repeat for several pictures");
-  app.add_option("--question", question, "may place pictures itself with <image>")->capture_default_str();
+  asked.add_to(app, "Describe the picture.");
   sampling.add_to(app, model.chat);
-  app.add_flag("--stats", stats, "print where the time went");
+  output.add_to(app);
 
   return run_program(app, argc, argv, [&] {
-    // What is wrong with pictures and question is said before weights are read.
+    // What is wrong with pictures and questions is said before weights are read.
+    const std::vector<std::string> questions = asked.questions();
+    StatusLine status(model.quiet);
     std::vector<ivl::Picture> pictures;
     {
       const ivl::Processor processor = ivl::load_processor(model.checkpoint, model.load.mmproj);
-      pictures = open_pictures(images, model, processor);
-      const std::string marked = ivl::with_image_marks(processor.style(), question, int(pictures.size()));
-      const ivl::Prompt prompt = processor.prompt(model.chat.system, {}, marked, pictures);
-      naming_flags([&] { check_room(processor, prompt, model.chat.kv_tokens); });
+      pictures = open_pictures(images, model, processor, status);
+      for (const std::string& question : questions) {
+        const ivl::Prompt prompt =
+            prompt_of(processor, model.chat.system, {question, model.pictures.at_marks(pictures)});
+        naming_flags([&] { check_room(processor, prompt, model.chat.kv_tokens); });
+      }
     }
-    StatusLine status;
     const ivl::AnyModel opened = open_model(model, status);
     ivl::Chat chat(opened.runner(), opened.processor(), model.chat);
-    ask(chat, question, pictures, sampling, status);
-    if (stats) print_statistics(chat.statistics());
+    for (const std::string& question : questions) {
+      ask(chat, question, pictures, model, sampling, output, status);
+      chat.forget(0, 1);  // the next question stands alone, and finds the pictures' rows
+    }
   });
 }
