@@ -1,14 +1,11 @@
 // Flags about what is asked, for programs that ask each question on its own.
 #pragma once
 #include <CLI/CLI.hpp>
-#include <fstream>
-#include <iostream>
-#include <iterator>
 #include <string>
 #include <vector>
 
-#include "ivl/core/error.hpp"
 #include "ivl/text/chat_template.hpp"
+#include "text_file.hpp"
 
 struct QuestionFlags {
   std::vector<std::string> asked, files;
@@ -34,11 +31,7 @@ struct QuestionFlags {
  private:
   /// Without the line end that editors put at the end.
   static std::string text_of(const std::string& file) {
-    std::ifstream opened;
-    if (file != "-") opened.open(file, std::ios::binary);
-    std::istream& in = file == "-" ? std::cin : opened;
-    std::string text{std::istreambuf_iterator<char>(in), {}};
-    if (!in) ivl::fail<ivl::FileError>(file, ": cannot be read");
+    std::string text = text_of_file(file);
     if (text.ends_with('\n')) text.pop_back();
     if (text.ends_with('\r')) text.pop_back();
     return text;
