@@ -136,6 +136,7 @@ int main(int argc, char** argv) {
   SamplingFlags sampling;
   OutputFlags output;
   model.add_to(app);
+  model.pictures.add_combined_to(app);
   sampling.add_to(app, model.chat);
   output.add_to(app);
 

@@ -88,7 +88,6 @@ struct ModelFlags {
     app.add_option("--max-tiles", chat.max_tiles,
                    "most tiles of a picture, the thumbnail not counted (default: the checkpoint's own)");
     pictures.add_to(app);
-    pictures.add_combined_to(app);
     app.add_option("--context", chat.kv_tokens,
                    "room for the conversation in tokens (default: grows with it, up to the model's own context)")
         ->check(CLI::PositiveNumber);

@@ -12,6 +12,7 @@ int main(int argc, char** argv) {
   OutputFlags output;
   std::vector<std::string> images;
   model.add_to(app);
+  model.pictures.add_combined_to(app);
   app.add_option("--image", images, "PNG, JPEG or WebP; repeat for several pictures");
   asked.add_to(app, "Describe the picture.");
   sampling.add_to(app, model.chat);

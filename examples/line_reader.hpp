@@ -117,7 +117,21 @@ class LineReader {
   }
 
   enum class Got { line, interrupt, end };
-  Got read(std::string& line) {
+  /// A line, or several: a backslash at the end of one joins the next to it.
+  Got read(std::string& text) {
+    text.clear();
+    for (std::string line;;) {
+      const Got got = read_line(line);
+      if (got == Got::interrupt || (got == Got::end && text.empty())) return got;
+      if (got == Got::end) return Got::line;
+      text += line;
+      if (!text.ends_with('\\')) return Got::line;
+      text.back() = '\n';
+    }
+  }
+
+ private:
+  Got read_line(std::string& line) {
 #ifdef IVL_LIBEDIT
     if (editor_) {
       line = editor_->read();
@@ -147,7 +161,6 @@ class LineReader {
     return Got::line;
   }
 
- private:
   static void cut_end(std::string& line) {
     while (line.ends_with('\n') || line.ends_with('\r')) line.pop_back();
   }
