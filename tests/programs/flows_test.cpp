@@ -1,20 +1,14 @@
-// Every flow of the model cards: prompts and ids are the reference's, and whole conversations with the toys are those
-// that transformers has with them (tests/golden/make_flows.py).
+// Every flow of the model cards as a whole conversation with the toys: what transformers says
+// (tests/golden/make_flows.py). tests/model/flows_test.cpp looks at their prompts.
 #include <algorithm>
 #include <filesystem>
-#include <map>
-#include <optional>
-#include <span>
 #include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "ivl/files/json.hpp"
-#include "ivl/model/checkpoint.hpp"
-#include "ivl/text/tokenizer_file.hpp"
 #include "tests/programs/run.hpp"
-#include "tests/text/golden_tokenizers.hpp"
 
 using namespace ivl;
 using namespace ivl::programs;
@@ -37,47 +31,16 @@ std::string folder_of(const std::string& toy_name) {
   return folder.string();
 }
 
-std::optional<std::string> system_of(const Json& flow) {
-  return flow["system"].is_null() ? std::nullopt : std::optional(flow["system"].get<std::string>());
-}
-
 std::vector<std::string> files_of(const Json& flow) {
   std::vector<std::string> files;
   for (const std::string name : flow["images"]) files.push_back(demo + name + ".png");
   return files;
 }
 
-/// A prompt's ids with minus the number of its rows for each picture.
-std::vector<int> ids_with_runs(const Processor& processor, const Prompt& prompt) {
-  std::vector<int> ids;
-  auto place = prompt.pictures.begin();
-  for (std::size_t at = 0; at <= prompt.ids.size(); ++at) {
-    for (; place != prompt.pictures.end() && place->at == at; ++place)
-      ids.push_back(-processor.tokens_of(place->picture));
-    if (at < prompt.ids.size()) ids.push_back(prompt.ids[at]);
-  }
-  return ids;
-}
-
-/// A prompt's text with "<U+27E8>N<U+27E9>" for a picture of N > 1 rows.
-std::string compact_text(const Processor& processor, std::optional<std::string_view> system,
-                         std::span<const Turn> history, std::string_view question, std::span<const Picture> pictures) {
-  std::string text;
-  for (const Segment& segment : processor.segments(system, history, question, int(pictures.size()))) {
-    text += segment.text;
-    if (segment.picture >= 0)
-      text += "\u27e8" + std::to_string(processor.tokens_of(pictures[std::size_t(segment.picture)])) + "\u27e9";
-  }
-  return text;
-}
-
-/// A picture that has so many tiles, of one pixel each.
-Picture picture_of(int tiles) { return Picture::from_pixel_values(std::vector<float>(std::size_t(3 * tiles)), 1); }
-
 std::string flags_of(const Json& flow) {
   std::string flags = " --threads 1 --checkpoint " + folder_of(flow["toy"]) + " --max-tiles " +
                       flow["max_tiles"].dump() + " --max-new-tokens " + golden_flows()["longest"].dump();
-  if (const auto system = system_of(flow)) flags += " --system '" + *system + "'";
+  if (!flow["system"].is_null()) flags += " --system '" + flow["system"].get<std::string>() + "'";
   if (flow["combined"]) flags += " --combined";
   return flags;
 }
@@ -149,54 +112,6 @@ TEST_CASE("conversations of every flow with the toys are those of transformers, 
     CHECK(answer == answers.size());
   }
   CHECK(turns == 37);
-}
-
-TEST_CASE("a flow's prompts are the reference's text and ids, with the history that it returned") {
-  for (const Json& flow : golden_flows()["toys"]) {
-    CAPTURE(flow["toy"]);
-    CAPTURE(flow["flow"]);
-    const std::filesystem::path folder = std::filesystem::path(IVL_SOURCE_DIR) / folder_of(flow["toy"]);
-    const Processor processor = load_processor(folder);
-    std::vector<Picture> pictures;
-    for (const std::string& file : files_of(flow))
-      pictures.emplace_back(PictureFile(std::filesystem::path(IVL_SOURCE_DIR) / file),
-                            processor.tile_rules(flow["max_tiles"].get<int>()));
-    if (flow["combined"]) pictures = {Picture::combined(pictures)};
-    std::vector<Turn> history;
-    for (const Json& turn : flow["turns"]) {
-      const std::string question = turn["question"];
-      CHECK(compact_text(processor, system_of(flow), history, question, pictures) == turn["prompt"].get<std::string>());
-      CHECK(ids_with_runs(processor, processor.prompt(system_of(flow), history, question, pictures)) ==
-            turn["prompt_ids"].get<std::vector<int>>());
-      history.push_back({question, turn["answer"]});
-    }
-  }
-}
-
-TEST_CASE("the cards' own questions have the reference's prompts and ids in the real tokenizers") {
-  std::map<std::string, Processor> processors;
-  for (const Json& card : golden_flows()["card"]) {
-    CAPTURE(card["flow"]);
-    const std::string name = card["tokenizer"];
-    CAPTURE(name);
-    if (!processors.contains(name)) {
-      const auto folder = test::real_tokenizer(name);
-      if (folder.empty()) return;
-      ModelFacts facts;
-      facts.format = FolderFormat::github;
-      facts.prompt_template = card["template"];
-      processors.try_emplace(name, facts, 1, 256, Tokenizer::from_folder(folder), folder.string());
-    }
-    const Processor& processor = processors.at(name);
-    std::vector<Picture> pictures;
-    for (const int tiles : card["tiles"]) pictures.push_back(picture_of(tiles));
-    std::vector<Turn> history;
-    for (const Json& turn : card["history"]) history.push_back({turn[0], turn[1]});
-    const std::string question = card["question"];
-    CHECK(compact_text(processor, {}, history, question, pictures) == card["prompt"].get<std::string>());
-    CHECK(ids_with_runs(processor, processor.prompt({}, history, question, pictures)) ==
-          card["ids"].get<std::vector<int>>());
-  }
 }
 
 TEST_CASE("the flows' first questions in one batch have the answers of each alone") {
