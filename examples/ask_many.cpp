@@ -25,13 +25,13 @@ int main(int argc, char** argv) {
   return run_program(app, argc, argv, [&] {
     const ivl::Processor processor = ivl::load_processor(model.checkpoint, model.load.mmproj);
     const int kv_tokens = model.chat.kv_tokens.value_or(8192);
+    StatusLine status(model.quiet);
     std::vector<ivl::Prompt> prompts;
-    for (const ivl::Picture& picture : open_pictures(images, model, processor)) {
+    for (const ivl::Picture& picture : open_pictures(images, model, processor, status)) {
       const std::string marked = ivl::with_image_marks(processor.style(), question, 1);
       prompts.push_back(processor.prompt(model.chat.system, {}, marked, std::span(&picture, 1)));
       naming_flags([&] { check_room(processor, prompts.back(), kv_tokens, max_new_tokens); });
     }
-    StatusLine status;
     const ivl::AnyModel opened = open_model(model, status);
     ivl::Engine engine(opened.runner(), {.kv_tokens = kv_tokens, .max_sequences = together});
     ivl::GenerationOptions generation;

@@ -1,13 +1,7 @@
 // A conversation in the terminal, or with lines from a pipe.
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <unistd.h>
-
-#include <fstream>
-
 #include "command_line.hpp"
-#include "ivl/files/json.hpp"
+#include "line_reader.hpp"
+#include "saved_chat.hpp"
 #include "typed_path.hpp"
 
 static constexpr const char* help =
@@ -17,65 +11,15 @@ static constexpr const char* help =
     "/cut         forgets the oldest question, for room\n"
     "/clear       forgets everything\n"
     "/save FILE   writes the conversation as JSON\n"
+    "/load FILE   goes on with a conversation that was saved, in the place of this one\n"
     "/exit        ends, as /quit and the end of input do\n";
-
-static std::atomic<bool> interrupted{false};
-static int wake_pipe[2];  // a signal may come at any moment, also just before a read begins: it leaves a byte here
-
-/// Reads lines from standard input. Ctrl-C ends a read and not the program.
-class LineReader {
- public:
-  LineReader() {
-    if (pipe2(wake_pipe, O_CLOEXEC | O_NONBLOCK) != 0) ivl::fail<ivl::Error>("chat: cannot make a pipe");
-    struct sigaction action {};
-    action.sa_handler = [](int) {
-      interrupted = true;
-      [[maybe_unused]] const auto written = write(wake_pipe[1], "", 1);
-    };
-    action.sa_flags = SA_RESTART;
-    sigaction(SIGINT, &action, nullptr);
-  }
-
-  /// What Ctrl-C said so far is done with.
-  void forget_interrupt() {
-    for (char byte; ::read(wake_pipe[0], &byte, 1) == 1;) {
-    }
-    interrupted = false;
-  }
-
-  enum class Got { line, interrupt, end };
-  Got read(std::string& line) {
-    while (buffer_.find('\n') == buffer_.npos) {
-      pollfd ready[2] = {{0, POLLIN, 0}, {wake_pipe[0], POLLIN, 0}};
-      if (poll(ready, 2, -1) < 0) continue;
-      if (ready[1].revents != 0) return Got::interrupt;
-      char bytes[4096];
-      const auto number = ::read(0, bytes, sizeof bytes);
-      if (number > 0) {
-        buffer_.append(bytes, std::size_t(number));
-      } else if (buffer_.empty()) {
-        return Got::end;
-      } else {
-        buffer_ += '\n';  // the last line may have no end
-      }
-    }
-    const auto end = buffer_.find('\n');
-    line = buffer_.substr(0, end);
-    buffer_.erase(0, end + 1);
-    while (!line.empty() && line.back() == '\r') line.pop_back();
-    return Got::line;
-  }
-
- private:
-  std::string buffer_;
-};
 
 /// The conversation, and the pictures that wait for the next question.
 class Conversation {
  public:
-  Conversation(ivl::Chat& chat, const ivl::Processor& processor, const PictureFlags& flags,
-               const SamplingFlags& sampling, StatusLine& status, bool stats)
-      : chat_(chat), processor_(processor), flags_(flags), sampling_(sampling), status_(status), stats_(stats) {}
+  Conversation(ivl::Chat& chat, const ivl::Processor& processor, const ModelFlags& model, const SamplingFlags& sampling,
+               const OutputFlags& output, StatusLine& status)
+      : chat_(chat), processor_(processor), model_(model), sampling_(sampling), output_(output), status_(status) {}
 
   /// A question or a command. Returns false at the end.
   bool take(const std::string& line) {
@@ -93,6 +37,8 @@ class Conversation {
       if (!chat_.history().empty()) forget(0, 1);
     } else if (command == "/save") {
       save(typed_path(rest));
+    } else if (command == "/load") {
+      load(typed_path(rest));
     } else if (const std::string path = typed_path(line); is_file(path)) {
       add_picture(path);
     } else if (line.starts_with('/')) {
@@ -118,16 +64,15 @@ class Conversation {
   void add_picture(const std::string& path) {
     if (path.empty()) ivl::fail<ivl::RequestError>("/image: expected a file, found none");
     lost_picture_ = true;  // until it is there
-    pictures_.push_back(flags_.open(path, processor_, chat_.tile_rules()));
+    waiting_.push_back({path, model_.pictures.open(path, processor_, chat_.tile_rules())});
     lost_picture_ = false;
-    print_grid(path, pictures_.back());
-    waiting_paths_.push_back(path);
+    print_grid(status_, path, waiting_.back().picture);
   }
 
   void forget(std::size_t first, std::size_t count) {
     chat_.forget(first, count);
-    const auto begin = paths_.begin() + std::ptrdiff_t(first);
-    paths_.erase(begin, begin + std::ptrdiff_t(count));
+    const auto begin = shown_.begin() + std::ptrdiff_t(first);
+    shown_.erase(begin, begin + std::ptrdiff_t(count));
   }
 
   void question(const std::string& line) {
@@ -136,42 +81,52 @@ class Conversation {
           "the question was not asked, since a picture for it could not be opened; ask again to go on without that "
           "picture");
     try {
-      ask(chat_, line, pictures_, sampling_, status_, &interrupted);
+      std::vector<ivl::Picture> pictures;
+      for (const ShownPicture& shown : waiting_) pictures.push_back(shown.picture);
+      ask(chat_, line, std::move(pictures), model_, sampling_, output_, status_, &interrupted);
     } catch (const ivl::RequestError&) {
       throw;  // a shorter question may do
     } catch (const ivl::Error&) {
-      pictures_.clear();  // one of them, mostly: its file is damaged, or has changed
-      waiting_paths_.clear();
+      waiting_.clear();  // one of them, mostly: its file is damaged, or has changed
       throw;
     }
-    if (stats_) print_statistics(chat_.statistics());
     if (chat_.finish() == ivl::Finish::cancelled && chat_.statistics().new_tokens == 0) return;  // never began
-    paths_.push_back(std::exchange(waiting_paths_, {}));
-    pictures_.clear();
+    shown_.push_back(std::exchange(waiting_, {}));
   }
 
   void save(const std::string& path) const {
     if (path.empty()) ivl::fail<ivl::RequestError>("/save: expected a file, found none");
-    nlohmann::ordered_json turns = nlohmann::ordered_json::array();
-    for (std::size_t turn = 0; turn < paths_.size(); ++turn) {
-      const auto& [question, answer] = chat_.history()[turn];
-      turns.push_back({{"question", question}, {"images", paths_[turn]}, {"answer", answer}});
+    SavedChat saved{.system = chat_.system(), .turns = {}};
+    for (std::size_t turn = 0; turn < shown_.size(); ++turn)
+      saved.turns.push_back({chat_.history()[turn], shown_[turn]});
+    write_chat(path, saved);
+  }
+
+  /// Nothing is lost where it fails.
+  void load(const std::string& path) {
+    if (path.empty()) ivl::fail<ivl::RequestError>("/load: expected a file, found none");
+    SavedChat saved = read_chat(path, model_.pictures, processor_, chat_.tile_rules());
+    std::vector<ivl::Turn> history;
+    std::vector<ivl::Picture> pictures;
+    std::vector<std::vector<ShownPicture>> shown;
+    for (SavedTurn& turn : saved.turns) {
+      for (ivl::Picture& picture : turn.at_marks()) pictures.push_back(std::move(picture));
+      history.push_back(std::move(turn.turn));
+      shown.push_back(std::move(turn.shown));
     }
-    std::ofstream file(path);
-    file << turns.dump(1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << '\n';
-    file.close();
-    if (!file) ivl::fail<ivl::FileError>(path, ": cannot write: ", std::generic_category().message(errno));
+    naming_flags([&] { chat_.resume(std::move(saved.system), std::move(history), std::move(pictures)); });
+    shown_ = std::move(shown);
+    status_.say(path + ": " + std::to_string(shown_.size()) + " turns");
   }
 
   ivl::Chat& chat_;
   const ivl::Processor& processor_;
-  const PictureFlags& flags_;
+  const ModelFlags& model_;
   const SamplingFlags& sampling_;
+  const OutputFlags& output_;
   StatusLine& status_;
-  const bool stats_;
-  std::vector<ivl::Picture> pictures_;
-  std::vector<std::string> waiting_paths_;
-  std::vector<std::vector<std::string>> paths_;  ///< of each turn's pictures
+  std::vector<ShownPicture> waiting_;
+  std::vector<std::vector<ShownPicture>> shown_;  ///< in each turn
   bool lost_picture_ = false;
 };
 
@@ -179,27 +134,26 @@ int main(int argc, char** argv) {
   CLI::App app(std::string("Chats about pictures.\n") + help);
   ModelFlags model;
   SamplingFlags sampling;
-  bool stats = false;
+  OutputFlags output;
   model.add_to(app);
+  model.pictures.add_combined_to(app);
   sampling.add_to(app, model.chat);
-  app.add_flag("--stats", stats, "print where the time of each answer went");
+  output.add_to(app);
 
   return run_program(app, argc, argv, [&] {
-    StatusLine status;
+    StatusLine status(model.quiet);
     const ivl::AnyModel opened = open_model(model, status);
     ivl::Chat chat(opened.runner(), opened.processor(), model.chat);
-    Conversation conversation(chat, opened.processor(), model.pictures, sampling, status, stats);
-    const bool typed = isatty(0) == 1;
-    LineReader reader;
+    Conversation conversation(chat, opened.processor(), model, sampling, output, status);
+    LineReader reader("> ");
     std::string line;
     int code = 0;
     reader.forget_interrupt();
     for (bool asked_to_end = false;;) {
-      if (typed) std::fputs("> ", stderr);
       const LineReader::Got got = reader.read(line);
       if (got == LineReader::Got::end) break;
       if (got == LineReader::Got::interrupt) {
-        if (!typed || asked_to_end) return 130;
+        if (!reader.typed() || asked_to_end) return 130;
         reader.forget_interrupt();  // before the words that invite another
         std::fputs("\n(/exit or another Ctrl-C ends)\n", stderr);
         asked_to_end = true;
@@ -215,6 +169,6 @@ int main(int argc, char** argv) {
       }
       reader.forget_interrupt();  // the one that stopped an answer
     }
-    return typed ? 0 : code;
+    return reader.typed() ? 0 : code;
   });
 }

@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <cstdio>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -14,6 +13,7 @@
 #include "ivl/core/thread_pool.hpp"
 #include "ivl/serve/chat.hpp"
 #include "ivl/text/channels.hpp"
+#include "json_answer.hpp"
 #include "load_flags.hpp"
 #include "models.hpp"
 #include "notes.hpp"
@@ -77,6 +77,7 @@ struct ModelFlags {
   ivl::ChatOptions chat;
   PictureFlags pictures;
   int threads = ivl::usable_cpus();
+  bool quiet = false;
 
   void add_to(CLI::App& app) {
     app.add_option("--checkpoint", checkpoint,
@@ -92,6 +93,19 @@ struct ModelFlags {
         ->check(CLI::PositiveNumber);
     app.add_option("--device", device, "cpu or cuda")->capture_default_str()->check(CLI::IsMember({"cpu", "cuda"}));
     app.add_option("--threads", threads, "CPU threads")->capture_default_str()->check(CLI::Range(1, 1024));
+    app.add_flag("--quiet", quiet, "nothing on stderr but errors and what other flags ask for");
+  }
+};
+
+/// Flags about how answers are printed.
+struct OutputFlags {
+  bool json = false, stats = false;
+
+  void add_to(CLI::App& app) {
+    app.add_flag("--json", json,
+                 "print each answer as one JSON object on a line once it is whole: text, ids, prompt_tokens, finish, "
+                 "timings_ms, images with their grids");
+    app.add_flag("--stats", stats, "print where the time of each answer went");
   }
 };
 
@@ -100,16 +114,19 @@ inline ivl::AnyModel open_model(const ModelFlags& flags, StatusLine& status) {
   const ModelChoice choice{
       .checkpoint = flags.checkpoint, .threads = flags.threads, .kv_tokens = flags.chat.kv_tokens.value_or(0)};
   std::string device;
-  print_notes(choice.checkpoint, flags.load.mmproj);
+  if (!flags.quiet) print_notes(choice.checkpoint, flags.load.mmproj);
   const auto open = flags.device == "cuda" ? open_on_cuda : open_on_cpu;
   ivl::AnyModel model = open(choice, flags.load.options(status), device);
-  std::fprintf(stderr, "%.6g M parameters, %s\n", double(model.parameters()) / 1e6, device.c_str());
+  char parameters[32];
+  std::snprintf(parameters, sizeof parameters, "%.6g", double(model.parameters()) / 1e6);
+  status.say(std::string(parameters) + " M parameters, " + device);
   return model;
 }
 
-inline void print_grid(const std::string& file, const ivl::Picture& picture) {
-  std::fprintf(stderr, "%s: %d x %d, %d x %d tiles\n", file.c_str(), picture.size().width, picture.size().height,
-               picture.grid().columns, picture.grid().rows);
+inline void print_grid(StatusLine& status, const std::string& file, const ivl::Picture& picture) {
+  const auto by = [](int a, int b) { return std::to_string(a) + " x " + std::to_string(b); };
+  status.say(file + ": " + by(picture.size().width, picture.size().height) + ", " +
+             by(picture.grid().columns, picture.grid().rows) + " tiles");
 }
 
 /// Prints an answer as it comes. What the model thought stands in it; with `separate` its final text goes to stdout
@@ -156,33 +173,13 @@ void naming_flags(const Action& action) {
 
 /// Opens pictures and says how they will be cut.
 inline std::vector<ivl::Picture> open_pictures(const std::vector<std::string>& files, const ModelFlags& flags,
-                                               const ivl::Processor& processor) {
+                                               const ivl::Processor& processor, StatusLine& status) {
   std::vector<ivl::Picture> pictures;
   for (const std::string& file : files) {
     pictures.push_back(flags.pictures.open(file, processor, processor.tile_rules(flags.chat.max_tiles)));
-    print_grid(file, pictures.back());
+    print_grid(status, file, pictures.back());
   }
   return pictures;
-}
-
-/// Asks, prints the answer as it comes, and says on stderr where it was cut.
-inline void ask(ivl::Chat& chat, const std::string& question, std::span<const ivl::Picture> pictures,
-                const SamplingFlags& flags, StatusLine& status, const std::atomic<bool>* cancel = nullptr) {
-  AnswerPrinter printer(flags.separate_thoughts, status);
-  ivl::GenerationOptions generation = flags.options();
-  generation.cancel = cancel;
-  generation.on_progress = [&](const ivl::AnswerProgress& progress) { status.show(progress); };
-  naming_flags([&] {
-    chat.ask_about({pictures.begin(), pictures.end()}, question, std::move(generation),
-                   [&](std::string_view text) { printer.print(text); });
-  });
-  printer.finish();
-  if (chat.finish() == ivl::Finish::length) {
-    const int length = chat.statistics().new_tokens;
-    const bool by_flag = flags.max_new_tokens && length == *flags.max_new_tokens;
-    std::fprintf(stderr, "note: the answer was cut after %d tokens, %s\n", length,
-                 by_flag ? "which --max-new-tokens allows" : "where its room ends (--max-new-tokens, --context)");
-  }
 }
 
 inline void print_statistics(const ivl::AnswerStatistics& s) {
@@ -197,4 +194,46 @@ inline void print_statistics(const ivl::AnswerStatistics& s) {
     std::fprintf(stderr, "%d tokens, %.1f tok/s\n", s.new_tokens, (s.new_tokens - 1) / s.decode_s);
   else
     std::fprintf(stderr, "%d tokens\n", s.new_tokens);
+}
+
+/// What a program says beside an answer: where it was cut, and what --stats asks for.
+inline void print_remarks(ivl::Finish finish, const ivl::AnswerStatistics& statistics, const SamplingFlags& flags,
+                          const OutputFlags& output, StatusLine& status) {
+  if (finish == ivl::Finish::length) {
+    const int length = statistics.new_tokens;
+    const bool by_flag = flags.max_new_tokens && length == *flags.max_new_tokens;
+    status.say("note: the answer was cut after " + std::to_string(length) + " tokens, " +
+               (by_flag ? "which --max-new-tokens allows" : "where its room ends (--max-new-tokens, --context)"));
+  }
+  if (output.stats) print_statistics(statistics);
+}
+
+/// Asks about pictures, combined where the flags say so, and prints the answer: as it comes, or as JSON when it is
+/// whole.
+inline void ask(ivl::Chat& chat, const std::string& question, std::vector<ivl::Picture> pictures,
+                const ModelFlags& model, const SamplingFlags& flags, const OutputFlags& output, StatusLine& status,
+                const std::atomic<bool>* cancel = nullptr) {
+  AnswerPrinter printer(flags.separate_thoughts, status);
+  ivl::GenerationOptions generation = flags.options();
+  generation.cancel = cancel;
+  generation.on_progress = [&](const ivl::AnswerProgress& progress) { status.show(progress); };
+  std::string answer;
+  naming_flags([&] {
+    answer = chat.ask_about(
+        model.pictures.at_marks(pictures), question, std::move(generation),
+        output.json ? ivl::TextCallback() : [&](std::string_view text) { printer.print(text); });
+  });
+  if (output.json) {
+    status.clear();
+    print_json(json_answer({.question = question,
+                            .text = answer,
+                            .ids = chat.ids(),
+                            .finish = chat.finish(),
+                            .statistics = chat.statistics(),
+                            .pictures = pictures,
+                            .separate_thoughts = flags.separate_thoughts}));
+  } else {
+    printer.finish();
+  }
+  print_remarks(chat.finish(), chat.statistics(), flags, output, status);
 }

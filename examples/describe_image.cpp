@@ -1,41 +1,51 @@
-// A picture (or several) and a question in, a streamed answer out.
+// A picture (or several) and a question (or several) in, streamed answers out.
 #include "command_line.hpp"
 #include "drawn_boxes.hpp"
 #include "ivl/model/checkpoint.hpp"
+#include "ivl/serve/batch_chat.hpp"
+#include "question_flags.hpp"
 
 int main(int argc, char** argv) {
-  CLI::App app("Answers a question about pictures.");
+  CLI::App app("Answers questions about pictures.");
   ModelFlags model;
   SamplingFlags sampling;
+  QuestionFlags asked;
+  OutputFlags output;
   std::vector<std::string> images;
-  std::string question = "Describe the picture.";
   std::string boxes_file;
-  bool stats = false;
   model.add_to(app);
+  model.pictures.add_combined_to(app);
   app.add_option("--image", images, "PNG, JPEG, WebP, GIF, BMP or TIFF; repeat for several pictures");
-  app.add_option("--question", question, "may place pictures itself with <image>")->capture_default_str();
+  asked.add_to(app, "Describe the picture.");
   sampling.add_to(app, model.chat);
   app.add_option("--draw-boxes", boxes_file,
                  "a PNG to write: the picture with the boxes of the answer, whose special tokens are printed too")
       ->needs("--image");
-  app.add_flag("--stats", stats, "print where the time went");
+  output.add_to(app);
 
   return run_program(app, argc, argv, [&] {
-    // What is wrong with pictures and question is said before weights are read.
+    // What is wrong with pictures and questions is said before weights are read.
+    const std::vector<std::string> questions = asked.questions();
+    if (!boxes_file.empty() && questions.size() > 1)
+      ivl::fail<ivl::RequestError>("--draw-boxes: expected one question, found ", questions.size());
+    StatusLine status(model.quiet);
     std::vector<ivl::Picture> pictures;
     {
       const ivl::Processor processor = ivl::load_processor(model.checkpoint, model.load.mmproj);
-      pictures = open_pictures(images, model, processor);
-      const std::string marked = ivl::with_image_marks(processor.style(), question, int(pictures.size()));
-      const ivl::Prompt prompt = processor.prompt(model.chat.system, {}, marked, pictures);
-      naming_flags([&] { check_room(processor, prompt, model.chat.kv_tokens); });
+      pictures = open_pictures(images, model, processor, status);
+      for (const std::string& question : questions) {
+        const ivl::Prompt prompt =
+            prompt_of(processor, model.chat.system, {question, model.pictures.at_marks(pictures)});
+        naming_flags([&] { check_room(processor, prompt, model.chat.kv_tokens); });
+      }
     }
-    StatusLine status;
     const ivl::AnyModel opened = open_model(model, status);
     ivl::Chat chat(opened.runner(), opened.processor(), model.chat);
     sampling.keep_special_tokens = sampling.keep_special_tokens || !boxes_file.empty();
-    ask(chat, question, pictures, sampling, status);
-    if (!boxes_file.empty()) draw_boxes(chat.history().back().answer, pictures, boxes_file);
-    if (stats) print_statistics(chat.statistics());
+    for (const std::string& question : questions) {
+      ask(chat, question, pictures, model, sampling, output, status);
+      if (!boxes_file.empty()) draw_boxes(chat.history().back().answer, pictures, boxes_file);
+      chat.forget(0, 1);  // the next question stands alone, and finds the pictures' rows
+    }
   });
 }

@@ -5,6 +5,7 @@
 #include "ivl/files/safetensors.hpp"
 #include "ivl/image/tiles.hpp"
 #include "ivl/model/checkpoint.hpp"
+#include "json_answer.hpp"
 #include "notes.hpp"
 #include "picture_flags.hpp"
 #include "program.hpp"
@@ -40,6 +41,7 @@ int main(int argc, char** argv) {
   app.add_option("--max-tiles", max_tiles,
                  "most tiles of a picture, the thumbnail not counted (default: the checkpoint's own)");
   flags.add_to(app);
+  flags.add_combined_to(app);
   app.add_option(
       "--tiles-out", tiles_out,
       "writes every tile as uint8 [tiles, tile_px, tile_px, 3] to a safetensors file: image_0, image_1, ...");
@@ -52,23 +54,18 @@ int main(int argc, char** argv) {
     if (!text_lines.empty()) return encode_lines(processor, text_lines);
 
     std::vector<ivl::Picture> pictures;
+    for (const std::string& file : files)
+      pictures.push_back(flags.open(file, processor, processor.tile_rules(max_tiles)));
+    const std::vector<ivl::Picture> at_marks = flags.at_marks(pictures);
     std::vector<int> tokens;
-    Json images = Json::array();
-    for (const std::string& file : files) {
-      const ivl::Picture& picture = pictures.emplace_back(flags.open(file, processor, processor.tile_rules(max_tiles)));
-      tokens.push_back(processor.tokens_of(picture));
-      images.push_back({{"width", picture.size().width},
-                        {"height", picture.size().height},
-                        {"tiles", picture.tiles()},
-                        {"grid", {picture.grid().columns, picture.grid().rows}}});
-    }
-    const std::string marked = ivl::with_image_marks(processor.style(), question, int(files.size()));
-    const auto segments = processor.segments(system, {}, marked, int(files.size()));
+    for (const ivl::Picture& picture : at_marks) tokens.push_back(processor.tokens_of(picture));
+    const std::string marked = ivl::with_image_marks(processor.style(), question, int(at_marks.size()));
+    const auto segments = processor.segments(system, {}, marked, int(at_marks.size()));
     const std::string prompt = ivl::text_of(segments, tokens);
     std::vector<int> ids;
     if (const auto before = processor.token_before(prompt)) ids.push_back(*before);
     processor.tokenizer().encode(prompt, ids);
-    print_text(nlohmann::ordered_json{{"prompt", prompt}, {"ids", ids}, {"images", images}}.dump() + "\n");
+    print_json({{"prompt", prompt}, {"ids", ids}, {"images", json_pictures(pictures)}});
 
     if (!tiles_out.empty()) {
       ivl::ThreadPool pool;

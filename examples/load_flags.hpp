@@ -1,7 +1,6 @@
 // Flags of all programs that read weights.
 #pragma once
 #include <CLI/CLI.hpp>
-#include <cstdio>
 #include <string>
 
 #include "ivl/checkpoint/load_options.hpp"
@@ -23,10 +22,6 @@ struct LoadFlags {
             .ignore_extra_tensors = ignore_extra_tensors,
             .lora = lora,
             .mmproj = mmproj,
-            .note =
-                [&](const std::string& text) {
-                  status.clear();
-                  std::fprintf(stderr, "note: %s\n", text.c_str());
-                }};
+            .note = [&](const std::string& text) { status.say("note: " + text); }};
   }
 };

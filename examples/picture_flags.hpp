@@ -2,12 +2,15 @@
 #pragma once
 #include <CLI/CLI.hpp>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "ivl/image/picture.hpp"
 #include "ivl/model/processor.hpp"
 
 struct PictureFlags {
   std::string orientation, alpha = "drop";
+  bool combined = false;
 
   void add_to(CLI::App& app) {
     app.add_option("--orientation", orientation,
@@ -17,6 +20,19 @@ struct PictureFlags {
     app.add_option("--alpha", alpha, "drop: colours under transparency as they are stored; white: pictures on white")
         ->capture_default_str()
         ->check(CLI::IsMember({"drop", "white"}));
+  }
+
+  /// For programs that ask about several pictures.
+  void add_combined_to(CLI::App& app) {
+    app.add_flag(
+        "--combined", combined,
+        "several pictures of a question at one <image>, their tiles behind one another (default: a mark each)");
+  }
+
+  /// What stands at the marks of a question about these pictures.
+  std::vector<ivl::Picture> at_marks(std::vector<ivl::Picture> pictures) const {
+    if (!combined || pictures.size() < 2) return pictures;
+    return {ivl::Picture::combined(std::move(pictures))};
   }
 
   ivl::DecodeOptions options(const ivl::Processor& processor) const {

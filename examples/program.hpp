@@ -37,6 +37,8 @@ inline void print_text(std::string_view text) {
 template <class Body>
 int run_program(CLI::App& app, int argc, char** argv, Body&& body) {
   const std::string built_for(name_of(ivl::compiled_level));
+  if (app.get_footer().empty())
+    app.footer("Exit codes: 0 done, 1 an error (one line on stderr), 2 wrong flags, 130 ended by Ctrl-C.");
   app.set_version_flag("--version", "ivl " + std::string(ivl::version) + ", built for " + built_for);
   try {
     try {

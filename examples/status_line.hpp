@@ -1,4 +1,5 @@
-// One line at the foot of a terminal that says what the program is busy with.
+// What a program says on stderr beside its answers: notes, and one line at the foot of a terminal that says what it is
+// busy with.
 #pragma once
 #include <unistd.h>
 
@@ -8,10 +9,10 @@
 #include "ivl/checkpoint/progress.hpp"
 #include "ivl/serve/options.hpp"
 
-/// Writes nothing at all where stderr is no terminal.
+/// The line is written on terminals alone. Quiet: nothing is.
 class StatusLine {
  public:
-  StatusLine() = default;
+  explicit StatusLine(bool quiet = false) : quiet_(quiet), on_terminal_(!quiet && isatty(2) == 1) {}
   StatusLine(const StatusLine&) = delete;
   StatusLine& operator=(const StatusLine&) = delete;
   ~StatusLine() { clear(); }
@@ -27,6 +28,13 @@ class StatusLine {
     std::fputs("\r\033[K", stderr);
   }
 
+  bool quiet() const { return quiet_; }
+  /// A line that stays.
+  void say(const std::string& text) {
+    clear();
+    if (!quiet_) std::fprintf(stderr, "%s\n", text.c_str());
+  }
+
   void show(const ivl::LoadProgress& progress) {
     if (progress.bytes_done == progress.bytes_total) return clear();
     show("loading: " + std::to_string(100 * progress.bytes_done / progress.bytes_total) + " %");
@@ -40,6 +48,6 @@ class StatusLine {
   }
 
  private:
-  const bool on_terminal_ = isatty(2) == 1;
+  const bool quiet_, on_terminal_;
   std::string shown_;
 };

@@ -10,6 +10,7 @@
 #include "ivl/ops/outline.ipp"
 #include "ivl/ops/rope.ipp"
 #include "ivl/parallel/threads.ipp"
+#include "ivl/serve/batch_chat.ipp"
 #include "ivl/serve/chat.ipp"
 #include "ivl/serve/engine.ipp"
 #include "ivl/serve/feature_pool.ipp"

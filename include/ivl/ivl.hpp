@@ -15,6 +15,7 @@
 #include "ivl/parallel/ranked.hpp"
 #include "ivl/parallel/shard.hpp"
 #include "ivl/parallel/threads.hpp"
+#include "ivl/serve/batch_chat.hpp"
 #include "ivl/serve/chat.hpp"
 #include "ivl/text/boxes.hpp"
 #include "ivl/text/channels.hpp"

@@ -13,6 +13,7 @@
 #include "ivl/image/normalise.hpp"
 #include "ivl/image/tiles.hpp"
 #include "tests/image/golden.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 namespace {
 
@@ -46,6 +47,49 @@ TEST_CASE_TEMPLATE("a picture's patches are those of its tiles, normalised, with
     }
     CHECK(wrong == 0);
   }
+}
+
+TEST_CASE("combined pictures are their parts behind one another, with a key of their own") {
+  cpu::Context ctx(1);
+  const TileRules rules{.tile_px = 8, .max_tiles = 6};
+  const auto picture = [&](int width, int height, const TileRules& cut) {
+    return Picture(test::formula_image(width, height), cut);
+  };
+  const Picture first = picture(20, 10, rules), second = picture(8, 30, {.tile_px = 8, .max_tiles = 2});
+  const Picture both = Picture::combined({first, second}), all = Picture::combined({both, first});
+  CHECK(both.tiles() == first.tiles() + second.tiles());
+  CHECK(all.tiles() == both.tiles() + first.tiles());
+  REQUIRE(all.parts().size() == 3);  // flat
+  CHECK(first.parts().empty());
+  CHECK(both.image() == nullptr);
+
+  const auto patches = [&](const Picture& seen) {
+    std::vector<float> values(std::size_t(seen.tiles()) * 16 * 12);
+    unfold_picture<2>(ctx, seen, {}, Rows<float, 12>(values.data(), seen.tiles() * 16));
+    return values;
+  };
+  std::vector<float> expected;
+  for (const Picture& part : {first, second, first}) {
+    const std::vector<float> values = patches(part);
+    expected.insert(expected.end(), values.begin(), values.end());
+  }
+  CHECK(patches(all) == expected);
+
+  CHECK(key_of(both) == key_of(Picture::combined({first, second})));
+  CHECK(key_of(both) != key_of(Picture::combined({second, first})));
+  CHECK(key_of(Picture::combined({first})) != key_of(first));
+
+  using ivl::test::error_of;
+  CHECK(error_of<RequestError>([&] { Picture::combined({}); }) ==
+        "combined pictures: expected at least one, found none");
+  CHECK(error_of<RequestError>([&] {
+          Picture::combined({first, picture(20, 10, {.tile_px = 9})});
+        }) == "combined pictures: expected tiles of one size, found 8 and 9 pixels");
+  CHECK(error_of<RequestError>([&] {
+          Picture::combined({Picture::from_pixel_values(std::vector<float>(3 * 8 * 8), 8)});
+        }) == "combined pictures: expected images, found pixel values; concatenate these");
+  CHECK(error_of<RequestError>([&] { make_tiles(ctx.pool, both); }) ==
+        "tiles: expected a picture with an image of its own, found none");
 }
 
 TEST_CASE("patches for which there are too many or too few rows, and pictures that are none, are refused") {

@@ -148,6 +148,54 @@ TEST_CASE("a conversation can be cut back, and saved") {
   CHECK(run("chat" + toy, "/save /dev/full\n").code == 1);
 }
 
+TEST_CASE("a saved conversation goes on where it ended, and one that is not as it was is refused") {
+  const std::string picture = "/image " + demo + "balloons.png\n", other = "/image " + demo + "hill.png\n";
+  const std::string file = (work_folder() / "goes_on.json").string(), follow = "What color are they?\n";
+  for (const std::string flags : {"", " --system 'Be brief.'", " --combined"}) {
+    CAPTURE(flags);
+    const std::string begin = picture + other + question + "\n" + "/save " + file + "\n";
+    const std::string whole = run("chat" + toy + flags, begin + follow).out;
+    const std::string first = run("chat" + toy + flags, begin).out;
+    const std::string rest = run("chat" + toy + " --json", question + "\n/load " + file + "\n" + follow).out;
+    const Json answer = parse_json(rest.substr(rest.find('\n')), "answer");
+    CHECK(first + answer["text"].get<std::string>() + "\n" == whole);
+    // The prompt is that of the whole conversation, with its system message and its marks.
+    const std::string all = run("chat" + toy + flags + " --json", begin + follow).out;
+    CHECK(answer["prompt_tokens"] == parse_json(all.substr(all.find('\n')), "all")["prompt_tokens"]);
+  }
+
+  const std::string ask = picture + question + "\n";
+  const std::string answers = run("chat" + toy, ask + follow).out;
+  const auto refused = [&](const std::string& load) {
+    const Ran ran = run("chat" + toy, ask + load + follow);
+    CHECK(ran.code == 1);
+    CHECK(ran.out == answers);  // nothing of the conversation is lost
+    return ran.err;
+  };
+  CHECK(contains(refused("/load\n"), "/load: expected a file, found none"));
+  CHECK(contains(refused("/load nowhere.json\n"), "nowhere.json"));
+  const std::string saved = text_of(file);
+  const auto load = [&](const std::string& from, const std::string& to) {
+    const std::size_t at = saved.find(from);
+    REQUIRE(at != saved.npos);
+    const auto changed = work_folder().write("changed.json", std::string(saved).replace(at, from.size(), to));
+    return "/load " + changed.string() + "\n";
+  };
+  CHECK(
+      contains(refused(load("hill.png", "cafe.png")), "entry 1: " + demo + "cafe.png: expected the picture that was "));
+  CHECK(contains(refused(load("hill.png", "none.png")), "none.png"));
+  CHECK(contains(refused(load("\"answer\"", "\"reply\"")), "entry 1: answer: expected a value, found none"));
+  CHECK(contains(refused(load("<image>", "")), "images, but 0 <image> marks"));
+  CHECK(contains(refused(load("\"question\"", "\"quest")), "not valid JSON"));
+}
+
+TEST_CASE("a question may have several lines") {
+  const std::string two = demo + "shelf_one.png\n/image " + demo + "shelf_two.png\n";
+  const std::string marked = "Image-1: <image>\\\nImage-2: <image>\\\r\nWhich picture has more squares?\n";
+  CHECK(run("chat" + toy, "/image " + two + marked).out == "the first\n");
+  CHECK(run("chat" + toy + " --json", "Hi\\").out.starts_with("{\"question\":\"Hi\\n\""));  // the end of input
+}
+
 TEST_CASE("on a terminal Ctrl-C at the prompt ends only when it comes twice") {
   Terminal terminal(toy);
   REQUIRE(terminal.wait_for("> "));

@@ -16,9 +16,10 @@ using namespace ivl::programs;
 
 namespace {
 
-const char* const all_programs[] = {"ask_many",       "chat",           "convert",          "custom_checkpoint",
-                                    "describe_image", "inspect_inputs", "list_checkpoints", "look_inside",
-                                    "one_block",      "quantise",       "take_logits"};
+const char* const all_programs[] = {"ask_many",       "batch_chat",        "batch_of_prompts", "chat",
+                                    "convert",        "custom_checkpoint", "describe_image",   "hello_world",
+                                    "inspect_inputs", "list_checkpoints",  "look_inside",      "one_block",
+                                    "quantise",       "sessions",          "several_pictures", "take_logits"};
 
 bool is_printable(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return c == '\n' || (c >= 0x20 && c < 0x7f); });

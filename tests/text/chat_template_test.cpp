@@ -41,12 +41,6 @@ std::vector<Turn> turns_of(const Json& history) {
 
 }  // namespace
 
-std::size_t count_marks(std::string_view text) {
-  std::size_t marks = 0;
-  for (std::size_t at = 0; (at = text.find(image_mark, at)) != text.npos; at += image_mark.size()) ++marks;
-  return marks;
-}
-
 /// A whole prompt as the reference's text has it.
 std::string render_with_images(PromptStyle style, std::optional<std::string_view> system, std::span<const Turn> history,
                                std::string_view question, std::span<const int> tokens) {
@@ -77,7 +71,7 @@ TEST_CASE("prompts are those of InternVL's conversation.py and of transformers' 
         question = with_image_marks(style, question, 1);
     }
     const auto prompt = [&] { return render_with_images(style, system, history, question, tokens); };
-    if (!tokens.empty() && count_marks(render(style, system, history, question)) != tokens.size()) {
+    if (!tokens.empty() && count_image_marks(render(style, system, history, question)) != int(tokens.size())) {
       CHECK_THROWS_AS(prompt(), RequestError);  // the reference lets surplus marks stand as text
       ++refused;
       continue;
@@ -104,6 +98,23 @@ TEST_CASE("the gpt-oss prompt ends after the word assistant and has no newlines 
             "<|start|>assistant");
   CHECK(end_token(PromptStyle::internvl3_5_gpt_oss) == "<|return|>");
   CHECK(end_token(PromptStyle::internvl2_5) == "<|im_end|>");
+}
+
+TEST_CASE("a question without words and one that is no UTF-8 are refused") {
+  const auto said = [](std::string_view question) {
+    try {
+      check_question(question);
+    } catch (const RequestError& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  CHECK(said("") == "question: expected a text, found none");
+  CHECK(said(" \n\t\u3000") == "question: expected a text, found none");
+  CHECK(said("caf\xe9?") == "question: expected UTF-8, found 'caf\\xe9?'");
+  CHECK(said("\xe2\x82") == "question: expected UTF-8, found '\\xe2\\x82'");  // a character that is cut
+  CHECK(said("<image>") == "");
+  CHECK(said("\u4f60\u597d") == "");
 }
 
 TEST_CASE("images and marks must be as many, and without images a mark is text") {

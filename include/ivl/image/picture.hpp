@@ -1,5 +1,5 @@
-// A picture as a conversation holds it: its pixels or their file, how it is to be cut into tiles, and the grid that
-// follows.
+// What stands at one <image> mark of a conversation: a picture's pixels or their file, how it is to be cut into tiles,
+// and the grid that follows; or several pictures behind one another.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -35,6 +35,17 @@ class Picture {
   /// tile_px]. Such a picture has no image and no grid. Throws RequestError unless they are whole tiles.
   static Picture from_pixel_values(std::vector<float> values, int tile_px);
 
+  /// Several pictures at one mark, their tiles behind one another: what the model cards call combined images, and what
+  /// the reference's chat() makes of concatenated pixel_values without a num_patches_list. Such a picture has no image
+  /// and no grid of its own. Throws RequestError for fewer than one part, parts of different tiles, and pixel values,
+  /// which their caller concatenates himself.
+  static Picture combined(std::vector<Picture> parts);
+
+  /// Of a combined picture its pictures; else empty.
+  std::span<const Picture> parts() const {
+    return parts_ ? std::span<const Picture>(*parts_) : std::span<const Picture>();
+  }
+
   /// In pixels; 0 x 0 where there is no image.
   PixelSize size() const { return size_; }
   /// The pixels: of a file they are decoded now, and are the caller's alone. Null where there is no image. Throws
@@ -59,13 +70,14 @@ class Picture {
   std::shared_ptr<const Image> image_;
   std::shared_ptr<const PictureFile> file_;
   std::shared_ptr<const std::vector<float>> pixel_values_;
+  std::shared_ptr<const std::vector<Picture>> parts_;
   TileRules rules_;
   TileGrid grid_;
   int tiles_ = 0;
 };
 
 /// Where keys are equal a model sees the same: SHA-256 over rules, and over the size and the pixels or over what the
-/// file holds. A file is not decoded for it.
+/// file holds; of a combined picture over its parts' keys. A file is not decoded for it.
 Digest key_of(const Picture& picture);
 
 }  // namespace ivl

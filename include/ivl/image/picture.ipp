@@ -36,8 +36,39 @@ IVL_INLINE Picture Picture::from_pixel_values(std::vector<float> values, int til
   return picture;
 }
 
+IVL_INLINE Picture Picture::combined(std::vector<Picture> parts) {
+  std::vector<Picture> flat;
+  for (Picture& part : parts) {
+    if (!part.pixel_values().empty())
+      fail<RequestError>("combined pictures: expected images, found pixel values; concatenate these");
+    if (part.parts().empty())
+      flat.push_back(std::move(part));
+    else
+      flat.insert(flat.end(), part.parts().begin(), part.parts().end());
+  }
+  if (flat.empty()) fail<RequestError>("combined pictures: expected at least one, found none");
+  Picture whole;
+  whole.rules_ = flat.front().rules();
+  for (const Picture& part : flat) {
+    if (part.rules().tile_px != whole.rules_.tile_px)
+      fail<RequestError>("combined pictures: expected tiles of one size, found ", whole.rules_.tile_px, " and ",
+                         part.rules().tile_px, " pixels");
+    whole.tiles_ += part.tiles();
+  }
+  whole.parts_ = std::make_shared<const std::vector<Picture>>(std::move(flat));
+  return whole;
+}
+
 IVL_INLINE Digest key_of(const Picture& picture) {
   Sha256 hash;
+  if (!picture.parts().empty()) {
+    hash.add(std::string_view("ivl-combined-1"));
+    for (const Picture& part : picture.parts()) {
+      const Digest key = key_of(part);
+      hash.add(std::as_bytes(std::span(key)));
+    }
+    return hash.finish();
+  }
   const TileRules& rules = picture.rules();
   if (const auto values = picture.pixel_values(); !values.empty()) {
     hash.add(std::string_view("ivl-pixel-values-1"));

@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "ivl/core/error.hpp"
 #include "ivl/core/simd.hpp"
 #include "ivl/core/thread_pool.hpp"
 #include "ivl/image/picture.hpp"
@@ -36,6 +37,7 @@ void for_tile_rows(ThreadPool& pool, const Picture& picture, Row&& row) {
   const PixelSize sizes[] = {{grid.columns * tile_px, grid.rows * tile_px}, {tile_px, tile_px}};
   const std::span wanted(sizes, grid.has_thumbnail(picture.rules()) ? 2 : 1);
   const auto image = picture.image();
+  if (!image) fail<RequestError>("tiles: expected a picture with an image of its own, found none");
   resize_rows<Quads>(pool, *image, wanted, [&](int size, int y, const std::uint8_t* planes, int stride) {
     if (size == 1) return row(grid.cells(), y, planes, stride);
     for (int column = 0; column < grid.columns; ++column) {
@@ -49,7 +51,8 @@ void for_tile_rows(ThreadPool& pool, const Picture& picture, Row&& row) {
 
 inline namespace IVL_CPU_LEVEL {
 
-/// Resizes the picture to its grid (the aspect ratio is not kept) and cuts it. Throws ImageError.
+/// Resizes the picture to its grid (the aspect ratio is not kept) and cuts it. Throws ImageError, and RequestError for
+/// a picture without an image.
 template <class Quads = detail::BestQuads>
 Tiles make_tiles(ThreadPool& pool, const Picture& picture);
 

@@ -1,6 +1,7 @@
 // A conversation: questions and pictures in, streamed text out.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
@@ -31,29 +32,38 @@ class Chat {
   /// Asks the next question; `pictures` are new ones, cut by the chat's own rules. "<image>" marks in the question
   /// place them; without marks they go before it. `on_text` receives the answer as it comes; the whole of it is
   /// returned, as the reference's chat() does: without white space at its ends (in the HF format as it came). The
-  /// conversation is as it was before when this throws (RequestError, ImageError, or whatever `on_text` throws), and
-  /// when the answer is cancelled before its first token; a later part of an answer counts as the whole.
+  /// conversation is as it was before when this throws (RequestError, also for what `check_question` refuses,
+  /// ImageError, or whatever `on_text` throws), and when the answer is cancelled before its first token; a later part
+  /// of an answer counts as the whole.
   std::string ask(std::string_view question, std::span<const Image> pictures = {}, GenerationOptions generation = {},
                   TextCallback on_text = {});
 
-  /// The same about pictures with tile rules of their own, such as the frames of a video.
+  /// The same about pictures with tile rules of their own, such as the frames of a video, and about combined ones.
   std::string ask_about(std::vector<Picture> new_pictures, std::string_view question, GenerationOptions generation = {},
                         TextCallback on_text = {});
 
   /// Forgets `count` turns of the history from `first` on, with their pictures. What is left is as if it had been all.
   void forget(std::size_t first, std::size_t count);
 
+  /// Puts another conversation in the place of this one: its system message (nothing: the checkpoint's own default),
+  /// its turns with their <image> marks, and the pictures of all marks in order. The next question goes on from there,
+  /// with the prompt that it would have had. Throws RequestError where marks and pictures do not match, RoomError where
+  /// no question could follow, and the conversation is as it was before.
+  void resume(std::optional<std::string> system, std::vector<Turn> history, std::vector<Picture> pictures = {});
+
   const AnswerStatistics& statistics() const { return statistics_; }
   /// How the last answer ended.
   Finish finish() const { return finish_; }
+  /// Token ids of the last answer, the one that ended it not among them; empty where the last question got none.
+  std::span<const std::int32_t> ids() const { return ids_; }
   const TileRules& tile_rules() const { return rules_; }
+  const std::optional<std::string>& system() const { return options_.system; }
   const std::vector<Turn>& history() const { return history_; }
 
  private:
   Chat(std::unique_ptr<Engine> engine, const Processor& processor, ChatOptions options);
 
-  /// What the caller left open follows the prompt style and the room, which grows if it is the chat's to choose.
-  void complete(Request& request);
+  void grow_for(const Request& request);
   /// To more than `wanted` tokens, or to less where there is no memory for them. Throws where it does not reach
   /// `least`.
   void grow(int wanted, int least);
@@ -66,9 +76,17 @@ class Chat {
   ChatOptions options_;
   TileRules rules_;
   bool may_grow_ = true;  // as far as is known
+  std::vector<std::int32_t> ids_;
   AnswerStatistics statistics_;
   Finish finish_ = Finish::waiting;
 };
+
+/// What a request's caller left open: the tokenizer, where an answer ends and what its text holds follow the prompt
+/// style, and its length the engine's room.
+void complete(Request& request, const Processor& processor, const Engine& engine);
+
+/// An answer as the reference's chat() returns it: without white space at its ends, in the HF format as it came.
+std::string_view answer_text(const Processor& processor, const Sequence& sequence);
 
 /// Says before any weight is read what a chat would say later: throws RoomError where a prompt and an answer find no
 /// room in the model's context, or in `kv_tokens` of it. At the end of the context an answer may be shorter.

@@ -87,6 +87,14 @@ IVL_INLINE void Chat::forget(std::size_t first, std::size_t count) {
   history_.erase(turns_begin, turns_begin + std::ptrdiff_t(count));
 }
 
+IVL_INLINE void Chat::resume(std::optional<std::string> system, std::vector<Turn> history,
+                             std::vector<Picture> pictures) {
+  check_room(processor_, processor_.prompt(system, history, "", pictures), options_.kv_tokens);
+  options_.system = std::move(system);
+  history_ = std::move(history);
+  pictures_ = std::move(pictures);
+}
+
 IVL_INLINE std::string Chat::ask(std::string_view question, std::span<const Image> pictures,
                                  GenerationOptions generation, TextCallback on_text) {
   std::vector<Picture> cut;
@@ -107,14 +115,16 @@ struct Running {
 
 IVL_INLINE std::string Chat::ask_about(std::vector<Picture> new_pictures, std::string_view question,
                                        GenerationOptions generation, TextCallback on_text) {
+  check_question(question);
   std::string marked = with_image_marks(processor_.style(), question, int(new_pictures.size()));
   std::vector<Picture> pictures = pictures_;
   pictures.insert(pictures.end(), new_pictures.begin(), new_pictures.end());
   Request request{.prompt = processor_.prompt(options_.system, history_, marked, pictures),
                   .generation = std::move(generation),
-                  .tokenizer = &processor_.tokenizer(),
                   .on_text = std::move(on_text)};
-  complete(request);
+  ids_.clear();
+  grow_for(request);
+  complete(request, processor_, *engine_);
   const std::shared_ptr<Sequence> sequence = engine_->start(std::move(request));
   const detail::Running running{*engine_, *sequence};
   while (!sequence->done()) engine_->step();
@@ -122,29 +132,42 @@ IVL_INLINE std::string Chat::ask_about(std::vector<Picture> new_pictures, std::s
 
   statistics_ = sequence->statistics();
   finish_ = sequence->finish();
+  ids_.assign(sequence->generated().begin(), sequence->generated().end());
   if (finish_ == Finish::cancelled && sequence->generated().empty()) return "";
-  const std::string_view text = sequence->text();
-  std::string answer(processor_.style() == PromptStyle::hf ? text : strip(text));
+  std::string answer(answer_text(processor_, *sequence));
   history_.push_back({std::move(marked), answer});
   pictures_ = std::move(pictures);
   return answer;
 }
 
-IVL_INLINE void Chat::complete(Request& request) {
-  GenerationOptions& generation = request.generation;
-  if (generation.stop_ids.empty()) generation.stop_ids = processor_.stop_ids();
-  // gpt-oss's channels are special tokens. The reference's chat() keeps them, and its next prompts hold them.
-  if (!generation.special_tokens && processor_.style() == PromptStyle::internvl3_5_gpt_oss)
-    generation.special_tokens = SpecialTokens::keep;
-  const int prompt_tokens = processor_.tokens_of(request.prompt);
-  const ModelFacts& facts = engine_->runner().facts();
-  if (prompt_tokens >= facts.context_length) return;  // `start` refuses it
-  const int longest = longest_answer(generation, facts, prompt_tokens);
-  const int room = engine_->options().kv_tokens, needed = prompt_tokens + longest;
+/// The room grows if it is the chat's to choose.
+IVL_INLINE void Chat::grow_for(const Request& request) {
+  const int prompt_tokens = processor_.tokens_of(request.prompt), context = engine_->runner().facts().context_length;
+  if (prompt_tokens >= context) return;  // `start` refuses it
+  const int room = engine_->options().kv_tokens;
+  const int needed = prompt_tokens + longest_answer(request.generation, engine_->runner().facts(), prompt_tokens);
   const bool grows = own_engine_ && !options_.kv_tokens && (may_grow_ || prompt_tokens >= room);
   if (needed > room && grows) grow(needed, prompt_tokens + 1);
+}
+
+IVL_INLINE void complete(Request& request, const Processor& processor, const Engine& engine) {
+  request.tokenizer = &processor.tokenizer();
+  GenerationOptions& generation = request.generation;
+  if (generation.stop_ids.empty()) generation.stop_ids = processor.stop_ids();
+  // gpt-oss's channels are special tokens. The reference's chat() keeps them, and its next prompts hold them.
+  if (!generation.special_tokens && processor.style() == PromptStyle::internvl3_5_gpt_oss)
+    generation.special_tokens = SpecialTokens::keep;
+  const int prompt_tokens = processor.tokens_of(request.prompt);
+  const ModelFacts& facts = engine.runner().facts();
+  if (prompt_tokens >= facts.context_length) return;  // `start` refuses it
   // An answer may fill the room that is left; a prompt without room for one token is refused by `start`.
-  generation.max_new_tokens = std::min(longest, std::max(1, engine_->options().kv_tokens - prompt_tokens));
+  generation.max_new_tokens = std::min(longest_answer(generation, facts, prompt_tokens),
+                                       std::max(1, engine.options().kv_tokens - prompt_tokens));
+}
+
+IVL_INLINE std::string_view answer_text(const Processor& processor, const Sequence& sequence) {
+  const std::string_view text = sequence.text();
+  return processor.style() == PromptStyle::hf ? text : strip(text);
 }
 
 IVL_INLINE void check_room(const Processor& processor, const Prompt& prompt, std::optional<int> kv_tokens,

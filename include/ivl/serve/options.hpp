@@ -1,6 +1,7 @@
 // What a caller says to an engine or a chat, and what he learns from it, apart from any model.
 #pragma once
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -81,5 +82,11 @@ struct AnswerStatistics {
 };
 
 enum class Finish : std::uint8_t { waiting, running, stop_token, stop_string, length, cancelled, error };
+
+constexpr std::string_view name_of(Finish finish) {
+  constexpr std::string_view names[] = {"waiting", "running",   "stop_token", "stop_string",
+                                        "length",  "cancelled", "error"};
+  return names[std::size_t(finish)];
+}
 
 }  // namespace ivl

@@ -98,6 +98,9 @@ namespace detail {
 void check_image_marks(int marks, int pictures);
 }  // namespace detail
 
+/// Throws RequestError for a question that is nothing but white space, and for one that is no UTF-8.
+void check_question(std::string_view question);
+
 /// How many "<image>" a text holds.
 int count_image_marks(std::string_view text);
 

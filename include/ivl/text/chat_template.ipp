@@ -3,7 +3,10 @@
 #include <cstddef>
 
 #include "ivl/core/error.hpp"
+#include "ivl/core/quotes.hpp"
 #include "ivl/text/chat_template.hpp"
+#include "ivl/text/strip.hpp"
+#include "ivl/text/utf8.hpp"
 
 namespace ivl {
 
@@ -81,6 +84,11 @@ IVL_INLINE std::string text_of(std::span<const Segment> segments, std::span<cons
     for (int token = 0; token < tokens_per_picture[std::size_t(segment.picture)]; ++token) text += image_context_token;
   }
   return text;
+}
+
+IVL_INLINE void check_question(std::string_view question) {
+  if (!is_utf8(question)) fail<RequestError>("question: expected UTF-8, found ", in_quotes(question));
+  if (strip(question).empty()) fail<RequestError>("question: expected a text, found none");
 }
 
 IVL_INLINE int count_image_marks(std::string_view text) {
