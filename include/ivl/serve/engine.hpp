@@ -82,8 +82,8 @@ class Engine {
   std::shared_ptr<const PictureRows> see(const Picture& picture, const Digest& key, AnswerStatistics& statistics,
                                          const std::function<void(int tiles)>& on_tiles = {});
 
-  /// Only a repetition penalty asks which ids a sequence holds. Pictures do not count, nor ids that are never drawn.
-  void place_marks(Sequence& sequence);
+  /// Only penalties ask which ids a sequence holds. Pictures do not count, nor ids that are never drawn.
+  void place_uses(Sequence& sequence);
 
   /// Uses the earlier sequence's pages for as many tokens as both begin with, but for the prompt's last, whose logits
   /// are wanted.

@@ -16,6 +16,7 @@
 #include "ivl/serve/kv_pool.hpp"
 #include "ivl/serve/options.hpp"
 #include "ivl/serve/sampling.hpp"
+#include "ivl/serve/token_rules.hpp"
 #include "ivl/text/stream_decoder.hpp"
 
 namespace ivl {
@@ -82,7 +83,10 @@ class Sequence {
   bool stops_at(int id) const;
   Draw next_draw() const;
   /// Whether the engine itself chooses the next token, from logits.
-  bool chooses_on_host() const { return bool(request_.generation.mask) || bool(request_.generation.choose); }
+  bool chooses_on_host() const {
+    return bool(request_.generation.mask) || bool(request_.generation.choose) ||
+           rules_.apply_to(int(generated().size()));
+  }
   /// Whether its caller asks for its end.
   bool cancelled() const { return request_.generation.cancel && *request_.generation.cancel; }
   bool wants_prompt_logits() const { return bool(request_.generation.on_prompt_logits) && cached_ < prompt_tokens_; }
@@ -95,6 +99,7 @@ class Sequence {
   int usable_ids_;  ///< that may be drawn; those behind are padding rows of the head
   int max_new_tokens_ = 0;
   std::vector<int> stop_ids_;
+  TokenRules rules_;
   bool prepared_ = false;
   std::vector<std::int32_t> tokens_;  ///< the prompt, then what was generated; -1: a row of a picture
   std::vector<PictureSpan> spans_;
@@ -102,7 +107,7 @@ class Sequence {
   Finish finish_ = Finish::waiting;
   std::exception_ptr error_;
   std::string text_;
-  Memory marks_;  ///< [usable_ids] bytes, see Draw::seen; only where there is a repetition penalty
+  Memory uses_;  ///< [usable_ids] of int32, see Draw::uses; only where there is a penalty
   std::optional<StreamDecoder> decoder_;
   KvPages pages_;
   AnswerStatistics statistics_;
