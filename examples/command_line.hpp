@@ -23,11 +23,11 @@
 
 /// Flags about how to generate. Unset ones follow the checkpoint's generation_config.json.
 struct SamplingFlags {
-  std::optional<float> temperature, top_p, min_p, repetition_penalty;
-  std::optional<int> top_k;
+  std::optional<float> temperature, top_p, min_p, repetition_penalty, frequency_penalty, presence_penalty;
+  std::optional<int> top_k, no_repeat_ngram_size, min_new_tokens;
   std::uint64_t seed = 0;
   std::optional<int> max_new_tokens;
-  std::vector<std::string> stop;
+  std::vector<std::string> stop, bad_words;
   bool separate_thoughts = false, keep_special_tokens = false, thinking = false;
 
   /// After --system, which `chat` has.
@@ -45,10 +45,17 @@ struct SamplingFlags {
     app.add_option("--top-p", top_p, "draw from the most probable tokens that hold this much");
     app.add_option("--min-p", min_p, "leave out tokens less probable than this, relative to the most probable");
     app.add_option("--repetition-penalty", repetition_penalty, "above 1: tokens already used become less likely");
+    app.add_option("--frequency-penalty", frequency_penalty,
+                   "above 0: tokens become less likely each time that the answer holds them");
+    app.add_option("--presence-penalty", presence_penalty, "above 0: tokens that the answer holds become less likely");
+    app.add_option("--no-repeat-ngram-size", no_repeat_ngram_size,
+                   "so many tokens in a row come once, prompt included; 0: any may come again");
+    app.add_option("--bad-word", bad_words, "text whose tokens the answer does not hold; repeat for several");
     app.add_option("--seed", seed, "of the sampler")->capture_default_str();
     app.add_option("--max-new-tokens", max_new_tokens,
                    "longest answer (default: what the checkpoint proposes, or 1024)")
         ->check(CLI::PositiveNumber);
+    app.add_option("--min-new-tokens", min_new_tokens, "no stop token ends the answer before");
     app.add_option("--stop", stop, "text that ends the answer; repeat for several");
     app.add_flag("--separate-thoughts", separate_thoughts,
                  "the answer alone to stdout, and to stderr what was thought before it: in <think>, or in gpt-oss's "
@@ -59,14 +66,19 @@ struct SamplingFlags {
 
   ivl::GenerationOptions options() const {
     return {.max_new_tokens = max_new_tokens,
+            .min_new_tokens = min_new_tokens,
             .sampling = {.temperature = thinking ? temperature.value_or(0.6f) : temperature,
                          .top_k = top_k,
                          .top_p = top_p,
                          .min_p = min_p,
                          .repetition_penalty = repetition_penalty,
+                         .frequency_penalty = frequency_penalty,
+                         .presence_penalty = presence_penalty,
                          .seed = seed},
             .stop_strings = stop,
-            .special_tokens = keep_special_tokens ? std::optional(ivl::SpecialTokens::keep) : std::nullopt};
+            .special_tokens = keep_special_tokens ? std::optional(ivl::SpecialTokens::keep) : std::nullopt,
+            .no_repeat_ngram_size = no_repeat_ngram_size,
+            .bad_words = bad_words};
   }
 };
 

@@ -18,3 +18,4 @@
 #include "ivl/serve/sampling.ipp"
 #include "ivl/serve/scheduler.ipp"
 #include "ivl/serve/sequence.ipp"
+#include "ivl/serve/token_rules.ipp"

@@ -548,6 +548,9 @@ TEST_CASE("The neighbours of config.json count where they exist") {
     json = {{"eos_token_id", {5, 6}}, {"do_sample", true},         {"temperature", 0.6}, {"top_k", 20},
             {"top_p", 0.95},          {"repetition_penalty", 1.1}, {"min_p", 0.05},      {"max_new_tokens", 70},
             {"max_length", 90}};
+    json["stop_strings"] = "END";
+    json["sequence_bias"] = {{{1, 2}, -0.5}, {{3}, 2}};
+    json["bad_words_ids"] = {{4}, {5, 6}};
   });
   copy.edit_json("preprocessor_config.json", [](Json& json) {
     json["image_mean"] = {0.1, 0.2, 0.3};
@@ -565,6 +568,12 @@ TEST_CASE("The neighbours of config.json count where they exist") {
   CHECK(facts.sampling.min_p == 0.05f);
   CHECK(facts.sampling.max_new_tokens == 70);
   CHECK(facts.sampling.max_length == 90);
+  CHECK(facts.sampling.stop_strings == std::vector<std::string>{"END"});
+  CHECK(facts.sampling.bad_words_ids == std::vector<std::vector<std::int32_t>>{{4}, {5, 6}});
+  REQUIRE(facts.sampling.sequence_bias.size() == 2);
+  CHECK(facts.sampling.sequence_bias[0].ids == std::vector<std::int32_t>{1, 2});
+  CHECK(facts.sampling.sequence_bias[0].bias == -0.5f);
+  CHECK(facts.sampling.sequence_bias[1].bias == 2);
   CHECK(facts.image.mean == std::array{0.1f, 0.2f, 0.3f});
   CHECK(facts.image.deviation == std::array{0.4f, 0.5f, 0.6f});
   CHECK(facts.image.min_tiles == 2);
@@ -582,6 +591,25 @@ TEST_CASE("The neighbours of config.json count where they exist") {
   CHECK(contains(error_with("generation_config.json", "top_k", "many"),
                  "generation_config.json: top_k: expected an integer"));
   CHECK(contains(error_with("generation_config.json", "eos_token_id", {"a"}), "generation_config.json: eos_token_id"));
+  const auto error_of_generation = [&](const char* key, const Json& value) {
+    const std::string error = error_with("generation_config.json", key, value);
+    const std::string file = "generation_config.json: ";
+    return error.substr(std::min(error.size(), error.find(file) + file.size()));
+  };
+  CHECK(error_of_generation("sequence_bias", Json::object()) == "");
+  CHECK(error_of_generation("sequence_bias", {{{1, 2}, 0.5, 3}}) ==
+        "sequence_bias: expected pairs of a list of ids and a number, found an array of 3");
+  CHECK(error_of_generation("sequence_bias", Json::array({Json::array({Json::array(), 0.5})})) ==
+        "sequence_bias: expected at least one id, found none");
+  CHECK(error_of_generation("bad_words_ids", Json::array({Json::array()})) ==
+        "bad_words_ids: expected at least one id, found none");
+  CHECK(error_of_generation("no_repeat_ngram_size", -2) == "no_repeat_ngram_size: expected 0 or more, found -2");
+  CHECK(error_of_generation("min_new_tokens", -1) == "min_new_tokens: expected 0 or more, found -1");
+  CHECK(error_of_generation("stop_strings", {"a", "b"}) == "");
+  CHECK(contains(error_of_generation("stop_strings", 5), "stop_strings: expected "));
+  CHECK(error_of_generation("num_beams", 4) == "num_beams: expected 1, found 4");
+  CHECK(error_of_generation("num_return_sequences", 4) ==
+        "num_return_sequences: expected 1, found 4; Chat::ask_several gives several answers");
 
   std::filesystem::remove(copy / "generation_config.json");
   std::filesystem::remove(copy / "preprocessor_config.json");

@@ -71,8 +71,10 @@ std::vector<Share> shares_of(const Draw& draw, const float* logits) {
   std::vector<double> x(logits, logits + draw.ids);
   for (int id = 0; id < draw.ids; ++id) {
     double& logit = x[std::size_t(id)];
-    if (draw.seen && draw.seen[id])
-      logit = logit > 0 ? logit / draw.repetition_penalty : logit * draw.repetition_penalty;
+    if (!draw.uses || draw.uses[id] == 0) continue;
+    logit = logit > 0 ? logit / draw.repetition_penalty : logit * draw.repetition_penalty;
+    if (draw.uses[id] > 1)
+      logit -= double(draw.frequency_penalty) * (draw.uses[id] - 1) + double(draw.presence_penalty);
   }
   std::vector<std::int32_t> order;
   for (int id = 0; id < draw.ids; ++id) order.push_back(id);
@@ -83,7 +85,11 @@ std::vector<Share> shares_of(const Draw& draw, const float* logits) {
     return std::exp((x[std::size_t(id)] - largest) / double(draw.temperature));
   };
   const bool fewer = draw.top_k > 0 && draw.top_k < draw.ids;
-  if (fewer) order.resize(std::size_t(draw.top_k));
+  if (fewer) {
+    auto end = order.begin() + draw.top_k;
+    while (end != order.end() && x[std::size_t(*end)] == x[std::size_t(order[std::size_t(draw.top_k - 1)])]) ++end;
+    order.erase(end, order.end());
+  }
   double total = 0, sum = 0;
   for (const std::int32_t id : order) total += weight(id);
   std::size_t kept = 0;
@@ -106,20 +112,20 @@ struct Drawing {
   std::vector<float> memory = {};
   std::vector<Draw> draws = {};
   std::vector<std::int32_t> wanted = {};
-  std::vector<std::vector<std::uint8_t>> seen = {};
+  std::vector<std::vector<std::int32_t>> uses = {};
 
   void add(const std::vector<float>& logits, Draw draw, std::int32_t id) {
     memory.insert(memory.end(), logits.begin(), logits.end());
     memory.insert(memory.end(), 3, not_a_number);
-    seen.emplace_back(draw.ids);
-    if (draw.seen) seen.back().assign(draw.seen, draw.seen + draw.ids);
+    uses.emplace_back(draw.ids);
+    if (draw.uses) uses.back().assign(draw.uses, draw.uses + draw.ids);
     draws.push_back(draw);
     wanted.push_back(id);
   }
 
   void check(cpu::Context& ctx) {
-    for (std::size_t r = 0; r < draws.size(); ++r) draws[r].seen = draws[r].seen ? seen[r].data() : nullptr;
-    const std::vector<std::vector<std::uint8_t>> seen_before = seen;
+    for (std::size_t r = 0; r < draws.size(); ++r) draws[r].uses = draws[r].uses ? uses[r].data() : nullptr;
+    const std::vector<std::vector<std::int32_t>> uses_before = uses;
     std::vector<std::int32_t> ids(draws.size() + 1, -1);
     draw(ctx, draws.data(), Rows<float>(memory.data(), std::int64_t(draws.size()), width, width + 3), ids.data());
     REQUIRE(ids.back() == -1);
@@ -128,9 +134,9 @@ struct Drawing {
       CAPTURE(draws[r].uniform);
       REQUIRE(ids[r] == wanted[r]);
       for (int i = 0; i < 3; ++i) REQUIRE(std::isnan(memory[(r + 1) * std::size_t(width + 3) - std::size_t(i) - 1]));
-      std::vector<std::uint8_t> expected = seen_before[r];
-      if (draws[r].seen && ids[r] >= 0) expected[std::size_t(ids[r])] = 1;
-      REQUIRE(seen[r] == expected);
+      std::vector<std::int32_t> expected = uses_before[r];
+      if (draws[r].uses && ids[r] >= 0) expected[std::size_t(ids[r])] = std::max(expected[std::size_t(ids[r])], 1) + 1;
+      REQUIRE(uses[r] == expected);
     }
   }
 };
@@ -144,19 +150,22 @@ TEST_CASE("draw gives each id its share of the random numbers, in the order and 
     std::vector<float> logits;
     for (int id = 0; id < width; ++id) logits.push_back(id % 7 == 6 ? logits.back() : normal(random));  // equals, too
     if (width > 2) logits[2] = logits.back() = -infinity;
-    std::vector<std::uint8_t> held(logits.size());
-    for (std::size_t id = 0; id < held.size(); id += 3) held[id] = 1;
+    std::vector<std::int32_t> held(logits.size());
+    for (std::size_t id = 0; id < held.size(); id += 3) held[id] = 1 + std::int32_t(id / 3 % 4);
 
     Drawing drawing{width};
     for (const float temperature : {0.4f, 3.0f}) {
       for (const Draw& setting :
            {Draw{}, Draw{.top_k = 5}, Draw{.top_k = 2000}, Draw{.top_p = 0.9f}, Draw{.top_p = 0.3f},
             Draw{.min_p = 0.1f}, Draw{.top_k = 40, .top_p = 0.8f, .min_p = 0.02f}, Draw{.repetition_penalty = 1.7f},
-            Draw{.top_k = 9, .repetition_penalty = 0.6f}}) {
+            Draw{.top_k = 9, .repetition_penalty = 0.6f}, Draw{.frequency_penalty = 0.7f},
+            Draw{.top_p = 0.8f, .presence_penalty = -1.5f},
+            Draw{.repetition_penalty = 1.2f, .frequency_penalty = -0.3f, .presence_penalty = 0.9f}}) {
         Draw draw = setting;
         draw.temperature = temperature;
         draw.ids = std::max(1, width - int(drawing.draws.size()) % 5);  // what lies behind is not looked at
-        if (draw.repetition_penalty != 1) draw.seen = held.data();
+        if (draw.repetition_penalty != 1 || draw.frequency_penalty != 0 || draw.presence_penalty != 0)
+          draw.uses = held.data();
         const std::vector<Share> shares = shares_of(draw, logits.data());
         const std::size_t apart = 1 + shares.size() / 12;
         for (std::size_t n = 0; n < shares.size(); ++n) {
@@ -181,14 +190,25 @@ TEST_CASE("draw gives each id its share of the random numbers, in the order and 
   }
 }
 
-TEST_CASE("draw without a temperature takes the largest logit, after the repetition penalty") {
+TEST_CASE("draw without a temperature takes the largest logit, after the penalties") {
   cpu::Context ctx(2);
-  std::vector<std::uint8_t> held{1, 0, 0, 1};
+  std::vector<std::int32_t> held{1, 0, 0, 1}, of_answer{3, 0, 2, 1};
   Drawing drawing{4};
-  drawing.add({2, 1.9f, 0, 9}, {.repetition_penalty = 1.1f, .ids = 3, .seen = held.data()}, 1);  // 2 / 1.1 < 1.9
-  drawing.add({2, 1.8f, 0, 9}, {.repetition_penalty = 1.1f, .ids = 3, .seen = held.data()}, 0);  // 2 / 1.1 > 1.8
-  drawing.add({2, 1.8f, 0, 9}, {.repetition_penalty = 1.1f, .ids = 4, .seen = held.data()}, 3);
-  drawing.add({-1, -1.05f, -3, 9}, {.repetition_penalty = 1.1f, .ids = 2, .seen = held.data()}, 1);  // -1.1 < -1.05
+  drawing.add({2, 1.9f, 0, 9}, {.repetition_penalty = 1.1f, .ids = 3, .uses = held.data()}, 1);  // 2 / 1.1 < 1.9
+  drawing.add({2, 1.8f, 0, 9}, {.repetition_penalty = 1.1f, .ids = 3, .uses = held.data()}, 0);  // 2 / 1.1 > 1.8
+  drawing.add({2, 1.8f, 0, 9}, {.repetition_penalty = 1.1f, .ids = 4, .uses = held.data()}, 3);
+  drawing.add({-1, -1.05f, -3, 9}, {.repetition_penalty = 1.1f, .ids = 2, .uses = held.data()}, 1);  // -1.1 < -1.05
+  drawing.add({2, 1, 1.8f, 3}, {.frequency_penalty = 0.5f, .ids = 3, .uses = of_answer.data()}, 2);  // 1, 1, 1.3
+  drawing.add({2, 1, 1.8f, 3}, {.presence_penalty = 0.5f, .ids = 3, .uses = of_answer.data()}, 0);   // 1.5, 1, 1.3
+  drawing.add({2, 1, 1.8f, 3}, {.presence_penalty = 5, .ids = 4, .uses = of_answer.data()}, 3);      // of the prompt
+  drawing.add({2, 1, 1.8f, 3}, {.presence_penalty = 5, .ids = 4, .uses = held.data()}, 3);
+  drawing.add({2, 1, 1.8f, 3},
+              {.repetition_penalty = 2,
+               .frequency_penalty = 0.3f,
+               .presence_penalty = 0.2f,
+               .ids = 3,
+               .uses = of_answer.data()},
+              1);  // 1 - 0.6 - 0.2, 1, 0.9 - 0.3 - 0.2
   drawing.add({1, 3, 3, 9}, {.ids = 3}, 1);
   drawing.check(ctx);
   draw(ctx, static_cast<const Draw*>(nullptr), Rows<float>(nullptr, 0, 4), nullptr);
@@ -212,6 +232,21 @@ TEST_CASE("a top-k of all ids, or of more, draws in the order of ids, as none do
   drawing.check(ctx);
 }
 
+TEST_CASE("a top-k keeps all that equal the last of it, in the order of ids") {
+  cpu::Context ctx(1);
+  Drawing drawing{7};
+  for (const int top_k : {2, 3}) {  // of 1, 2 and 5 one is within, and all are as likely
+    for (const auto& [uniform, id] :
+         {std::pair(0.1, 3), std::pair(0.5, 1), std::pair(0.7, 2), std::pair(0.9, 5), std::pair(0.99, 5)})
+      drawing.add({0, 1, 1, 2, 0.9f, 1, -infinity}, {.uniform = uniform, .temperature = 1, .top_k = top_k, .ids = 7},
+                  id);
+  }
+  drawing.add({1, 1, 1, 1, 1, 1, 1}, {.uniform = 0.99, .temperature = 1, .top_k = 1, .ids = 7}, 6);
+  drawing.add({-infinity, 2, -infinity, -infinity, -infinity, 1, -infinity},
+              {.uniform = 0.99, .temperature = 1, .top_k = 3, .ids = 7}, 5);
+  drawing.check(ctx);
+}
+
 TEST_CASE("draw gives no id without a weight, however its sums round") {
   cpu::Context ctx(1);
   std::mt19937 random(1);
@@ -231,8 +266,8 @@ TEST_CASE("draw takes what argmax takes where the largest logit is not finite, o
   cpu::Context ctx(1);
   const float nan = not_a_number;
   Drawing drawing{4};
-  std::vector<std::uint8_t> held(4);
-  drawing.add({nan, 1, 2, 3}, {.repetition_penalty = 1.1f, .ids = 4, .seen = held.data()}, -1);
+  std::vector<std::int32_t> held(4);
+  drawing.add({nan, 1, 2, 3}, {.repetition_penalty = 1.1f, .ids = 4, .uses = held.data()}, -1);
   for (const Draw& setting :
        {Draw{.uniform = 0.9}, Draw{.uniform = 0.9, .top_k = 2}, Draw{.uniform = 0.9, .top_p = 0.9f},
         Draw{.uniform = 0.9, .top_k = 3, .top_p = 0.99f, .min_p = 0.01f}}) {

@@ -92,6 +92,26 @@ TEST_CASE("an answer that is cut says so") {
   CHECK(!contains(whole.err, "loading"));  // progress is for terminals
 }
 
+TEST_CASE("flags about tokens reach the answer") {
+  const std::string asked = "describe_image" + toy + balloons;
+  const Ran plain = run(asked);
+  const Ran without = run(asked + " --bad-word " + plain.out.substr(0, plain.out.find_first_of(" \n")));
+  CHECK(without.code == 0);
+  CHECK(without.out != plain.out);
+  CHECK(run(asked + " --min-new-tokens 12 --max-new-tokens 12").out.size() > plain.out.size());
+  const auto refusal = [&](const std::string& flags) {
+    const Ran refused = run(asked + flags);
+    CHECK(refused.code == 1);
+    CHECK(refused.out.empty());
+    return refused.err.substr(std::min(refused.err.size(), refused.err.find("error: ")));
+  };
+  CHECK(refusal(" --min-new-tokens 5 --max-new-tokens 3") ==
+        "error: min_new_tokens: expected at most 3, the longest answer, found 5\n");
+  CHECK(refusal(" --no-repeat-ngram-size -1") == "error: no_repeat_ngram_size: expected 0 (none) or more, found -1\n");
+  CHECK(refusal(" --frequency-penalty nan") == "error: frequency_penalty: expected a number, found nan\n");
+  CHECK(refusal(" --presence-penalty inf") == "error: presence_penalty: expected a number, found inf\n");
+}
+
 TEST_CASE("settings that nobody knows are noted, and those that are not implemented end the program") {
   const std::filesystem::path folder = work_folder() / "settings";
   std::filesystem::copy(IVL_SOURCE_DIR "/examples/drawn_scenes/checkpoint", folder);

@@ -83,6 +83,11 @@ void check_steps(const Checkpoint<C>& checkpoint, cpu::Context& ctx, const std::
     if (sequences.size() % 2 == 0)
       generation.sampling = {
           .temperature = 0.9f, .top_k = 200, .top_p = 0.9f, .min_p = 0.01f, .repetition_penalty = 1.1f, .seed = 5};
+    if (sequences.size() == 2) {
+      generation.sampling.frequency_penalty = 0.1f;
+      generation.no_repeat_ngram_size = 4;
+      generation.bad_words_ids = {{66}, {67, 68}};
+    }
     sequences.push_back(on.engine.start({.prompt = {std::vector<std::int32_t>(std::size_t(length), 65)},
                                          .generation = generation,
                                          .tokenizer = &checkpoint.processor.tokenizer(),

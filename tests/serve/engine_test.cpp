@@ -1222,7 +1222,7 @@ class RoomRunner final : public AnyRunner {
   std::int32_t choose(std::span<const float>, const Draw&) override { return id_; }
   void encode(const Picture&, std::span<const std::int32_t>, const std::function<void(int)>&) override {}
   void read_features(std::span<const std::int32_t>, float*) override {}
-  Memory place_marks(std::span<const std::uint8_t>) override { return {}; }
+  Memory place_uses(std::span<const std::int32_t>) override { return {}; }
 
   int memory_tokens = 1 << 20;
   std::vector<int> rooms;

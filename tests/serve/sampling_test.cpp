@@ -47,9 +47,9 @@ std::int32_t drawn(const Sampling& options, std::uint64_t index, std::vector<flo
                    const std::vector<int>& seen = {}) {
   static cpu::Context ctx(1);
   const int ids = int(logits.size());
-  std::vector<std::uint8_t> bytes(seen.empty() ? 0 : logits.size());
-  for (const int id : seen) bytes[std::size_t(id)] = 1;
-  const Draw what = draw_of(options, index, ids, seen.empty() ? nullptr : bytes.data());
+  std::vector<std::int32_t> uses(seen.empty() ? 0 : logits.size());
+  for (const int id : seen) uses[std::size_t(id)] = 1;
+  const Draw what = draw_of(options, index, ids, seen.empty() ? nullptr : uses.data());
   std::int32_t id = -1;
   draw(ctx, &what, Rows<float>(logits.data(), 1, ids), &id);
   return id;

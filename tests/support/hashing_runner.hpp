@@ -155,7 +155,7 @@ class HashingRunner final : public AnyRunner {
   }
 
   void read_features(std::span<const std::int32_t>, float*) override {}
-  Memory place_marks(std::span<const std::uint8_t>) override { return {}; }
+  Memory place_uses(std::span<const std::int32_t>) override { return {}; }
 
   std::int64_t steps = 0, tiles_seen = 0;
   int fails_behind_sequence = -1;  ///< of the next step that has so many; the keys up to there are written

@@ -84,6 +84,26 @@ inline void read_hf_keys(const ConfigReader& config, CheckpointConfig& result) {
   if (auto ids = read_stop_ids(config); !ids.empty()) result.facts.stop_ids = std::move(ids);
 }
 
+/// `stop_strings` is a text, or a list of them.
+inline std::vector<std::string> read_stop_strings(const ConfigReader& reader) {
+  if (!reader.has("stop_strings")) return {};
+  if (reader.get<Json>("stop_strings").is_array()) return reader.get<std::vector<std::string>>("stop_strings");
+  return {reader.get<std::string>("stop_strings")};
+}
+
+/// `sequence_bias` is a list of [ids, bias]; without any an object too, which cannot have ids for keys.
+inline std::vector<SequenceBias> read_sequence_bias(const ConfigReader& reader) {
+  constexpr std::string_view key = "sequence_bias";
+  std::vector<SequenceBias> biases;
+  if (!reader.has(key) || reader.get<Json>(key) == Json::object()) return biases;
+  for (const auto& pair : reader.get<std::vector<std::vector<Json>>>(key)) {
+    if (pair.size() != 2) reader.refuse(key, "pairs of a list of ids and a number", describe(pair));
+    biases.push_back({json_as<std::vector<std::int32_t>>(pair[0], key), json_as<float>(pair[1], key)});
+    if (biases.back().ids.empty()) reader.refuse(key, "at least one id", "none");
+  }
+  return biases;
+}
+
 /// What generation_config.json adds.
 inline void read_generation(const ConfigReader& reader, ModelFacts& facts) {
   if (auto ids = read_stop_ids(reader); !ids.empty()) facts.stop_ids = std::move(ids);
@@ -96,6 +116,21 @@ inline void read_generation(const ConfigReader& reader, ModelFacts& facts) {
   sampling.max_new_tokens = reader.has("max_new_tokens") ? reader.size("max_new_tokens") : 0;
   sampling.max_length = reader.has("max_length") ? reader.size("max_length") : 0;
   sampling.repetition_penalty = reader.get_or("repetition_penalty", sampling.repetition_penalty);
+  sampling.frequency_penalty = reader.get_or("frequency_penalty", sampling.frequency_penalty);
+  sampling.presence_penalty = reader.get_or("presence_penalty", sampling.presence_penalty);
+  const auto count = [&](const char* key) {
+    const int number = reader.get_or(key, 0);
+    if (number < 0) reader.refuse(key, "0 or more", std::to_string(number));
+    return number;
+  };
+  sampling.min_new_tokens = count("min_new_tokens");
+  sampling.min_length = count("min_length");
+  sampling.no_repeat_ngram_size = count("no_repeat_ngram_size");
+  sampling.bad_words_ids = reader.get_or("bad_words_ids", sampling.bad_words_ids);
+  for (const auto& word : sampling.bad_words_ids)
+    if (word.empty()) reader.refuse("bad_words_ids", "at least one id", "none");
+  sampling.sequence_bias = read_sequence_bias(reader);
+  sampling.stop_strings = read_stop_strings(reader);
 }
 
 /// `size` or `crop_size`: one number, or two by name.

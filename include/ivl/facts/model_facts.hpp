@@ -1,6 +1,7 @@
 // What a checkpoint's files may vary within one structure: data, read at load.
 #pragma once
 #include <array>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,12 @@ inline PixelStatistics pixel_statistics(const ImageFacts& facts) {
   return {{facts.mean[0], facts.mean[1], facts.mean[2]}, {facts.deviation[0], facts.deviation[1], facts.deviation[2]}};
 }
 
+/// What is added to the logit of the last of `ids` where the others stand right before it; -infinity forbids it.
+struct SequenceBias {
+  std::vector<std::int32_t> ids;  ///< at least one
+  float bias = 0;
+};
+
 /// What generation_config.json proposes; a caller's own options win.
 struct SamplingFacts {
   bool sample = false;  ///< do_sample
@@ -38,8 +45,16 @@ struct SamplingFacts {
   float top_p = 1;
   float min_p = 0;
   float repetition_penalty = 1;
-  int max_new_tokens = 0;  ///< 0: no proposal
-  int max_length = 0;      ///< of prompt and answer, where there is no max_new_tokens; 0: no proposal
+  float frequency_penalty = 0;
+  float presence_penalty = 0;
+  int max_new_tokens = 0;        ///< 0: no proposal
+  int max_length = 0;            ///< of prompt and answer, where there is no max_new_tokens; 0: no proposal
+  int min_new_tokens = 0;        ///< 0: no proposal
+  int min_length = 0;            ///< of prompt and answer, where there is no min_new_tokens; 0: no proposal
+  int no_repeat_ngram_size = 0;  ///< 0: none
+  std::vector<std::vector<std::int32_t>> bad_words_ids = {};
+  std::vector<SequenceBias> sequence_bias = {};
+  std::vector<std::string> stop_strings = {};
 };
 
 struct ModelFacts {

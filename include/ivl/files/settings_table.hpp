@@ -9,6 +9,7 @@ using enum SettingUse;
 
 inline constexpr std::string_view in_generation_config = "generation_config.json is where sampling is obeyed";
 inline constexpr std::string_view merge_lora = "merge the LoRA weights into the model first";
+inline constexpr std::string_view ask_for_several = "Chat::ask_several gives several answers";
 inline constexpr std::string_view by_flag = "give the system message with the question";
 
 inline constexpr Setting table[] = {
@@ -268,15 +269,17 @@ inline constexpr Setting table[] = {
     {generation, "top_p", obeyed},
     {generation, "min_p", obeyed},
     {generation, "repetition_penalty", obeyed},
+    {generation, "frequency_penalty", obeyed},
+    {generation, "presence_penalty", obeyed},
     {generation, "max_new_tokens", obeyed},
     {generation, "max_length", obeyed},
     {generation, "num_beams", checked, "[1]"},
     {generation, "num_beam_groups", checked, "[1]"},
-    {generation, "num_return_sequences", checked, "[1]"},
-    {generation, "min_length", checked, "[0]"},
-    {generation, "min_new_tokens", checked, "[0]"},
+    {generation, "num_return_sequences", checked, "[1]", ask_for_several},
+    {generation, "min_length", obeyed},
+    {generation, "min_new_tokens", obeyed},
     {generation, "max_time", checked, "[null]"},
-    {generation, "stop_strings", checked, "[[]]"},
+    {generation, "stop_strings", obeyed},
     {generation, "typical_p", checked, "[1.0]"},
     {generation, "top_h", checked, "[null]"},
     {generation, "epsilon_cutoff", checked, "[0.0]"},
@@ -286,15 +289,15 @@ inline constexpr Setting table[] = {
     {generation, "guidance_scale", checked, "[1.0]"},
     {generation, "diversity_penalty", checked, "[0.0]"},
     {generation, "encoder_repetition_penalty", checked, "[1.0]"},
-    {generation, "no_repeat_ngram_size", checked, "[0]"},
+    {generation, "no_repeat_ngram_size", obeyed},
     {generation, "encoder_no_repeat_ngram_size", checked, "[0]"},
     {generation, "exponential_decay_length_penalty", checked, "[null]"},
-    {generation, "bad_words_ids", checked, "[[]]"},
+    {generation, "bad_words_ids", obeyed},
     {generation, "force_words_ids", checked, "[[]]"},
     {generation, "constraints", checked, "[[]]"},
     {generation, "suppress_tokens", checked, "[[]]"},
     {generation, "begin_suppress_tokens", checked, "[[]]"},
-    {generation, "sequence_bias", checked, "[{}, []]"},
+    {generation, "sequence_bias", obeyed},
     {generation, "forced_bos_token_id", checked, "[null]"},
     {generation, "forced_eos_token_id", checked, "[null]"},
     {generation, "watermarking_config", checked, "[null]"},

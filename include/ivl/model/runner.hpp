@@ -124,9 +124,9 @@ class Runner final : public AnyRunner {
     }
   }
 
-  Memory place_marks(std::span<const std::uint8_t> marks) override {
-    Memory placed = allocate(ctx_, marks.size());
-    upload(ctx_, placed.data, marks.data(), marks.size());
+  Memory place_uses(std::span<const std::int32_t> uses) override {
+    Memory placed = allocate(ctx_, uses.size_bytes());
+    upload(ctx_, placed.data, uses.data(), uses.size_bytes());
     return placed;
   }
 

@@ -143,8 +143,8 @@ class AnyRunner {
   /// Feature rows as floats: to [rows.size(), hidden].
   virtual void read_features(std::span<const std::int32_t> rows, float* to) = 0;
 
-  /// Marks of ids that a sequence holds, for Draw::seen: [marks.size()] bytes in the runner's memory.
-  virtual Memory place_marks(std::span<const std::uint8_t> marks) = 0;
+  /// What a sequence holds, for Draw::uses, in the runner's memory.
+  virtual Memory place_uses(std::span<const std::int32_t> uses) = 0;
 };
 
 }  // namespace ivl

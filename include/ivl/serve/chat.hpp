@@ -2,6 +2,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -41,6 +42,14 @@ class Chat {
   /// The same about pictures with tile rules of their own, such as the frames of a video, and about combined ones.
   std::string ask_about(std::vector<Picture> new_pictures, std::string_view question, GenerationOptions generation = {},
                         TextCallback on_text = {});
+
+  /// `number` answers to one question, one after the other: each as `ask_about` gives it for `seed_of_answer`. What
+  /// they begin with is computed once. The history keeps the first, as the reference does; `statistics` and `finish`
+  /// are the last one's. Greedy answers are all alike. Cancelled, it returns those that came. Throws as `ask_about`
+  /// does, and the conversation is then as it was before.
+  std::vector<std::string> ask_several(int number, const std::vector<Picture>& new_pictures, std::string_view question,
+                                       GenerationOptions generation = {},
+                                       const std::function<void(int answer, std::string_view text)>& on_text = {});
 
   /// Forgets `count` turns of the history from `first` on, with their pictures. What is left is as if it had been all.
   void forget(std::size_t first, std::size_t count);

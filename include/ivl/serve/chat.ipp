@@ -2,8 +2,10 @@
 #pragma once
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "ivl/serve/chat.hpp"
@@ -138,6 +140,32 @@ IVL_INLINE std::string Chat::ask_about(std::vector<Picture> new_pictures, std::s
   history_.push_back({std::move(marked), answer});
   pictures_ = std::move(pictures);
   return answer;
+}
+
+IVL_INLINE std::vector<std::string> Chat::ask_several(
+    int number, const std::vector<Picture>& new_pictures, std::string_view question, GenerationOptions generation,
+    const std::function<void(int answer, std::string_view text)>& on_text) {
+  if (number < 1) fail<RequestError>("answers: expected at least 1, found ", number);
+  const std::uint64_t seed = generation.sampling.seed;
+  const std::size_t turns = history_.size();
+  std::vector<std::string> answers;
+  std::optional<Turn> first;
+  do {
+    const int n = int(answers.size());
+    generation.sampling.seed = seed_of_answer(seed, n);
+    TextCallback to_answer;
+    if (on_text) to_answer = [&on_text, n](std::string_view text) { on_text(n, text); };
+    std::string answer = ask_about(new_pictures, question, generation, std::move(to_answer));
+    if (history_.size() == turns) break;  // cancelled before its first token
+    answers.push_back(std::move(answer));
+    if (!first) first = history_.back();
+    forget(turns, 1);
+  } while (int(answers.size()) < number && finish_ != Finish::cancelled);
+  if (first) {
+    history_.push_back(std::move(*first));
+    pictures_.insert(pictures_.end(), new_pictures.begin(), new_pictures.end());
+  }
+  return answers;
 }
 
 /// The room grows if it is the chat's to choose.

@@ -82,8 +82,8 @@ class Engine {
   std::shared_ptr<const PictureRows> see(const Picture& picture, const Digest& key, AnswerStatistics& statistics,
                                          const std::function<void(int tiles)>& on_tiles = {});
 
-  /// Only a repetition penalty asks which ids a sequence holds. Pictures do not count, nor ids that are never drawn.
-  void place_marks(Sequence& sequence);
+  /// Only penalties ask which ids a sequence holds. Pictures do not count, nor ids that are never drawn.
+  void place_uses(Sequence& sequence);
 
   /// Shares the longest run of pages that hold what the sequence begins with, but for its last token, whose logits are
   /// wanted, and takes the tail of one that has ended.

@@ -44,7 +44,11 @@ IVL_INLINE std::shared_ptr<Sequence> Engine::start(Request request) {
                     " need room for ", total, ", but the engine has room for ", options_.kv_tokens);
   if (!generation.ignore_stop_ids)
     sequence->stop_ids_ = generation.stop_ids.empty() ? facts.stop_ids : std::move(generation.stop_ids);
-  if (const Tokenizer* tokenizer = sequence->request_.tokenizer)
+  const Tokenizer* const tokenizer = sequence->request_.tokenizer;
+  sequence->rules_ =
+      token_rules(generation, facts, tokenizer, usable, sequence->stop_ids_, prompt_tokens, sequence->max_new_tokens_);
+  if (generation.stop_strings.empty()) generation.stop_strings = facts.sampling.stop_strings;
+  if (tokenizer)
     sequence->decoder_.emplace(*tokenizer, std::move(generation.stop_strings),
                                generation.special_tokens.value_or(SpecialTokens::skip));
   else if (!generation.stop_strings.empty())
@@ -165,6 +169,11 @@ IVL_INLINE int longest_answer(const GenerationOptions& generation, const ModelFa
   if (generation.max_new_tokens) {
     longest = *generation.max_new_tokens;
     if (longest < 1) fail<RequestError>("max_new_tokens: expected at least 1, found ", longest);
+  } else if (generation.max_length) {
+    longest = *generation.max_length - prompt_tokens;
+    if (longest < 1)
+      fail<RequestError>("max_length: expected more than the ", prompt_tokens, " tokens of the prompt, found ",
+                         *generation.max_length);
   } else if (proposed.max_new_tokens > 0) {
     longest = proposed.max_new_tokens;
   } else if (proposed.max_length > 0) {
@@ -227,7 +236,7 @@ IVL_INLINE bool Engine::find_room(Sequence& sequence) {
     return false;
   }
   sequence.pages_.grow(KvGroup::full, tokens);
-  if (sequence.sampling_.repetition_penalty != 1 && sequence.marks_.data == nullptr) place_marks(sequence);
+  if (penalises(sequence.sampling_) && sequence.uses_.data == nullptr) place_uses(sequence);
   if (sequence.preemptions_ == 0) sequence.statistics_.cached_tokens = sequence.cached_;
   sequence.cached_ = std::max(sequence.cached_, std::min(sequence.request_.assumed_tokens, sequence.length() - 1));
   return true;
@@ -294,12 +303,12 @@ IVL_INLINE std::shared_ptr<const PictureRows> Engine::see(const Picture& picture
   return features;
 }
 
-IVL_INLINE void Engine::place_marks(Sequence& sequence) {
-  std::vector<std::uint8_t> marks(std::size_t(sequence.usable_ids_));
+IVL_INLINE void Engine::place_uses(Sequence& sequence) {
+  std::vector<std::int32_t> uses(std::size_t(sequence.usable_ids_));
   for (const std::int32_t token : sequence.tokens_) {
-    if (token >= 0 && token < sequence.usable_ids_) marks[std::size_t(token)] = 1;
+    if (token >= 0 && token < sequence.usable_ids_) uses[std::size_t(token)] = 1;
   }
-  sequence.marks_ = runner_.place_marks(marks);
+  sequence.uses_ = runner_.place_uses(uses);
 }
 
 IVL_INLINE void Engine::find_cached(Sequence& sequence) {
@@ -461,6 +470,7 @@ IVL_INLINE int Engine::choose(Sequence& sequence, std::span<float> logits) {
   const Draw draw = sequence.next_draw();
   const auto usable = logits.first(std::size_t(draw.ids));
   if (detail::largest_of(usable) < 0) return -1;
+  sequence.rules_.edit(sequence.tokens_, int(sequence.generated().size()), logits);
   if (generation.mask) generation.mask(logits);
   if (generation.choose) {
     const int id = generation.choose(logits);
@@ -469,7 +479,9 @@ IVL_INLINE int Engine::choose(Sequence& sequence, std::span<float> logits) {
     return id;
   }
   const int id = is_greedy(draw) ? detail::largest_of(usable) : runner_.choose(logits, draw);
-  if (id < 0) fail<RequestError>("mask: expected a token that may be chosen, found none");
+  if (id < 0)
+    fail<RequestError>(generation.mask ? "mask" : "bad words, n-grams and stop tokens before min_new_tokens",
+                       ": expected a token that may be chosen, found none");
   return id;
 }
 

@@ -36,11 +36,29 @@ struct AnswerProgress {
 struct GenerationOptions {
   /// Fewer where the context ends. Unset: what the checkpoint proposes, or 1024.
   std::optional<int> max_new_tokens = {};
+  std::optional<int> max_length = {};  ///< the same, of prompt and answer; max_new_tokens wins
+  /// No stop token ends the answer before; a stop string does. Unset: what the checkpoint proposes.
+  std::optional<int> min_new_tokens = {};
+  std::optional<int> min_length = {};  ///< the same, of prompt and answer; min_new_tokens wins
   SamplingOptions sampling = {};
   std::vector<int> stop_ids = {};                    ///< tokens that end the answer; empty: those of the checkpoint
   bool ignore_stop_ids = false;                      ///< no token ends the answer, not even the checkpoint's
   std::vector<std::string> stop_strings = {};        ///< texts that end the answer; not part of it
   std::optional<SpecialTokens> special_tokens = {};  ///< in the answer's text; unset: what the prompt style does
+
+  // What these forbid or favour is seen to on the host, before anything is drawn: each token costs a device the way of
+  // its logits to the host and back.
+  /// So many tokens stand nowhere twice in the same order, prompt included. 0: any may. Unset: what the checkpoint
+  /// proposes.
+  std::optional<int> no_repeat_ngram_size = {};
+  /// Tokens that the answer does not hold in this order. As in transformers, a stop token alone is not forbidden.
+  /// Empty: those of the checkpoint.
+  std::vector<std::vector<std::int32_t>> bad_words_ids = {};
+  /// The same as text, as vLLM takes it: the tokens that the tokenizer makes of it at the start of a text and behind a
+  /// space. Other tokens may still spell it.
+  std::vector<std::string> bad_words = {};
+  /// Of one id: OpenAI's logit_bias. Of the same ids twice, the last counts. Empty: those of the checkpoint.
+  std::vector<SequenceBias> sequence_bias = {};
 
   /// Ends the answer before its next token once it is true: set from another thread, or in a signal's handler.
   const std::atomic<bool>* cancel = nullptr;

@@ -18,6 +18,7 @@
 #include "ivl/serve/kv_pool.hpp"
 #include "ivl/serve/options.hpp"
 #include "ivl/serve/sampling.hpp"
+#include "ivl/serve/token_rules.hpp"
 #include "ivl/text/stream_decoder.hpp"
 
 namespace ivl {
@@ -89,7 +90,10 @@ class Sequence {
   bool stops_at(int id) const;
   Draw next_draw() const;
   /// Whether the engine itself chooses the next token, from logits.
-  bool chooses_on_host() const { return bool(request_.generation.mask) || bool(request_.generation.choose); }
+  bool chooses_on_host() const {
+    return bool(request_.generation.mask) || bool(request_.generation.choose) ||
+           rules_.apply_to(int(generated().size()));
+  }
   /// Whether its caller asks for its end.
   bool cancelled() const { return request_.generation.cancel && *request_.generation.cancel; }
   /// Whether its pages may be another's: not where all logits are wanted, nor where tokens only count as computed.
@@ -107,6 +111,7 @@ class Sequence {
   std::uint64_t arrival_ = 0;  ///< the earlier, the smaller
   RopeFacts rope_;
   int preemptions_ = 0;
+  TokenRules rules_;
   std::vector<std::int32_t> tokens_;  ///< the prompt, then what was generated; -1: a row of a picture
   std::vector<PictureSpan> spans_;
   std::vector<Digest> page_keys_;  ///< of the pages so far, behind that of nothing
@@ -115,7 +120,7 @@ class Sequence {
   Finish finish_ = Finish::waiting;
   std::exception_ptr error_;
   std::string text_;
-  Memory marks_;  ///< [usable_ids] bytes, see Draw::seen; only where there is a repetition penalty
+  Memory uses_;  ///< [usable_ids] of int32, see Draw::uses; only where there is a penalty
   std::optional<StreamDecoder> decoder_;
   KvPages pages_;
   AnswerStatistics statistics_;

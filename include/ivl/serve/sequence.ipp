@@ -86,7 +86,7 @@ IVL_INLINE bool Sequence::stops_at(int id) const {
 }
 
 IVL_INLINE Draw Sequence::next_draw() const {
-  return draw_of(sampling_, generated().size(), usable_ids_, reinterpret_cast<std::uint8_t*>(marks_.data));
+  return draw_of(sampling_, generated().size(), usable_ids_, reinterpret_cast<std::int32_t*>(uses_.data));
 }
 
 IVL_INLINE double Sequence::lap_s() {

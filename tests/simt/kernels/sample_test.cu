@@ -44,44 +44,43 @@ std::int32_t plain_argmax(const std::vector<float>& row) {
   return best;
 }
 
-/// A row for each of the options, all with the same logits: what the device draws, what the CPU does, and the bytes of
-/// `seen` that each leaves.
+/// A row for each of the options, all with the same logits: what the device draws, what the CPU does, and the `uses`
+/// that each leaves.
 struct Drawn {
-  std::vector<std::int32_t> found, wanted;
-  std::vector<std::uint8_t> found_seen, wanted_seen;
+  std::vector<std::int32_t> found, wanted, found_uses, wanted_uses;
 
   /// Of row r the first logits.size() - hidden[r] ids may be drawn; all of them where `hidden` is empty.
   Drawn(cuda::Context& ctx, const std::vector<float>& logits, const std::vector<Sampling>& options,
-        const std::vector<int>& seen_ids = {}, const std::vector<int>& hidden = {}) {
+        const std::vector<int>& held_ids = {}, const std::vector<int>& hidden = {}) {
     const std::size_t rows = options.size(), width = logits.size(), stride = width + 3;
     std::vector<float> memory(rows * stride, infinity);
-    wanted_seen.assign(rows * width, 0);
+    wanted_uses.assign(rows * width, 0);
     for (std::size_t r = 0; r < rows; ++r) {
       std::copy(logits.begin(), logits.end(), &memory[r * stride]);
-      for (const int id : seen_ids) wanted_seen[r * width + std::size_t(id)] = 1;
+      for (const int id : held_ids) wanted_uses[r * width + std::size_t(id)] = 1 + id % 4;
     }
     DeviceArray<float> device_logits(memory);
-    DeviceArray<std::uint8_t> device_seen(wanted_seen);
-    const auto draws_with = [&](std::uint8_t* seen) {
+    DeviceArray<std::int32_t> device_uses(wanted_uses);
+    const auto draws_with = [&](std::int32_t* uses) {
       std::vector<Draw> draws;
       for (std::size_t r = 0; r < rows; ++r) {
         const int ids = int(width) - (hidden.empty() ? 0 : hidden[r]);
-        draws.push_back(draw_of(options[r], 0, ids, options[r].repetition_penalty != 1 ? seen + r * width : nullptr));
+        draws.push_back(draw_of(options[r], 0, ids, penalises(options[r]) ? uses + r * width : nullptr));
       }
       return draws;
     };
     const auto view = [&](float* data) {
       return Rows<float>(data, std::int64_t(rows), std::int64_t(width), std::int64_t(stride));
     };
-    DeviceArray<Draw> device_draws(draws_with(device_seen.data()));
+    DeviceArray<Draw> device_draws(draws_with(device_uses.data()));
     DeviceArray<std::int32_t> ids(rows);
     draw<cuda::DrawPolicy{.threads_per_block = 64}>(ctx, device_draws.data(), view(device_logits.data()), ids.data());
     found = ids.download();
-    found_seen = device_seen.download();
+    found_uses = device_uses.download();
 
     cpu::Context cpu(1);
     wanted.resize(rows);
-    draw(cpu, draws_with(wanted_seen.data()).data(), view(memory.data()), wanted.data());
+    draw(cpu, draws_with(wanted_uses.data()).data(), view(memory.data()), wanted.data());
   }
 };
 
@@ -187,24 +186,33 @@ TEST_CASE("on CUDA draw takes the token that the CPU takes") {
   }
 }
 
-TEST_CASE("on CUDA draw applies the repetition penalty before all else, to greedy rows too") {
+TEST_CASE("on CUDA draw applies the penalties before all else, to greedy rows too") {
   cuda::Context ctx;
   const std::vector<float> logits = random_logits(130, 0x1p-16f);
-  std::vector<int> seen;
-  for (int id = 0; id < 130; id += 3) seen.push_back(id);
-  seen.push_back(plain_argmax(logits));
+  std::vector<int> held;
+  for (int id = 0; id < 130; id += 3) held.push_back(id);
+  held.push_back(plain_argmax(logits));
   std::vector<Sampling> options;
   for (std::uint64_t seed = 1; seed < 20; ++seed) {
     options.push_back({.temperature = 0.7f, .top_k = 30, .repetition_penalty = 1.3f, .seed = seed});
     options.push_back({.temperature = 5, .repetition_penalty = 0.6f, .seed = seed});
+    options.push_back({.temperature = 0.9f, .top_p = 0.9f, .frequency_penalty = 0.6f, .seed = seed});
+    options.push_back({.temperature = 1,
+                       .min_p = 0.01f,
+                       .repetition_penalty = 1.1f,
+                       .frequency_penalty = -0.2f,
+                       .presence_penalty = 0.8f,
+                       .seed = seed});
   }
   options.push_back({.temperature = 0, .repetition_penalty = 2});
+  options.push_back({.temperature = 0, .frequency_penalty = 0.7f});
+  options.push_back({.temperature = 0, .presence_penalty = 0.7f});
   options.push_back({.temperature = 0, .repetition_penalty = 1});
   for_each_order([&] {
-    const Drawn drawn(ctx, logits, options, seen);
+    const Drawn drawn(ctx, logits, options, held);
     CHECK(drawn.found == drawn.wanted);
-    CHECK(drawn.found.back() == seen.back());
-    CHECK(drawn.found_seen == drawn.wanted_seen);  // with what was drawn
+    CHECK(drawn.found.back() == held.back());
+    CHECK(drawn.found_uses == drawn.wanted_uses);  // with what was drawn
   });
 }
 
@@ -223,7 +231,7 @@ TEST_CASE("on CUDA draw looks at as many ids of a row as its draw says") {
   for_each_order([&] {
     const Drawn drawn(ctx, logits, options, {100, 139, 194}, hidden);
     CHECK(drawn.found == drawn.wanted);
-    CHECK(drawn.found_seen == drawn.wanted_seen);
+    CHECK(drawn.found_uses == drawn.wanted_uses);
     CHECK(drawn.found[0] == 199);
     CHECK(drawn.found[1] == 198);
     CHECK(drawn.found[3] == 0);
@@ -263,7 +271,7 @@ TEST_CASE("on CUDA draw takes what argmax takes where nothing has a weight, or a
           std::fill_n(logits.begin() + first, number, bad);
           const Drawn drawn(ctx, logits, options);
           CHECK(drawn.found == drawn.wanted);
-          CHECK(drawn.found_seen == drawn.wanted_seen);
+          CHECK(drawn.found_uses == drawn.wanted_uses);
           for (const std::int32_t id : drawn.found) {
             if (bad != -infinity) {
               CHECK(id == plain_argmax(logits));

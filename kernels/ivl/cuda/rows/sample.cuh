@@ -1,12 +1,12 @@
 // argmax:  ids[r] = the lowest id whose logit is the largest of row r; -1 where one is NaN, or none is above -infinity
-// draw:    ids[r] = the token drawn as draws[r] says: repetition penalty, temperature, top-k, top-p, min-p, then the
-//          first token, in order of likelihood, at which the sum of weights exceeds uniform * their total (in order of
-//          ids where nothing is left out); weight = exp((logit - largest) / temperature). ops/sample.hpp in full
+// draw:    ids[r] = the token drawn as draws[r] says: penalties, temperature, top-k, top-p, min-p, then the first
+//          token, from the likeliest down, at which the sum of weights exceeds uniform * their total (in order of ids
+//          where nothing is left out); weight = exp((logit - largest) / temperature). ops/sample.hpp in full
 //
-//   logits  [rows, width]   float; draw leaves the repetition penalty in them
+//   logits  [rows, width]   float; draw leaves the penalties in them
 //   ids     [rows]          int32
 //   draws   [rows]          what each row is drawn with, among it how many of its logits count
-//   seen    [ids] each      bytes that draws point to, or null: a draw with them sets the byte of the drawn id to 1
+//   uses    [ids] each      int32 that draws point to, or null: a draw with them counts the id that it draws
 //
 // argmax is one launch. A block takes the largest of a slice of a row and leaves it in the context's working memory;
 // the block that comes last to a row's counter takes the largest of the slices. Logit and id travel as one 64-bit key
@@ -224,8 +224,10 @@ __global__ void __launch_bounds__(Policy::value.threads_per_block, 1)
   Key best = 0;
   for (int id = int(threadIdx.x); id < width; id += int(blockDim.x)) {
     float logit = logits[id];
-    if (draw.seen && draw.seen[id]) {
+    if (draw.uses && draw.uses[id] != 0) {
       logit = logit > 0 ? logit / draw.repetition_penalty : logit * draw.repetition_penalty;
+      const int of_answer = draw.uses[id] - 1;
+      if (of_answer > 0) logit = fmaf(-draw.frequency_penalty, float(of_answer), logit) - draw.presence_penalty;
       logits[id] = logit;
     }
     best = larger(best, key_of(logit, id));
@@ -257,13 +259,15 @@ __global__ void __launch_bounds__(Policy::value.threads_per_block, 1)
   const auto take = [&](int id) {
     if (threadIdx.x != 0) return;
     ids[blockIdx.x] = id;
-    if (draw.seen) draw.seen[id] = 1;
+    if (draw.uses) draw.uses[id] += draw.uses[id] == 0 ? 2 : 1;
   };
   if (temperature > 0) {
     const bool fewer = draw.top_k > 0 && draw.top_k < width;
-    if (fewer)
+    if (fewer) {
       least = select(
           row, true, Whole(draw.top_k - 1), [](int, Whole) { return Whole(1); }, histogram);
+      least &= ~Whole((1u << id_bits) - 1);  // its equals too
+    }
     if (draw.top_p < 1) {
       total = add_up(weight);
       const double wanted = ceil(double(draw.top_p) * double(total));
