@@ -155,4 +155,5 @@ std::vector<std::shared_ptr<Sequence>> run_all(Engine& engine, std::vector<Reque
 
 #ifndef IVL_COMPILED
 #include "ivl/serve/engine.ipp"
+#include "ivl/serve/engine_room.ipp"
 #endif

@@ -1,0 +1,264 @@
+// The bodies of engine.hpp that give and take room: pages, rows of pictures, turns.
+#pragma once
+#include <algorithm>
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <utility>
+
+#include "ivl/core/constant.hpp"
+#include "ivl/core/error.hpp"
+#include "ivl/serve/engine.hpp"
+
+namespace ivl {
+
+// ---- room --------------------------------------------------------------------------------------------------------
+
+IVL_INLINE const EngineOptions& Engine::checked(const EngineOptions& options) {
+  if (options.max_sequences < 1 || options.max_rows < options.max_sequences || options.kv_tokens < 1)
+    fail<RequestError>("engine: expected at least one sequence, a row for each and one token, found max_sequences ",
+                       options.max_sequences, ", max_rows ", options.max_rows, ", kv_tokens ", options.kv_tokens);
+  return options;
+}
+
+IVL_INLINE int Engine::window_pages(const AnyRunner& runner, const EngineOptions& options, int most) {
+  if (runner.sizes().layers[KvGroup::window] == 0) return 0;
+  const int tokens = runner.sizes().window - 1 + kv_page_tokens + options.max_rows;
+  return std::min(most, int(ceil_div(tokens, kv_page_tokens)) + 1);
+}
+
+IVL_INLINE StepRoom Engine::room_of(const AnyRunner& runner, const EngineOptions& options) {
+  StepRoom room;
+  room.rows = options.max_rows;
+  room.sequences = options.max_sequences;
+  room.wanted = std::max(options.max_sequences, std::min(options.max_logit_rows, options.max_rows));
+  // Each further sequence may leave a page partly filled.
+  const int pages = int(ceil_div(options.kv_tokens, kv_page_tokens)) + options.max_sequences - 1;
+  room.pages_per_sequence = pages;
+  room.pages[KvGroup::full] = pages;
+  // One more than run: the windows of conversations that have ended stay for the next turn.
+  room.pages[KvGroup::window] = window_pages(runner, options, pages) * (options.max_sequences + 1);
+  const int feature_tokens = options.feature_tokens > 0 ? options.feature_tokens : options.kv_tokens;
+  room.feature_rows = int(round_up(feature_tokens, runner.sizes().tokens_per_tile));
+  return room;
+}
+
+// ---- admission ---------------------------------------------------------------------------------------------------
+
+IVL_INLINE void Engine::admit() {
+  while (!waiting_.empty() && running_.size() < std::size_t(options_.max_sequences)) {
+    const std::shared_ptr<Sequence> sequence = waiting_.front();
+    try {
+      if (!find_room(*sequence)) return;
+    } catch (...) {
+      fail_with(*sequence, std::current_exception());
+      remove_done();
+      continue;
+    }
+    sequence->finish_ = Finish::running;
+    waiting_.pop_front();
+    insert_by_arrival(running_, sequence);
+  }
+}
+
+IVL_INLINE bool Engine::find_room(Sequence& sequence) {
+  if (sequence.tokens_.empty()) lay_out(sequence);
+  find_cached(sequence);
+  const int total = sequence.prompt_tokens_ + sequence.max_new_tokens_;
+  const bool whole = sequence.preemptions_ >= most_preemptions;
+  const int tokens = whole ? total : std::min(total, sequence.length() + 1);
+  const int missing = int(ceil_div(tokens, kv_page_tokens)) - int(sequence.pages_.table(KvGroup::full).size());
+  if (pool_->free(KvGroup::full) < missing) {
+    give_back(sequence);
+    return false;
+  }
+  sequence.statistics_.queue_s += sequence.lap_s();
+  const bool seen = see_pictures(sequence);
+  sequence.statistics_.vision_s += sequence.lap_s();
+  if (!seen) {
+    assert(!running_.empty() || sequence.cancelled());  // alone, every prompt that `start` takes has room
+    give_back(sequence);
+    return false;
+  }
+  sequence.pages_.grow(KvGroup::full, tokens);
+  if (penalises(sequence.sampling_) && sequence.uses_.data == nullptr) place_uses(sequence);
+  if (sequence.preemptions_ == 0) sequence.statistics_.cached_tokens = sequence.cached_;
+  sequence.cached_ = std::max(sequence.cached_, std::min(sequence.request_.assumed_tokens, sequence.length() - 1));
+  return true;
+}
+
+IVL_INLINE void Engine::lay_out(Sequence& sequence) {
+  const Prompt& prompt = sequence.request_.prompt;
+  sequence.tokens_.reserve(std::size_t(sequence.prompt_tokens_ + sequence.max_new_tokens_));
+  sequence.text_.reserve(std::size_t(sequence.max_new_tokens_) * 8);
+  std::size_t done = 0;
+  const auto ids_to = [&](std::size_t end) {
+    sequence.tokens_.insert(sequence.tokens_.end(), prompt.ids.begin() + std::ptrdiff_t(done),
+                            prompt.ids.begin() + std::ptrdiff_t(end));
+    done = end;
+  };
+  for (const Prompt::Place& place : prompt.pictures) {
+    ids_to(place.at);
+    const int rows = place.picture.tiles() * runner_.sizes().tokens_per_tile;
+    sequence.spans_.push_back({sequence.length(), rows, key_of(place.picture)});
+    sequence.tokens_.resize(sequence.tokens_.size() + std::size_t(rows), -1);
+  }
+  ids_to(prompt.ids.size());
+  assert(sequence.length() == sequence.prompt_tokens_);
+}
+
+IVL_INLINE bool Engine::see_pictures(Sequence& sequence) {
+  std::vector<Prompt::Place>& places = sequence.request_.prompt.pictures;
+  const GenerationOptions& generation = sequence.request_.generation;
+  AnswerProgress progress{.prompt_tokens = sequence.prompt_tokens_};
+  for (const Prompt::Place& place : places) progress.tiles += place.picture.tiles();
+  const auto report = [&](int tiles) {
+    progress.tiles_done = tiles;
+    if (generation.on_progress) generation.on_progress(progress);
+  };
+  int before = 0;  // tiles of the pictures that are seen
+  for (std::size_t i = 0; i < places.size(); ++i) {
+    report(before);
+    PictureSpan& span = sequence.spans_[i];
+    before += places[i].picture.tiles();
+    if (span.begin + span.rows <= sequence.cached_) continue;
+    if (!sequence.cancelled())
+      span.features = see(places[i].picture, span.key, sequence.statistics_,
+                          [&](int tiles) { report(progress.tiles_done + tiles); });
+    if (!span.features) {
+      return false;
+    }
+  }
+  return true;
+}
+
+IVL_INLINE std::shared_ptr<const PictureRows> Engine::see(const Picture& picture, const Digest& key,
+                                                          AnswerStatistics& statistics,
+                                                          const std::function<void(int tiles)>& on_tiles) {
+  if (auto known = features_.find(key)) return known;
+  auto features = features_.reserve(key, picture.tiles());
+  if (!features) return nullptr;
+  try {
+    runner_.encode(picture, features->first_rows, on_tiles);
+  } catch (...) {
+    features_.forget(key);
+    throw;
+  }
+  statistics.tiles += picture.tiles();
+  return features;
+}
+
+IVL_INLINE void Engine::place_uses(Sequence& sequence) {
+  std::vector<std::int32_t> uses(std::size_t(sequence.usable_ids_));
+  for (const std::int32_t token : sequence.tokens_) {
+    if (token >= 0 && token < sequence.usable_ids_) uses[std::size_t(token)] = 1;
+  }
+  sequence.uses_ = runner_.place_uses(uses);
+}
+
+// ---- pages -------------------------------------------------------------------------------------------------------
+
+IVL_INLINE void Engine::find_cached(Sequence& sequence) {
+  if (!sequence.uses_cache()) return;
+  const bool has_window = room_.pages[KvGroup::window] > 0;
+  const auto find = [&](KvGroup group, int page) { return pool_->find(group, sequence.page_key(page)); };
+  const auto first_seen = [&](int tokens) { return std::max(0, tokens - runner_.sizes().window + 1) / kv_page_tokens; };
+  const auto window_is_there = [&](int pages) {
+    for (int page = first_seen(pages * kv_page_tokens); page < pages; ++page) {
+      if (find(KvGroup::window, page) < 0) return false;
+    }
+    return true;
+  };
+  // The last token has to run: its logits are wanted.
+  const int most = sequence.length() - 1;
+  int pages = 0;
+  while ((pages + 1) * kv_page_tokens <= most && find(KvGroup::full, pages) >= 0) ++pages;
+  while (has_window && !window_is_there(pages)) --pages;
+  for (int page = 0; page < pages; ++page) sequence.pages_.share(KvGroup::full, find(KvGroup::full, page));
+  if (has_window) {
+    sequence.pages_.skip(KvGroup::window, first_seen(pages * kv_page_tokens));
+    for (int page = first_seen(pages * kv_page_tokens); page < pages; ++page)
+      sequence.pages_.share(KvGroup::window, find(KvGroup::window, page));
+  }
+  sequence.kept_pages_ = pages;
+  sequence.cached_ = pages * kv_page_tokens;
+
+  const auto ids = sequence.ids_of_page(sequence.cached_, most);
+  const Digest before = sequence.key_before_tail(sequence.cached_);
+  const KvPool::Tail tail = pool_->find_tail(KvGroup::full, before, ids);
+  if (tail.common == 0) return;
+  if (has_window) {
+    const KvPool::Tail in_window = pool_->find_tail(KvGroup::window, before, ids.first(std::size_t(tail.common)));
+    if (in_window.common < tail.common) return;
+    sequence.pages_.share(KvGroup::window, in_window.page);
+  }
+  sequence.pages_.share(KvGroup::full, tail.page);
+  sequence.cached_ += tail.common;
+}
+
+IVL_INLINE void Engine::keep_pages(Sequence& sequence) {
+  if (!sequence.uses_cache()) return;
+  for (int& page = sequence.kept_pages_; (page + 1) * kv_page_tokens <= sequence.cached_; ++page) {
+    const Digest& key = sequence.page_key(page);
+    for (const KvGroup group : all_kv_groups) {
+      if (room_.pages[group] > 0) pool_->keep(group, sequence.pages_.table(group)[std::size_t(page)], key);
+    }
+  }
+}
+
+IVL_INLINE void Engine::give_back(Sequence& sequence) {
+  const int page = sequence.cached_ / kv_page_tokens;
+  for (const KvGroup group : all_kv_groups) {
+    const auto& table = sequence.pages_.table(group);
+    if (!sequence.uses_cache() || page >= int(table.size())) continue;
+    pool_->keep_tail(group, table[std::size_t(page)], sequence.key_before_tail(sequence.cached_),
+                     sequence.ids_of_page(page * kv_page_tokens, sequence.cached_));
+  }
+  sequence.pages_.clear();
+  sequence.cached_ = sequence.kept_pages_ = 0;
+  for (PictureSpan& span : sequence.spans_) span.features.reset();
+}
+
+IVL_INLINE void Engine::choose_step() {
+  in_step_ = running_;
+  for (const auto& sequence : in_step_) find_next_page(*sequence);
+  std::erase_if(in_step_, [](const std::shared_ptr<Sequence>& sequence) {
+    const auto room = std::int64_t(sequence->pages_.table(KvGroup::full).size()) * kv_page_tokens;
+    return sequence->finish_ != Finish::running || room <= sequence->cached_;
+  });
+}
+
+IVL_INLINE void Engine::find_next_page(Sequence& sequence) {
+  KvPages& pages = sequence.pages_;
+  if (std::int64_t(pages.table(KvGroup::full).size()) * kv_page_tokens > sequence.cached_) return;
+  while (pool_->free(KvGroup::full) == 0 && sequence.finish_ == Finish::running) {
+    const std::shared_ptr<Sequence> victim = next_victim();
+    if (!victim) return;
+    preempt(victim);
+  }
+  if (sequence.finish_ == Finish::running && pool_->free(KvGroup::full) > 0)
+    pages.grow(KvGroup::full, sequence.cached_ + 1);
+}
+
+IVL_INLINE std::shared_ptr<Sequence> Engine::next_victim() const {
+  std::shared_ptr<Sequence> victim;
+  const std::size_t number = running_.size(),
+                    late = std::max<std::size_t>(1, number - std::max<std::size_t>(1, number / 3));
+  for (std::size_t i = late; i < number; ++i) {
+    const auto& candidate = running_[i];
+    if (candidate->preemptions_ < most_preemptions && (!victim || candidate->cached_ < victim->cached_))
+      victim = candidate;
+  }
+  return victim;
+}
+
+IVL_INLINE void Engine::preempt(const std::shared_ptr<Sequence>& sequence) {
+  give_back(*sequence);
+  sequence->finish_ = Finish::waiting;
+  ++sequence->preemptions_;
+  std::erase(running_, sequence);
+  insert_by_arrival(waiting_, sequence);
+}
+
+}  // namespace ivl
