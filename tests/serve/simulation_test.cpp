@@ -55,6 +55,7 @@ class Simulation {
       : dice_(seed),
         answers_are_long_(dice_.chance(40)),
         model_{.window = dice_.chance(50) ? 0 : dice_.between(1, 150),
+               .repeating = dice_.chance(50) ? 0 : dice_.between(50, 100),
                .context = dice_.chance(80) ? 0 : dice_.between(1, 200)},
         runner_(model_, dice_.between(1, 90), stop_id),
         options_(make_options()),
@@ -101,7 +102,10 @@ class Simulation {
     generation.sampling.seed = std::uint64_t(dice_.between(0, 1 << 30));
     const int forbidden = dice_.chance(20) ? dice_.between(2, model_.vocab_rows - 1) : -1;
     if (forbidden >= 0) generation.mask = [forbidden](std::span<float> logits) { logits[std::size_t(forbidden)] = -1; };
-    if (dice_.chance(5)) generation.on_prompt_logits = [](int, std::span<const float>) {};
+    if (dice_.chance(5))
+      generation.on_prompt_logits = [next = 0](int position, std::span<const float>) mutable {
+        CHECK(position == next++);
+      };
     if (dice_.chance(2)) {
       generation.on_progress = [](const AnswerProgress&) { throw std::runtime_error("the caller is gone"); };
       asked.may_end_early = true;
@@ -171,6 +175,7 @@ class Simulation {
     options.max_rows = options.max_sequences + dice_.between(0, 150);
     options.max_logit_rows = dice_.between(0, options.max_rows);
     options.feature_tokens = dice_.between(50, 800);
+    options.draft_tokens = dice_.chance(50) ? 0 : dice_.between(1, 8);
     return options;
   }
 

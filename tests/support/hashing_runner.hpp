@@ -27,7 +27,9 @@ constexpr std::uint64_t mixed(std::uint64_t a, std::uint64_t b) {
 /// logits of a position are hashes of every key that it sees, in layers with and without a window.
 struct HashingModel {
   int vocab_rows = 61;
-  int window = 0;   ///< 0: no layers of KvGroup::window
+  int window = 0;  ///< 0: no layers of KvGroup::window
+  int repeating =
+      0;            ///< percent of positions at which the next id follows from the last one alone, so that texts repeat
   int context = 0;  ///< 0: none; else keys beyond it depend on the prompt's length, as under dynamic NTK
 
   static std::uint64_t value_of_id(std::int32_t id) { return mixed(1, std::uint64_t(id)); }
@@ -41,9 +43,9 @@ struct HashingModel {
   }
   static constexpr std::uint64_t first_key_before = 7;
 
-  /// `key_at(group, position)` is what the pages of a group hold.
+  /// `key_at(group, position)` is what the pages of a group hold; `id_at_position` is negative for a picture's row.
   template <class KeyAt>
-  std::vector<float> logits(int position, const KeyAt& key_at) const {
+  std::vector<float> logits(int position, std::int32_t id_at_position, const KeyAt& key_at) const {
     std::uint64_t seen = 0;
     for (int p = 0; p <= position; ++p) seen = seen * 31 + key_at(KvGroup::full, p);
     if (window > 0) {
@@ -53,6 +55,8 @@ struct HashingModel {
     std::vector<float> logits(std::size_t(vocab_rows), 0.0f);
     for (int id = 0; id < vocab_rows; ++id)
       logits[std::size_t(id)] = float(mixed(seen, std::uint64_t(id)) >> 40);  // exact
+    if (id_at_position >= 0 && int(seen % 100) < repeating)
+      logits[std::size_t(id_at_position * 7 + 5) % logits.size()] = 0x1p24f;  // the largest
     return logits;
   }
 
@@ -85,11 +89,13 @@ struct HashingModel {
       if (i < prompt.ids.size()) push(value_of_id(prompt.ids[i]));
     }
     std::vector<std::int32_t> ids;
+    const bool ends_with_picture = !prompt.pictures.empty() && prompt.pictures.back().at == prompt.ids.size();
+    std::int32_t last = ends_with_picture ? -1 : prompt.ids.back();
     while (int(ids.size()) < longest) {
       const std::int32_t id = choose_id(
-          logits(int(keys.size()) - 1, [&](KvGroup, int p) { return keys[std::size_t(p)]; }), int(ids.size()));
+          logits(int(keys.size()) - 1, last, [&](KvGroup, int p) { return keys[std::size_t(p)]; }), int(ids.size()));
       if (id == stop_id) break;
-      ids.push_back(id);
+      ids.push_back(last = id);
       push(value_of_id(id));
     }
     return ids;
@@ -184,8 +190,9 @@ class HashingRunner final : public AnyRunner {
   }
 
   void give(const Step& step, int sequence, int row, int wanted, StepResults& results) {
-    const std::vector<float> logits = model_.logits(
-        step.positions[row], [&](KvGroup group, int position) { return key_at(step, sequence, group, position); });
+    const std::vector<float> logits =
+        model_.logits(step.positions[row], step.sources[row],
+                      [&](KvGroup group, int position) { return key_at(step, sequence, group, position); });
     if (step.wants[std::size_t(wanted)] == Want::token) {
       if (int(results.ids.size()) < step.wanted) results.ids.resize(std::size_t(step.wanted));
       results.ids[std::size_t(wanted)] = HashingModel::choose(logits, step.draws[std::size_t(wanted)]);

@@ -89,7 +89,7 @@ class Engine {
   /// wanted, and takes the tail of one that has ended.
   void find_cached(Sequence& sequence);
 
-  /// Pages that are full by now can be found by others.
+  /// Pages that are full by now can be found by others, and those in front of the window are nobody's.
   void keep_pages(Sequence& sequence);
 
   /// Pages and picture rows stay where they are until somebody needs the room.
@@ -97,15 +97,14 @@ class Engine {
 
   // ---- a step ------------------------------------------------------------------------------------------------------
   /// Those of the running sequences that have a page for their next token. Where pages are short, late sequences give
-  /// up theirs and wait again; one that did so `most_preemptions` times waits for all pages that it may ever need, so
-  /// that it gets to its end.
+  /// up theirs and wait again; one that may not (Sequence::may_give_way) has waited for all pages that it may ever
+  /// need.
   void choose_step();
   void find_next_page(Sequence& sequence);
 
   /// Of the latest third of those that run, never the first, the one that has least to compute again; null if none may.
   std::shared_ptr<Sequence> next_victim() const;
   void preempt(const std::shared_ptr<Sequence>& sequence);
-  static constexpr int most_preemptions = 2;
 
   template <class Sequences>
   static void insert_by_arrival(Sequences& sequences, const std::shared_ptr<Sequence>& sequence) {
@@ -116,6 +115,7 @@ class Engine {
 
   // ---- after a step ------------------------------------------------------------------------------------------------
   void take_results(const Scheduler::Part& part);
+  void take_tokens(const Scheduler::Part& part);
   std::span<float> logits_of(int wanted);
   /// The id, or -1 where the model has gone wrong (ops/sample.hpp).
   int choose(Sequence& sequence, std::span<float> logits);

@@ -22,7 +22,7 @@ IVL_INLINE Engine::Engine(AnyRunner& runner, const EngineOptions& options)
       pool_(std::make_shared<KvPool>(room_.pages)),
       features_(room_.feature_rows, runner.sizes().tokens_per_tile),
       step_(room_),
-      scheduler_(room_) {
+      scheduler_(room_, options_.draft_tokens) {
   runner_.make_room(room_);
   results_.ids.resize(std::size_t(room_.wanted));
   running_.reserve(std::size_t(options_.max_sequences));
@@ -34,8 +34,8 @@ IVL_INLINE std::shared_ptr<Sequence> Engine::start(Request request) {
   const Sampling sampling = resolved(request.generation.sampling, facts.sampling);
   const int prompt_tokens = check_prompt(request);
   const int usable = request.tokenizer ? std::min(facts.vocab_rows, request.tokenizer->size()) : facts.vocab_rows;
-  const std::shared_ptr<Sequence> sequence(
-      new Sequence(pool_, room_.pages_per_sequence, std::move(request), sampling, prompt_tokens, usable));
+  const std::shared_ptr<Sequence> sequence(new Sequence(pool_, room_.pages_per_sequence, std::move(request), sampling,
+                                                        prompt_tokens, usable, options_.draft_tokens));
   GenerationOptions& generation = sequence->request_.generation;
   sequence->max_new_tokens_ = longest_answer(generation, facts, prompt_tokens);
   const std::int64_t total = std::int64_t(prompt_tokens) + sequence->max_new_tokens_;
@@ -175,12 +175,10 @@ IVL_INLINE void Engine::take_results(const Scheduler::Part& part) {
   Sequence& sequence = *part.sequence;
   const bool prompt_logits = sequence.wants_prompt_logits();
   const int before = sequence.cached_;
-  sequence.cached_ += part.rows;
+  sequence.cached_ += part.rows - part.drafts;
   if (before < sequence.prompt_tokens_ && sequence.cached_ >= sequence.prompt_tokens_ && sequence.preemptions_ == 0)
     sequence.statistics_.prefill_s = sequence.lap_s();
   keep_pages(sequence);
-  if (room_.pages[KvGroup::window] > 0)
-    sequence.pages_.drop_before(KvGroup::window, std::max(0, sequence.cached_ - runner_.sizes().window + 1));
   try {
     if (prompt_logits) {
       const int number = std::min(part.rows, sequence.prompt_tokens_ - before);
@@ -190,19 +188,31 @@ IVL_INLINE void Engine::take_results(const Scheduler::Part& part) {
     if (sequence.cached_ < sequence.prompt_tokens_ && sequence.request_.generation.on_progress)
       sequence.request_.generation.on_progress(
           {.prompt_tokens = sequence.prompt_tokens_, .prompt_done = sequence.cached_});
-    if (sequence.cached_ < sequence.length()) return;
-    const int last = part.first_wanted + part.wanted - 1;
-    const bool on_host = step_.wants[std::size_t(last)] == Want::logits;
-    const int id = on_host ? choose(sequence, logits_of(last)) : results_.ids[std::size_t(last)];
+    if (sequence.cached_ == sequence.length()) take_tokens(part);
+  } catch (...) {
+    fail_with(sequence, std::current_exception());
+  }
+}
+
+/// The token that is certain, and those behind guesses that were right: row i + 1 ran with guess i.
+IVL_INLINE void Engine::take_tokens(const Scheduler::Part& part) {
+  Sequence& sequence = *part.sequence;
+  int right = 0;
+  for (int wanted = part.first_wanted + part.wanted - 1 - part.drafts;; ++wanted) {
+    const bool on_host = step_.wants[std::size_t(wanted)] == Want::logits;
+    const int id = on_host ? choose(sequence, logits_of(wanted)) : results_.ids[std::size_t(wanted)];
     if (id < 0)
       fail<ModelError>("model: token ", sequence.generated().size() + 1, " of the answer, ", sequence.length() + 1,
                        " of the conversation, cannot be chosen: its logits hold NaN or nothing above -infinity. "
                        "Probably weights are damaged, or a value is beyond the range of the type that they are "
                        "computed in");
     take_token(sequence, id);
-  } catch (...) {
-    fail_with(sequence, std::current_exception());
+    if (sequence.done() || right == part.drafts || id != sequence.drafts_[std::size_t(right)]) break;
+    ++right;
+    ++sequence.cached_;
   }
+  sequence.learn(right);
+  if (right > 0 && !sequence.done()) keep_pages(sequence);
 }
 
 IVL_INLINE std::span<float> Engine::logits_of(int wanted) {

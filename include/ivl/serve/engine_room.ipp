@@ -16,6 +16,8 @@ namespace ivl {
 // ---- room --------------------------------------------------------------------------------------------------------
 
 IVL_INLINE const EngineOptions& Engine::checked(const EngineOptions& options) {
+  if (options.draft_tokens < 0)
+    fail<RequestError>("engine: expected draft_tokens of at least 0, found ", options.draft_tokens);
   if (options.max_sequences < 1 || options.max_rows < options.max_sequences || options.kv_tokens < 1)
     fail<RequestError>("engine: expected at least one sequence, a row for each and one token, found max_sequences ",
                        options.max_sequences, ", max_rows ", options.max_rows, ", kv_tokens ", options.kv_tokens);
@@ -32,7 +34,8 @@ IVL_INLINE StepRoom Engine::room_of(const AnyRunner& runner, const EngineOptions
   StepRoom room;
   room.rows = options.max_rows;
   room.sequences = options.max_sequences;
-  room.wanted = std::max(options.max_sequences, std::min(options.max_logit_rows, options.max_rows));
+  const int guessed = std::min(options.max_rows, options.max_sequences * (1 + options.draft_tokens));
+  room.wanted = std::max(guessed, std::min(options.max_logit_rows, options.max_rows));
   // Each further sequence may leave a page partly filled.
   const int pages = int(ceil_div(options.kv_tokens, kv_page_tokens)) + options.max_sequences - 1;
   room.pages_per_sequence = pages;
@@ -66,7 +69,7 @@ IVL_INLINE bool Engine::find_room(Sequence& sequence) {
   if (sequence.tokens_.empty()) lay_out(sequence);
   find_cached(sequence);
   const int total = sequence.prompt_tokens_ + sequence.max_new_tokens_;
-  const bool whole = sequence.preemptions_ >= most_preemptions;
+  const bool whole = !sequence.may_give_way();
   const int tokens = whole ? total : std::min(total, sequence.length() + 1);
   const int missing = int(ceil_div(tokens, kv_page_tokens)) - int(sequence.pages_.table(KvGroup::full).size());
   if (pool_->free(KvGroup::full) < missing) {
@@ -198,13 +201,15 @@ IVL_INLINE void Engine::find_cached(Sequence& sequence) {
 }
 
 IVL_INLINE void Engine::keep_pages(Sequence& sequence) {
-  if (!sequence.uses_cache()) return;
-  for (int& page = sequence.kept_pages_; (page + 1) * kv_page_tokens <= sequence.cached_; ++page) {
+  for (int& page = sequence.kept_pages_; sequence.uses_cache() && (page + 1) * kv_page_tokens <= sequence.cached_;
+       ++page) {
     const Digest& key = sequence.page_key(page);
     for (const KvGroup group : all_kv_groups) {
       if (room_.pages[group] > 0) pool_->keep(group, sequence.pages_.table(group)[std::size_t(page)], key);
     }
   }
+  if (room_.pages[KvGroup::window] > 0)
+    sequence.pages_.drop_before(KvGroup::window, std::max(0, sequence.cached_ - runner_.sizes().window + 1));
 }
 
 IVL_INLINE void Engine::give_back(Sequence& sequence) {
@@ -247,8 +252,7 @@ IVL_INLINE std::shared_ptr<Sequence> Engine::next_victim() const {
                     late = std::max<std::size_t>(1, number - std::max<std::size_t>(1, number / 3));
   for (std::size_t i = late; i < number; ++i) {
     const auto& candidate = running_[i];
-    if (candidate->preemptions_ < most_preemptions && (!victim || candidate->cached_ < victim->cached_))
-      victim = candidate;
+    if (candidate->may_give_way() && (!victim || candidate->cached_ < victim->cached_)) victim = candidate;
   }
   return victim;
 }

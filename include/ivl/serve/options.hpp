@@ -25,6 +25,9 @@ struct EngineOptions {
   int max_rows = 512;      ///< of one step: the prefill chunk
   int max_logit_rows = 0;  ///< rows of one step whose logits are made; 0: max_sequences
   int feature_tokens = 0;  ///< picture rows that stay for the next question; 0: kv_tokens
+  /// Of an answer that repeats what is in its conversation (documents, boxes, keys of JSON), a step tries so many
+  /// tokens ahead at most: what stood behind the last three tokens before. The answer's bits do not depend on it.
+  int draft_tokens = 0;
 };
 
 /// How far an answer is before its first token.
@@ -95,6 +98,7 @@ struct AnswerStatistics {
   int prompt_tokens = 0;                             ///< of the whole conversation
   int cached_tokens = 0;                             ///< of these, known from earlier turns
   int new_tokens = 0;                                ///< generated
+  int drafted_tokens = 0, accepted_tokens = 0;       ///< tried ahead, and of these, right
   double queue_s = 0;                                ///< waiting for its turn
   double vision_s = 0, prefill_s = 0, decode_s = 0;  ///< prefill ends with the first token
 };

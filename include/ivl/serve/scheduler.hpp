@@ -10,7 +10,8 @@
 
 namespace ivl {
 
-/// Every running sequence gets one row at least; what is left of a step goes to prefill, oldest first.
+/// Every running sequence gets one row at least; what is left of a step goes to prefill, oldest first, and what is left
+/// then to guesses.
 class Scheduler {
  public:
   /// A sequence's share of a step.
@@ -18,9 +19,10 @@ class Scheduler {
     Sequence* sequence;
     int first, rows;
     int first_wanted, wanted;
+    int drafts;  ///< of the rows, the last ones: guesses
   };
 
-  explicit Scheduler(const StepRoom& room);
+  Scheduler(const StepRoom& room, int draft_tokens);
 
   /// Writes a step of all of `running`, no more than the room's sequences. In the full group they have pages for the
   /// rows already; those of windows are taken here, and always free.
@@ -29,10 +31,12 @@ class Scheduler {
   std::span<const Part> parts() const { return parts_; }
 
  private:
-  void add(Sequence& sequence, int rows, bool reaches_end, Step& step);
+  void add(Sequence& sequence, int rows, int drafts, Step& step);
 
   static void want(Step& step, Want want, const Draw& draw);
 
+  int draft_tokens_;
+  std::vector<int> rows_;  ///< of each sequence
   std::vector<Part> parts_;
 };
 

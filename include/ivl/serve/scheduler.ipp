@@ -8,29 +8,46 @@
 
 namespace ivl {
 
-IVL_INLINE Scheduler::Scheduler(const StepRoom& room) { parts_.reserve(std::size_t(room.sequences)); }
+IVL_INLINE Scheduler::Scheduler(const StepRoom& room, int draft_tokens) : draft_tokens_(draft_tokens) {
+  rows_.reserve(std::size_t(room.sequences));
+  parts_.reserve(std::size_t(room.sequences));
+}
 
 IVL_INLINE void Scheduler::plan(std::span<const std::shared_ptr<Sequence>> running, Step& step) {
   const StepRoom& room = step.room();
+  rows_.clear();
   parts_.clear();
   step.rows = step.sequences = step.wanted = step.longest = 0;
   step.pictures = false;
   int spare_rows = room.rows - int(running.size()), spare_wanted = room.wanted - int(running.size());
-  for (const auto& shared : running) {
-    Sequence& sequence = *shared;
-    const int waiting = sequence.length() - sequence.cached_;
+  for (const auto& sequence : running) {
+    const int waiting = sequence->length() - sequence->cached_;
     int rows = 1 + std::min(waiting - 1, spare_rows);
-    if (sequence.wants_prompt_logits()) {
+    if (sequence->wants_prompt_logits()) {
       rows = std::min(rows, 1 + spare_wanted);
       spare_wanted -= rows - 1;
     }
     spare_rows -= rows - 1;
-    add(sequence, rows, rows == waiting, step);
+    rows_.push_back(rows);
+  }
+  for (std::size_t i = 0; i < running.size(); ++i) {
+    Sequence& sequence = *running[i];
+    const int known = sequence.length();
+    sequence.drafts_.clear();
+    if (known == sequence.cached_ + 1) {  // in pages that it has, and no more than the answer may have
+      const int room_tokens = int(sequence.pages_.table(KvGroup::full).size()) * kv_page_tokens - known;
+      const int left = sequence.prompt_tokens_ + sequence.max_new_tokens_ - known - 1;
+      sequence.guess(std::min({draft_tokens_, spare_rows, spare_wanted, room_tokens, left}));
+    }
+    const int drafts = int(sequence.drafts_.size());
+    spare_rows -= drafts;
+    spare_wanted -= drafts;
+    add(sequence, rows_[i] + drafts, drafts, step);
   }
   step.row_begin[step.sequences] = step.rows;
 }
 
-IVL_INLINE void Scheduler::add(Sequence& sequence, int rows, bool reaches_end, Step& step) {
+IVL_INLINE void Scheduler::add(Sequence& sequence, int rows, int drafts, Step& step) {
   const int index = step.sequences++, first = step.rows, first_wanted = step.wanted;
   const int length = sequence.cached_ + rows;
   const bool prompt_logits = sequence.wants_prompt_logits();
@@ -43,10 +60,10 @@ IVL_INLINE void Scheduler::add(Sequence& sequence, int rows, bool reaches_end, S
     step.rope_lengths[step.rows] = std::max(sequence.prompt_tokens_, position + 1);
     step.sources[step.rows] = sequence.source(position);
     step.pictures |= step.sources[step.rows] < 0;
-    const bool last = reaches_end && position + 1 == length;
-    if (last && !prompt_logits && !sequence.chooses_on_host())
-      want(step, Want::token, sequence.next_draw());
-    else if (last || prompt_logits)
+    const int ahead = position + 1 - sequence.length();  // of the last token that is known
+    if (ahead >= 0 && !prompt_logits && !sequence.chooses_on_host())
+      want(step, Want::token, sequence.next_draw(ahead));
+    else if (ahead >= 0 || prompt_logits)
       want(step, Want::logits, {});
   }
   if (step.room().pages[KvGroup::window] > 0) sequence.pages_.grow(KvGroup::window, length);
@@ -55,7 +72,7 @@ IVL_INLINE void Scheduler::add(Sequence& sequence, int rows, bool reaches_end, S
     std::copy(table.begin(), table.end(),
               step.page_table[group] + std::int64_t(index) * step.room().pages_per_sequence);
   }
-  parts_.push_back({&sequence, first, rows, first_wanted, step.wanted - first_wanted});
+  parts_.push_back({&sequence, first, rows, first_wanted, step.wanted - first_wanted, drafts});
 }
 
 IVL_INLINE void Scheduler::want(Step& step, Want want, const Draw& draw) {

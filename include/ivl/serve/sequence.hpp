@@ -71,7 +71,7 @@ class Sequence {
   using Clock = std::chrono::steady_clock;
 
   Sequence(std::shared_ptr<KvPool> pool, int most_pages, Request request, const Sampling& sampling, int prompt_tokens,
-           int usable_ids);
+           int usable_ids, int most_drafts);
 
   /// The number that a step embeds at `position`.
   std::int32_t source(int position) const;
@@ -88,7 +88,14 @@ class Sequence {
   std::span<const std::int32_t> ids_of_page(int position, int end) const;
 
   bool stops_at(int id) const;
-  Draw next_draw() const;
+  /// For the token behind `ahead` more.
+  Draw next_draw(int ahead = 0) const;
+
+  /// Guesses the next tokens, `most` at most: what follows the last place where the last three tokens stood before.
+  /// Fewer or none where guesses were wrong of late.
+  void guess(int most);
+  /// Learns from how many guesses of a step were right.
+  void learn(int right);
   /// Whether the engine itself chooses the next token, from logits.
   bool chooses_on_host() const {
     return bool(request_.generation.mask) || bool(request_.generation.choose) ||
@@ -98,6 +105,11 @@ class Sequence {
   bool cancelled() const { return request_.generation.cancel && *request_.generation.cancel; }
   /// Whether its pages may be another's: not where all logits are wanted, nor where tokens only count as computed.
   bool uses_cache() const { return !request_.generation.on_prompt_logits && request_.assumed_tokens == 0; }
+  /// Whether its pages may be taken in the midst of its answer, to be computed again: twice at most, so that it gets to
+  /// its end.
+  bool may_give_way() const { return uses_cache() && preemptions_ < 2; }
+  /// A penalty depends on what was drawn before.
+  bool may_guess() const { return !chooses_on_host() && uses_.data == nullptr; }
   bool wants_prompt_logits() const { return bool(request_.generation.on_prompt_logits) && cached_ < prompt_tokens_; }
 
   double lap_s();
@@ -114,6 +126,8 @@ class Sequence {
   TokenRules rules_;
   std::vector<std::int32_t> tokens_;  ///< the prompt, then what was generated; -1: a row of a picture
   std::vector<PictureSpan> spans_;
+  std::vector<std::int32_t> drafts_;  ///< of the step that runs
+  int draft_length_ = 1, draft_pause_ = 0;
   std::vector<Digest> page_keys_;  ///< of the pages so far, behind that of nothing
   int cached_ = 0;
   int kept_pages_ = 0;  ///< that the pool knows by their keys

@@ -14,16 +14,18 @@ IVL_INLINE std::span<const std::int32_t> Sequence::generated() const {
 }
 
 IVL_INLINE Sequence::Sequence(std::shared_ptr<KvPool> pool, int most_pages, Request request, const Sampling& sampling,
-                              int prompt_tokens, int usable_ids)
+                              int prompt_tokens, int usable_ids, int most_drafts)
     : request_(std::move(request)),
       sampling_(sampling),
       prompt_tokens_(prompt_tokens),
       usable_ids_(usable_ids),
       pages_(std::move(pool), most_pages) {
   page_keys_.reserve(std::size_t(most_pages) + 1);
+  drafts_.reserve(std::size_t(most_drafts));
 }
 
 IVL_INLINE std::int32_t Sequence::source(int position) const {
+  if (position >= length()) return drafts_[std::size_t(position - length())];
   const std::int32_t token = tokens_[std::size_t(position)];
   if (token >= 0) return token;
   const PictureSpan& span = *span_at(position);
@@ -85,8 +87,35 @@ IVL_INLINE bool Sequence::stops_at(int id) const {
   return std::find(stop_ids_.begin(), stop_ids_.end(), id) != stop_ids_.end();
 }
 
-IVL_INLINE Draw Sequence::next_draw() const {
-  return draw_of(sampling_, generated().size(), usable_ids_, reinterpret_cast<std::int32_t*>(uses_.data));
+IVL_INLINE Draw Sequence::next_draw(int ahead) const {
+  return draw_of(sampling_, generated().size() + std::size_t(ahead), usable_ids_,
+                 reinterpret_cast<std::int32_t*>(uses_.data));
+}
+
+IVL_INLINE void Sequence::guess(int most) {
+  constexpr std::ptrdiff_t matched = 3;
+  drafts_.clear();
+  most = std::min(most, draft_length_);
+  if (most <= 0 || !may_guess() || std::ssize(tokens_) <= matched) return;
+  if (draft_pause_ > 0) {
+    --draft_pause_;
+    return;
+  }
+  const auto last = std::make_reverse_iterator(tokens_.end());  // the newest place first
+  const auto found = std::search(last + 1, tokens_.rend(), last, last + matched);
+  if (found == tokens_.rend() || std::find(last, last + matched, -1) != last + matched) return;
+  for (auto next = found.base(); next != tokens_.end() && *next >= 0 && std::ssize(drafts_) < most; ++next)
+    drafts_.push_back(*next);
+}
+
+IVL_INLINE void Sequence::learn(int right) {
+  const int tried = int(drafts_.size());
+  if (tried == 0) return;
+  statistics_.drafted_tokens += tried;
+  statistics_.accepted_tokens += right;
+  constexpr int pause = 16, longest = 64;
+  draft_length_ = right == tried ? std::min(longest, 2 * std::max(tried, draft_length_)) : std::max(1, right + 1);
+  if (right == 0) draft_pause_ = pause;
 }
 
 IVL_INLINE double Sequence::lap_s() {
