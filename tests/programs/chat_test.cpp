@@ -189,6 +189,22 @@ TEST_CASE("a saved conversation goes on where it ended, and one that is not as i
   CHECK(contains(refused(load("\"question\"", "\"quest")), "not valid JSON"));
 }
 
+TEST_CASE("a question that is refused leaves the conversation, and the pictures that wait, as they were") {
+  const std::string picture = "/image " + demo + "balloons.png\n", ask = question + "\n";
+  const Ran wrong = run("chat" + toy, picture + "<image> or <image>?\ncaf\xe9?\n" + ask);
+  CHECK(wrong.code == 1);
+  CHECK(contains(wrong.err, "error: prompt: 1 images, but 2 <image> marks in the question and its history"));
+  CHECK(contains(wrong.err, "error: question: expected UTF-8, found 'caf\\xe9?'"));
+  CHECK(wrong.out == run("chat" + toy, picture + ask).out);
+
+  // Room for the first question and no more; the second finds some where the first is forgotten.
+  const std::string follow = "What color are they, if there are any of them here at all?\n";
+  const Ran full = run("chat" + toy + " --context 80 --max-new-tokens 8", picture + ask + follow + "/cut\n" + follow);
+  CHECK(full.code == 1);
+  CHECK(contains(full.err, "room for 80. --max-tiles N"));
+  CHECK(full.out == run("chat" + toy + " --max-new-tokens 8", picture + ask + "/clear\n" + follow).out);
+}
+
 TEST_CASE("a question may have several lines") {
   const std::string two = demo + "shelf_one.png\n/image " + demo + "shelf_two.png\n";
   const std::string marked = "Image-1: <image>\\\nImage-2: <image>\\\r\nWhich picture has more squares?\n";
