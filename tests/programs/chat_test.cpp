@@ -25,7 +25,8 @@ class Terminal {
     child_ = forkpty(&terminal_, nullptr, nullptr, nullptr);
     REQUIRE(child_ >= 0);
     if (child_ == 0) {
-      execl("/bin/sh", "sh", "-c", ("cd " IVL_SOURCE_DIR " && exec " IVL_BIN_DIR "/chat" + flags).c_str(), nullptr);
+      execl("/bin/sh", "sh", "-c", ("cd " IVL_SOURCE_DIR " && TERM=xterm exec " IVL_BIN_DIR "/chat" + flags).c_str(),
+            nullptr);
       _exit(127);
     }
   }
@@ -235,3 +236,25 @@ TEST_CASE("on a terminal Ctrl-C at the prompt ends only when it comes twice") {
   twice.type("\x03");
   CHECK(twice.exit_code() == 130);
 }
+
+#ifdef IVL_LIBEDIT
+TEST_CASE("on a terminal a line is edited, and earlier ones come back with the up arrow") {
+  Terminal terminal(toy + " --json");
+  REQUIRE(terminal.wait_for("> "));
+  terminal.type("W\xc3\xa9lche colour?\x01\x0b");     // to the begin of the line, and all behind it gone
+  terminal.type("What colo\xc3\xbc\x7fur is it?\r");  // a character of two bytes, taken back
+  REQUIRE(terminal.wait_for("\"question\":\"What colour is it?\""));
+  REQUIRE(terminal.wait_for("> "));
+  terminal.type("And now?\r");
+  REQUIRE(terminal.wait_for("\"question\":\"And now?\""));
+  REQUIRE(terminal.wait_for("> "));
+  terminal.type("\x1b[A\x1b[A\r");
+  REQUIRE(terminal.wait_for("\"question\":\"What colour is it?\""));
+  REQUIRE(terminal.wait_for("> "));
+  terminal.type("half a line\x03");  // Ctrl-C drops it
+  REQUIRE(terminal.wait_for("another Ctrl-C ends"));
+  REQUIRE(terminal.wait_for("> "));
+  terminal.type("/exit\r");
+  CHECK(terminal.exit_code() == 0);
+}
+#endif
