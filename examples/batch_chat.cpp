@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <exception>
 #include <limits>
+#include <memory>
 
 #include "command_line.hpp"
 #include "ivl/core/constant.hpp"
@@ -27,6 +28,17 @@ static int room_for(std::vector<int> tokens, int together) {
   for (std::size_t n = 0; n < tokens.size() && n < std::size_t(together); ++n)
     room += ivl::round_up(tokens[n], ivl::kv_page_tokens);
   return int(std::min<std::int64_t>(room, std::numeric_limits<int>::max()));
+}
+
+/// Its lack of memory gets the flags that help.
+static std::unique_ptr<ivl::Engine> engine_for(ivl::AnyRunner& runner, const ivl::EngineOptions& options) {
+  try {
+    return std::make_unique<ivl::Engine>(runner, options);
+  } catch (const ivl::RoomError& error) {
+    ivl::fail<ivl::RoomError>(error.what(),
+                              ". --together N answers fewer at a time, --max-new-tokens N and --context N "
+                              "leave less room for them");
+  }
 }
 
 /// What an answer failed with.
@@ -80,7 +92,7 @@ int main(int argc, char** argv) {
     }
     if (!model.chat.kv_tokens) model.chat.kv_tokens = room_for(tokens, together);
     const ivl::AnyModel opened = open_model(model, status);
-    ivl::Engine engine(opened.runner(), {.kv_tokens = *model.chat.kv_tokens, .max_sequences = together});
+    const auto engine = engine_for(opened.runner(), {.kv_tokens = *model.chat.kv_tokens, .max_sequences = together});
     int code = 0;
     const auto print = [&](std::size_t number, const ivl::Sequence& answer) {
       const RequestLine& line = lines[number];
@@ -109,7 +121,7 @@ int main(int argc, char** argv) {
       }
       print_remarks(answer.finish(), answer.statistics(), sampling, output, status);
     };
-    batch_chat(engine, processor, questions, sampling.options(), model.chat.system, print);
+    batch_chat(*engine, processor, questions, sampling.options(), model.chat.system, print);
     return code;
   });
 }

@@ -5,7 +5,7 @@
 #include "typed_path.hpp"
 
 static constexpr const char* help =
-    "A line is a question. Ctrl-C stops the answer.\n"
+    "A line is a question; with a backslash at its end it goes on in the next. Ctrl-C stops the answer.\n"
     "/image FILE  adds a picture to the next question; a picture dragged into the terminal does the same\n"
     "/undo        forgets the last question and its answer\n"
     "/cut         forgets the oldest question, for room\n"

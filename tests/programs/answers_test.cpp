@@ -154,3 +154,22 @@ TEST_CASE("a batch with a bad line is refused by the line's number before weight
   CHECK(run("batch_chat" + toy + " --requests -", "{}").err.starts_with("error: standard input: line 1: question: "));
   CHECK(contains(run("batch_chat" + toy + " --requests /dev/null").err, "expected a question on a line, found none"));
 }
+
+TEST_CASE("a batch goes on past an answer that fails, and says so where it belongs") {
+  std::string damaged = text_of(IVL_SOURCE_DIR "/" + hill);
+  for (std::size_t at = damaged.size() / 2; at < damaged.size() / 2 + 40; ++at) damaged[at] = char(~damaged[at]);
+  const std::string file = work_folder().write("damaged.png", damaged).string();
+  const std::string lines = request(how_many, {}) + request(describe, {file}) + request(describe, {hill});
+  const Ran ran = run("batch_chat" + toy + " --quiet --json --requests -", lines);
+  CHECK(ran.code == 1);
+  CHECK(ran.err.starts_with("error: standard input: line 2: " + file + ": cannot decode the picture: "));
+  std::vector<Json> answers;
+  std::istringstream printed(ran.out);
+  for (std::string line; std::getline(printed, line);) answers.push_back(parse_json(line, "answer"));
+  REQUIRE(answers.size() == 3);
+  CHECK(answers[0]["text"] == "0");
+  CHECK(answers[1]["question"] == describe);
+  CHECK(contains(answers[1]["error"].get<std::string>(), "cannot decode the picture"));
+  CHECK(answers[2]["text"] == "There is one green triangle and one orange circle.");
+  CHECK(contains(run("batch_chat" + toy + " --requests - --context 2000000000", lines).err, "--together N"));
+}

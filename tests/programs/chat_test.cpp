@@ -25,7 +25,8 @@ class Terminal {
     child_ = forkpty(&terminal_, nullptr, nullptr, nullptr);
     REQUIRE(child_ >= 0);
     if (child_ == 0) {
-      execl("/bin/sh", "sh", "-c", ("cd " IVL_SOURCE_DIR " && exec " IVL_BIN_DIR "/chat" + flags).c_str(), nullptr);
+      execl("/bin/sh", "sh", "-c", ("cd " IVL_SOURCE_DIR " && TERM=xterm exec " IVL_BIN_DIR "/chat" + flags).c_str(),
+            nullptr);
       _exit(127);
     }
   }
@@ -189,6 +190,22 @@ TEST_CASE("a saved conversation goes on where it ended, and one that is not as i
   CHECK(contains(refused(load("\"question\"", "\"quest")), "not valid JSON"));
 }
 
+TEST_CASE("a question that is refused leaves the conversation, and the pictures that wait, as they were") {
+  const std::string picture = "/image " + demo + "balloons.png\n", ask = question + "\n";
+  const Ran wrong = run("chat" + toy, picture + "<image> or <image>?\ncaf\xe9?\n" + ask);
+  CHECK(wrong.code == 1);
+  CHECK(contains(wrong.err, "error: prompt: 1 images, but 2 <image> marks in the question and its history"));
+  CHECK(contains(wrong.err, "error: question: expected UTF-8, found 'caf\\xe9?'"));
+  CHECK(wrong.out == run("chat" + toy, picture + ask).out);
+
+  // Room for the first question and no more; the second finds some where the first is forgotten.
+  const std::string follow = "What color are they, if there are any of them here at all?\n";
+  const Ran full = run("chat" + toy + " --context 80 --max-new-tokens 8", picture + ask + follow + "/cut\n" + follow);
+  CHECK(full.code == 1);
+  CHECK(contains(full.err, "room for 80. --max-tiles N"));
+  CHECK(full.out == run("chat" + toy + " --max-new-tokens 8", picture + ask + "/clear\n" + follow).out);
+}
+
 TEST_CASE("a question may have several lines") {
   const std::string two = demo + "shelf_one.png\n/image " + demo + "shelf_two.png\n";
   const std::string marked = "Image-1: <image>\\\nImage-2: <image>\\\r\nWhich picture has more squares?\n";
@@ -219,3 +236,25 @@ TEST_CASE("on a terminal Ctrl-C at the prompt ends only when it comes twice") {
   twice.type("\x03");
   CHECK(twice.exit_code() == 130);
 }
+
+#ifdef IVL_LIBEDIT
+TEST_CASE("on a terminal a line is edited, and earlier ones come back with the up arrow") {
+  Terminal terminal(toy + " --json");
+  REQUIRE(terminal.wait_for("> "));
+  terminal.type("W\xc3\xa9lche colour?\x01\x0b");     // to the begin of the line, and all behind it gone
+  terminal.type("What colo\xc3\xbc\x7fur is it?\r");  // a character of two bytes, taken back
+  REQUIRE(terminal.wait_for("\"question\":\"What colour is it?\""));
+  REQUIRE(terminal.wait_for("> "));
+  terminal.type("And now?\r");
+  REQUIRE(terminal.wait_for("\"question\":\"And now?\""));
+  REQUIRE(terminal.wait_for("> "));
+  terminal.type("\x1b[A\x1b[A\r");
+  REQUIRE(terminal.wait_for("\"question\":\"What colour is it?\""));
+  REQUIRE(terminal.wait_for("> "));
+  terminal.type("half a line\x03");  // Ctrl-C drops it
+  REQUIRE(terminal.wait_for("another Ctrl-C ends"));
+  REQUIRE(terminal.wait_for("> "));
+  terminal.type("/exit\r");
+  CHECK(terminal.exit_code() == 0);
+}
+#endif

@@ -79,6 +79,31 @@ void check_answer(const Json& found, const Json& turn) {
   CHECK(found["finish"] == "stop_token");
 }
 
+struct Command {
+  std::string line, input;
+};
+
+/// The commands of docs/flows.md, "$" before each and ">" before what is typed into it, about the toy and its pictures.
+std::vector<Command> documented_commands() {
+  const auto requests =
+      work_folder().write("documented.jsonl", R"({"question": "<image>\nDescribe the image in detail.", "images": [")" +
+                                                  demo + "hill.png\"]}");
+  const std::pair<std::string, std::string> ours[] = {{"InternVL3_5-8B", "examples/drawn_scenes/checkpoint"},
+                                                      {"image1.jpg", demo + "shelf_one.png"},
+                                                      {"image2.jpg", demo + "shelf_two.png"},
+                                                      {"requests.jsonl", requests.string()}};
+  std::vector<Command> commands;
+  std::istringstream page(text_of(IVL_SOURCE_DIR "/docs/flows.md"));
+  for (std::string line; std::getline(page, line);) {
+    for (const auto& [name, our_name] : ours)
+      for (std::size_t at = 0; (at = line.find(name, at)) != line.npos; at += our_name.size())
+        line.replace(at, name.size(), our_name);
+    if (line.starts_with("    $ ")) commands.push_back({line.substr(6), ""});
+    if (line.starts_with("    > ")) commands.back().input += line.substr(6) + "\n";
+  }
+  return commands;
+}
+
 }  // namespace
 
 TEST_CASE("conversations of every flow with the toys are those of transformers, to the last token") {
@@ -134,4 +159,33 @@ TEST_CASE("the flows' first questions in one batch have the answers of each alon
       for (std::size_t n = 0; n < turns.size(); ++n) check_answer(answers[n], turns[n]);
     }
   }
+}
+
+TEST_CASE("the commands of docs/flows.md run") {
+  int ran = 0;
+  for (const Command& command : documented_commands()) {
+    if (command.line.starts_with("describe_video")) continue;  // that takes a video and FFmpeg
+    CAPTURE(command.line);
+    const Ran result = run(command.line + " --threads 1", command.input);
+    CAPTURE(result.err);
+    CHECK(result.code == 0);
+    CHECK(!contains(result.err, "error"));
+    CHECK(!result.out.empty());
+    ++ran;
+  }
+  CHECK(ran == 10);
+}
+
+TEST_CASE("LMDeploy's pipelines answer as the other programs do") {
+  const std::string one = " --image " + demo + "shelf_one.png", two = " --image " + demo + "shelf_two.png";
+  const auto described = [&](const std::string& flags) { return run("describe_image" + toy + flags).out; };
+  const std::string first = described(one + " --question 'describe this image'");
+  CHECK(first != "\n");
+  CHECK(run("hello_world" + toy + one).out == first);
+  CHECK(run("batch_of_prompts" + toy + one + two).out == first + described(two + " --question 'describe this image'"));
+  CHECK(run("several_pictures" + toy + one + two).out ==
+        described(one + two + " --question 'Image-1: <image>\nImage-2: <image>\ndescribe these two images'"));
+  CHECK(run("several_pictures" + toy + one).code == 2);
+  CHECK(run("sessions" + toy + one + " --question 'And how many circles?'").out ==
+        run("chat" + toy, "/image " + demo + "shelf_one.png\ndescribe this image\nAnd how many circles?\n").out);
 }

@@ -1360,6 +1360,8 @@ TEST_CASE("A chat says what does not fit of a question, in numbers") {
     CHECK(chat.history().empty());
     return text;
   };
+  CHECK(refused("\n", {picture}) == "question: expected a text, found none");
+  CHECK(refused("\xff", {}) == "question: expected UTF-8, found '\\xff'");
   CHECK(contains(refused("one <image> too few", {picture, picture}), "2 images, but 1 <image> marks"));
   CHECK(contains(refused("<image> and <image>: one too many", {picture}), "1 images, but 2 <image> marks"));
   CHECK(contains(refused(std::string(5000, 'x'), {}), "expected fewer tokens than the model's context of 4096, found"));
