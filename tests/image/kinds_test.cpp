@@ -29,6 +29,16 @@ TEST_CASE("every kind of JPEG gives Pillow's pixels") {
   REQUIRE(all["jpeg"].size() >= 60);
   test::check_all_decoded(all["jpeg"]);
 }
+
+TEST_CASE("a JPEG may have the 65500 pixels a side that libjpeg decodes, where the limits allow them") {
+  const Json& golden = test::golden_decoded()["larger"][0];
+  const auto path = test::decoded_folder / golden["file"].get<std::string>();
+  const Image found = read_image(path, {.limits = {.side_px = 65500}});
+  CHECK(Json{found.width, found.height} == golden["stored"]["size"]);
+  CHECK(test::fnv1a64(found.rgb) == golden["stored"]["fnv1a64"]);
+  CHECK(error_of<ImageError>([&] { (void)read_image(path); }) ==
+        path.string() + ": expected at most 16384 pixels a side and 134217728 in all, found 65500 x 8");
+}
 #else
 TEST_CASE("without libjpeg-turbo a CMYK JPEG is refused") {
   CHECK(error_of<ImageError>([] {
