@@ -167,6 +167,29 @@ TEST_CASE("every cut of a TIFF, and what it may say of its size, is an error tha
     }
   }
 }
+
+TEST_CASE("TIFF files that lie, or that are not decoded, are refused in words") {
+  const std::string plain = test::decoded_file("rgb_8bit.tif");
+  /// With another value of a tag, which is a number of 4 bytes or less.
+  const auto with = [&](int tag, std::uint32_t value) {
+    std::string file = plain;
+    const std::string entry{char(tag & 255), char(tag >> 8)};
+    const std::size_t at = file.find(entry, file.size() - (10 * 12 + 4));
+    REQUIRE(at != file.npos);
+    for (int i = 0; i < 4; ++i) file[at + 8 + std::size_t(i)] = char(value >> 8 * i & 255);
+    return test::error_of_decoding(file);
+  };
+  CHECK(with(257, 1291) == "x.img: expected TIFF data in each of 118 strips or tiles, found none in number 1");
+  CHECK(with(273, 0x7fffffff) == "x.img: truncated: expected 429 bytes of TIFF data at 2147483647, found 0");
+  CHECK(with(259, 50001) ==
+        "x.img: this is a TIFF of a compression that is not known here (3 samples of 8 bits a pixel, photometric 2, "
+        "compression 50001): convert it to PNG");
+  CHECK(with(262, 8) ==
+        "x.img: this is a TIFF of Lab colours (3 samples of 8 bits a pixel, photometric 8, compression 1): "
+        "convert it to PNG");
+  CHECK(with(256, 0).starts_with("x.img: cannot decode the picture: "));  // in libtiff's words
+  CHECK(with(277, 7).starts_with("x.img: cannot decode the picture: "));
+}
 #else
 TEST_CASE("without libtiff a TIFF file is refused by name") {
   CHECK(error_of<ImageError>([] { (void)read_image(test::decoded_folder / "rgb_8bit.tif"); })
