@@ -1,5 +1,7 @@
-// From a file's bytes to what the vision tower reads: decoding, tiling, normalising; with one thread and with all. The
-// ceiling is a plain read of what the step reads and a plain write of what it writes, in memory, by the same threads.
+// From a file's bytes to what the vision tower reads: decoding, tiling, normalising, and all of it (`file_values`,
+// which bench/peers/preprocess.py does with Pillow and torchvision); with one thread and with all. Decoding uses one.
+// The ceiling is a plain read of what the step reads and a plain write of what it writes, in memory, by the same
+// threads.
 //
 //   bench_preprocess [--image FILE] [--max-tiles N] [--threads N] [--json]
 //
@@ -119,6 +121,13 @@ void run(const std::optional<std::string>& path, int max_tiles, int most_threads
     report(json, "normalise", threads, found, move_bytes(pool, values, 2 * values));
     found = measure([&] { make_pixel_values<bf16>(pool, picture, {}, pixel_values); });
     report(json, "pixel_values", threads, found, move_bytes(pool, source_bytes, 2 * values));
+    if (path) {
+      found = measure([&] {
+        const Image decoded = decode_image(file, *path);
+        make_pixel_values<bf16>(pool, Picture::view(decoded, rules), {}, pixel_values);
+      });
+      report(json, "file_values", threads, found, move_bytes(pool, std::int64_t(file.size()), 2 * values));
+    }
     if (most_threads == 1) break;
   }
 }

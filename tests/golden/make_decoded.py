@@ -358,6 +358,8 @@ def main() -> None:
     for seed, (kind, every) in enumerate(kinds.items(), 12):
         files = every(np.random.Generator(np.random.PCG64(seed)))
         lines[kind] = [golden_file(name, data) for name, data in files.items()]
+    widest = write_jpeg(np.random.Generator(np.random.PCG64(18)), 65500, 8, [(1, 1)], strength=0)
+    lines["larger"] = [golden_file("widest.jpg", widest)]  # than the limits that ours has where nobody says others
     text = ",\n".join(
         f'"{key}":[\n' + ",\n".join(json.dumps(entry, separators=(",", ":")) for entry in value) + "\n]"
         for key, value in lines.items()

@@ -16,7 +16,7 @@ using namespace ivl;
 using test::error_of;
 
 /// Rows of '#', where the colour was drawn, and '.'.
-std::string drawn(int width, int height, const PixelBox& box) {
+std::string frame_of(int width, int height, const PixelBox& box) {
   Image picture{width, height, std::vector<std::uint8_t>(std::size_t(3 * width * height), 9)};
   draw_box(picture, box, {200, 100, 50});
   std::string shown;
@@ -38,7 +38,7 @@ TEST_CASE("thousandths are of the picture's own width and height") {
 }
 
 TEST_CASE("a frame lies inside of its box, and is cut to the picture") {
-  CHECK(drawn(10, 8, {1, 1, 8, 7}) ==
+  CHECK(frame_of(10, 8, {1, 1, 8, 7}) ==
         "..........\n"
         ".#######..\n"
         ".#######..\n"
@@ -47,10 +47,10 @@ TEST_CASE("a frame lies inside of its box, and is cut to the picture") {
         ".#######..\n"
         ".#######..\n"
         "..........\n");
-  CHECK(drawn(6, 3, {1.5, -4, 2.5, 1.01}) == ".##...\n.##...\n......\n");
-  CHECK(drawn(3, 2, {2, 1, 2, 1}) == "...\n..#\n");
-  CHECK(drawn(3, 2, {3, 2, 3, 2}) == "...\n..#\n");
-  CHECK(drawn(3, 2, {-1e30, -1e30, 1e30, 1e30}) == "###\n###\n");
+  CHECK(frame_of(6, 3, {1.5, -4, 2.5, 1.01}) == ".##...\n.##...\n......\n");
+  CHECK(frame_of(3, 2, {2, 1, 2, 1}) == "...\n..#\n");
+  CHECK(frame_of(3, 2, {3, 2, 3, 2}) == "...\n..#\n");
+  CHECK(frame_of(3, 2, {-1e30, -1e30, 1e30, 1e30}) == "###\n###\n");
   Image large{1000, 800, std::vector<std::uint8_t>(3 * 1000 * 800)};
   draw_box(large, {0, 0, 1000, 800}, {1, 1, 1});
   CHECK(large.row(3)[3 * 500] == 1);  // 4 pixels wide

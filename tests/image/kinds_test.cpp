@@ -29,6 +29,16 @@ TEST_CASE("every kind of JPEG gives Pillow's pixels") {
   REQUIRE(all["jpeg"].size() >= 60);
   test::check_all_decoded(all["jpeg"]);
 }
+
+TEST_CASE("a JPEG may have the 65500 pixels a side that libjpeg decodes, where the limits allow them") {
+  const Json& golden = test::golden_decoded()["larger"][0];
+  const auto path = test::decoded_folder / golden["file"].get<std::string>();
+  const Image found = read_image(path, {.limits = {.side_px = 65500}});
+  CHECK(Json{found.width, found.height} == golden["stored"]["size"]);
+  CHECK(test::fnv1a64(found.rgb) == golden["stored"]["fnv1a64"]);
+  CHECK(error_of<ImageError>([&] { (void)read_image(path); }) ==
+        path.string() + ": expected at most 16384 pixels a side and 134217728 in all, found 65500 x 8");
+}
 #else
 TEST_CASE("without libjpeg-turbo a CMYK JPEG is refused") {
   CHECK(error_of<ImageError>([] {
@@ -156,6 +166,29 @@ TEST_CASE("every cut of a TIFF, and what it may say of its size, is an error tha
       REQUIRE(test::error_of_decoding(whole.substr(0, bytes)).starts_with("x.img: "));
     }
   }
+}
+
+TEST_CASE("TIFF files that lie, or that are not decoded, are refused in words") {
+  const std::string plain = test::decoded_file("rgb_8bit.tif");
+  /// With another value of a tag, which is a number of 4 bytes or less.
+  const auto with = [&](int tag, std::uint32_t value) {
+    std::string file = plain;
+    const std::string entry{char(tag & 255), char(tag >> 8)};
+    const std::size_t at = file.find(entry, file.size() - (10 * 12 + 4));
+    REQUIRE(at != file.npos);
+    for (int i = 0; i < 4; ++i) file[at + 8 + std::size_t(i)] = char(value >> 8 * i & 255);
+    return test::error_of_decoding(file);
+  };
+  CHECK(with(257, 1291) == "x.img: expected TIFF data in each of 118 strips or tiles, found none in number 1");
+  CHECK(with(273, 0x7fffffff) == "x.img: truncated: expected 429 bytes of TIFF data at 2147483647, found 0");
+  CHECK(with(259, 50001) ==
+        "x.img: this is a TIFF of a compression that is not known here (3 samples of 8 bits a pixel, photometric 2, "
+        "compression 50001): convert it to PNG");
+  CHECK(with(262, 8) ==
+        "x.img: this is a TIFF of Lab colours (3 samples of 8 bits a pixel, photometric 8, compression 1): "
+        "convert it to PNG");
+  CHECK(with(256, 0).starts_with("x.img: cannot decode the picture: "));  // in libtiff's words
+  CHECK(with(277, 7).starts_with("x.img: cannot decode the picture: "));
 }
 #else
 TEST_CASE("without libtiff a TIFF file is refused by name") {

@@ -111,11 +111,11 @@ TEST_CASE("what is wrong with pictures and question is said before weights are r
   CHECK(contains(run("describe_image" + flags + balloons_alone).err, "safetensors"));
 
   const auto cut = work_folder().write("cut.jpg", large_jpeg("").substr(0, 30000));
-  const auto deep = work_folder().write("deep.png", "GIF89a");
+  const auto deep = work_folder().write("deep.png", "8BPS");
   for (const std::string program : {"describe_image", "ask_many", "take_logits --out x"}) {
     CAPTURE(program);
     CHECK(contains(run(program + flags + " --image " + cut.string()).err, "cut.jpg: truncated"));
-    CHECK(contains(run(program + flags + " --image " + deep.string()).err, "deep.png: this is a GIF file"));
+    CHECK(contains(run(program + flags + " --image " + deep.string()).err, "deep.png: this is a Photoshop file"));
     CHECK(contains(run(program + flags + " --image nowhere.png").err, "nowhere.png: cannot read the image"));
   }
   std::string many = "describe_image" + flags;

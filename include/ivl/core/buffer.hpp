@@ -16,6 +16,15 @@ namespace ivl {
 inline constexpr std::size_t line_bytes = 64;
 inline constexpr std::size_t huge_page_bytes = std::size_t(2) << 20;
 
+/// Wishes for huge pages where `bytes` at `data`, not touched yet, hold whole ones. Failing is fine.
+inline void ask_for_huge_pages([[maybe_unused]] void* data, [[maybe_unused]] std::size_t bytes) {
+#if defined(__linux__)
+  const auto begin = reinterpret_cast<std::uintptr_t>(data), end = begin + bytes;
+  const std::uintptr_t first = (begin + huge_page_bytes - 1) / huge_page_bytes * huge_page_bytes;
+  if (first < end) madvise(reinterpret_cast<void*>(first), end - first, MADV_HUGEPAGE);
+#endif
+}
+
 /// `size()` bytes on the host, 64-byte aligned; not initialised. From 4 MiB on it asks for huge pages: with 4 KiB pages
 /// decode reads weights and keys at about 70 % of the bandwidth, with huge ones at 90 % (Xeon, 4 cores, under a
 /// hypervisor).
@@ -27,9 +36,7 @@ class Buffer {
     const bool huge = bytes >= (std::size_t(4) << 20);
     const std::size_t alignment = huge ? huge_page_bytes : line_bytes;
     data_ = Pointer(static_cast<std::byte*>(::operator new(bytes, std::align_val_t(alignment))), Free{alignment});
-#if defined(__linux__)
-    if (huge) madvise(data_.get(), bytes, MADV_HUGEPAGE);  // a wish: failing is fine
-#endif
+    if (huge) ask_for_huge_pages(data_.get(), bytes);
   }
   std::byte* data() const { return data_.get(); }
   std::size_t size() const { return size_; }

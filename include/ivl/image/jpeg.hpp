@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "ivl/core/buffer.hpp"
 #include "ivl/core/error.hpp"
 #include "ivl/image/cmyk.hpp"
 
@@ -84,7 +85,11 @@ inline void rgb_of_inverted_cmyk(std::vector<std::uint8_t>& pixels) {
 inline std::vector<std::uint8_t> decode_jpeg(std::span<const std::byte> file, std::string_view name, std::size_t width,
                                              std::size_t height, int components) {
   const int channels = components == 4 ? 4 : 3;
-  std::vector<std::uint8_t> pixels(width * height * std::size_t(channels));
+  const std::size_t bytes = width * height * std::size_t(channels);
+  std::vector<std::uint8_t> pixels;
+  pixels.reserve(bytes);
+  ask_for_huge_pages(pixels.data(), bytes);  // of 12 megapixels 4 KiB pages cost a fifth of the decoding
+  pixels.resize(bytes);
   JpegReader reader;
   if (!read_jpeg_rows(reader, file, width, height, channels, pixels.data()))
     fail<ImageError>(name, ": cannot decode the picture: ", reader.message);
