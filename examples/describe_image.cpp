@@ -26,8 +26,6 @@ int main(int argc, char** argv) {
   return run_program(app, argc, argv, [&] {
     // What is wrong with pictures and questions is said before weights are read.
     const std::vector<std::string> questions = asked.questions();
-    if (!boxes_file.empty() && questions.size() > 1)
-      ivl::fail<ivl::RequestError>("--draw-boxes: expected one question, found ", questions.size());
     StatusLine status(model.quiet);
     std::vector<ivl::Picture> pictures;
     {
@@ -42,10 +40,12 @@ int main(int argc, char** argv) {
     const ivl::AnyModel opened = open_model(model, status);
     ivl::Chat chat(opened.runner(), opened.processor(), model.chat);
     sampling.keep_special_tokens = sampling.keep_special_tokens || !boxes_file.empty();
+    std::string answers;
     for (const std::string& question : questions) {
       ask(chat, question, pictures, model, sampling, output, status);
-      if (!boxes_file.empty()) draw_boxes(chat.history().back().answer, pictures, boxes_file);
+      answers += chat.history().back().answer;
       chat.forget(0, 1);  // the next question stands alone, and finds the pictures' rows
     }
+    if (!boxes_file.empty()) draw_boxes(answers, pictures, boxes_file);
   });
 }
