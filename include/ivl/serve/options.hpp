@@ -53,8 +53,8 @@ struct GenerationOptions {
   /// Tokens that the answer does not hold in this order. As in transformers, a stop token alone is not forbidden.
   /// Empty: those of the checkpoint.
   std::vector<std::vector<std::int32_t>> bad_words_ids = {};
-  /// The same as text, as vLLM takes it: the tokens that the tokenizer makes of it at the start of a text and behind a
-  /// space. Other tokens may still spell it.
+  /// The same as text: the tokens that the tokenizer makes of it at the start of a text and behind a space. Other
+  /// tokens may still spell it.
   std::vector<std::string> bad_words = {};
   /// Of one id: OpenAI's logit_bias. Of the same ids twice, the last counts. Empty: those of the checkpoint.
   std::vector<SequenceBias> sequence_bias = {};
