@@ -144,7 +144,7 @@ class AnswerPrinter {
 
  private:
   static void to_streams(std::string_view channel, std::string_view text) {
-    if (channel == "final" || channel.empty())
+    if (ivl::is_answer(channel))
       print_text(text);
     else
       std::fprintf(stderr, "%.*s", int(text.size()), text.data());
