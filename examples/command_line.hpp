@@ -49,7 +49,7 @@ struct SamplingFlags {
                    "above 0: tokens become less likely each time that the answer holds them");
     app.add_option("--presence-penalty", presence_penalty, "above 0: tokens that the answer holds become less likely");
     app.add_option("--no-repeat-ngram-size", no_repeat_ngram_size,
-                   "so many tokens in a row come once, prompt included; 0: any may come again");
+                   "so many tokens in a row come only once; 0: any may come again");
     app.add_option("--bad-word", bad_words, "text whose tokens the answer does not hold; repeat for several");
     app.add_option("--seed", seed, "of the sampler")->capture_default_str();
     app.add_option("--max-new-tokens", max_new_tokens,

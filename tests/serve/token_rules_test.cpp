@@ -11,8 +11,10 @@
 #include <filesystem>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "../support/checkpoint_copy.hpp"
@@ -255,6 +257,43 @@ TEST_CASE("Rules hold for every token of an answer") {
   CHECK(std::vector(biased.begin(), biased.begin() + 3) == std::vector{greedy[0], greedy[1], 33});
   options.sequence_bias = {{{34}, 1000}};
   CHECK(model.ids(prompt, options) == std::vector<std::int32_t>(40, 34));
+}
+
+TEST_CASE("Penalties and rules see the prompt where the caller says so, else but for chats of GitHub folders") {
+  Ruled model;
+  const std::vector<std::int32_t> prompt{5, 6, 7};
+  GenerationOptions options{.max_new_tokens = 6, .ignore_stop_ids = true};
+  const auto first = [&](std::optional<bool> count_prompt) {
+    options.count_prompt = count_prompt;
+    return model.ids(prompt, options)[0];
+  };
+  const std::int32_t plain = first({});
+  options.bad_words_ids = {{7, plain}};
+  CHECK(first(true) != plain);
+  CHECK(first(false) == plain);
+  CHECK(first({}) == first(true));
+  options.bad_words_ids = {};
+  options.sequence_bias = {{{6}, 1000}};
+  options.sampling.repetition_penalty = 1e6f;
+  CHECK(first(true) != 6);
+  CHECK(first(false) == 6);
+  CHECK(std::ranges::count(model.ids(prompt, options), 6) == 1);
+  options.sampling = {};
+  options.no_repeat_ngram_size = 1;
+  CHECK(first(true) != 6);
+  CHECK(first(false) == 6);
+  CHECK(std::ranges::count(model.ids(prompt, options), 6) == 1);
+
+  // The word of the question comes again where the folder's reference does not see it.
+  options.count_prompt = {};
+  for (const char* format : {"hf", "github"}) {
+    CAPTURE(format);
+    const auto checkpoint = load<qwen3_tiny>(model.ctx, tiny_folder("qwen3_tiny", format));
+    options.sequence_bias = {{{*checkpoint.processor.tokenizer().id_of("q")}, 1000}};
+    Runner<qwen3_tiny, cpu::Context, float> runner(model.ctx, checkpoint.vlm);
+    Chat chat(runner, checkpoint.processor, {.kv_tokens = 512});
+    CHECK(chat.ask("q", {}, options).starts_with("q") == (std::string_view(format) == "github"));
+  }
 }
 
 TEST_CASE("No stop token ends an answer before min_new_tokens, and the first behind it does") {

@@ -294,7 +294,7 @@ IVL_INLINE std::shared_ptr<const PictureRows> Engine::see(const Picture& picture
 
 IVL_INLINE void Engine::place_uses(Sequence& sequence) {
   std::vector<std::int32_t> uses(std::size_t(sequence.usable_ids_));
-  for (const std::int32_t token : sequence.tokens_) {
+  for (const std::int32_t token : sequence.seen_by_rules()) {
     if (token >= 0 && token < sequence.usable_ids_) uses[std::size_t(token)] = 1;
   }
   sequence.uses_ = runner_.place_uses(uses);
@@ -394,7 +394,7 @@ IVL_INLINE int Engine::choose(Sequence& sequence, std::span<float> logits) {
   const Draw draw = sequence.next_draw();
   const auto usable = logits.first(std::size_t(draw.ids));
   if (detail::largest_of(usable) < 0) return -1;
-  sequence.rules_.edit(sequence.tokens_, int(sequence.generated().size()), logits);
+  sequence.rules_.edit(sequence.seen_by_rules(), int(sequence.generated().size()), logits);
   if (generation.mask) generation.mask(logits);
   if (generation.choose) {
     const int id = generation.choose(logits);
