@@ -49,7 +49,7 @@ struct SamplingFlags {
                    "above 0: tokens become less likely each time that the answer holds them");
     app.add_option("--presence-penalty", presence_penalty, "above 0: tokens that the answer holds become less likely");
     app.add_option("--no-repeat-ngram-size", no_repeat_ngram_size,
-                   "so many tokens in a row come once, prompt included; 0: any may come again");
+                   "so many tokens in a row come only once; 0: any may come again");
     app.add_option("--bad-word", bad_words, "text whose tokens the answer does not hold; repeat for several");
     app.add_option("--seed", seed, "of the sampler")->capture_default_str();
     app.add_option("--max-new-tokens", max_new_tokens,
@@ -161,7 +161,7 @@ class AnswerPrinter {
 
  private:
   static void to_streams(std::string_view channel, std::string_view text) {
-    if (channel == "final" || channel.empty())
+    if (ivl::is_answer(channel))
       print_text(text);
     else
       std::fprintf(stderr, "%.*s", int(text.size()), text.data());

@@ -11,8 +11,10 @@
 #include <filesystem>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "../support/checkpoint_copy.hpp"
@@ -257,6 +259,43 @@ TEST_CASE("Rules hold for every token of an answer") {
   CHECK(model.ids(prompt, options) == std::vector<std::int32_t>(40, 34));
 }
 
+TEST_CASE("Penalties and rules see the prompt where the caller says so, else but for chats of GitHub folders") {
+  Ruled model;
+  const std::vector<std::int32_t> prompt{5, 6, 7};
+  GenerationOptions options{.max_new_tokens = 6, .ignore_stop_ids = true};
+  const auto first = [&](std::optional<bool> count_prompt) {
+    options.count_prompt = count_prompt;
+    return model.ids(prompt, options)[0];
+  };
+  const std::int32_t plain = first({});
+  options.bad_words_ids = {{7, plain}};
+  CHECK(first(true) != plain);
+  CHECK(first(false) == plain);
+  CHECK(first({}) == first(true));
+  options.bad_words_ids = {};
+  options.sequence_bias = {{{6}, 1000}};
+  options.sampling.repetition_penalty = 1e6f;
+  CHECK(first(true) != 6);
+  CHECK(first(false) == 6);
+  CHECK(std::ranges::count(model.ids(prompt, options), 6) == 1);
+  options.sampling = {};
+  options.no_repeat_ngram_size = 1;
+  CHECK(first(true) != 6);
+  CHECK(first(false) == 6);
+  CHECK(std::ranges::count(model.ids(prompt, options), 6) == 1);
+
+  // The word of the question comes again where the folder's reference does not see it.
+  options.count_prompt = {};
+  for (const char* format : {"hf", "github"}) {
+    CAPTURE(format);
+    const auto checkpoint = load<qwen3_tiny>(model.ctx, tiny_folder("qwen3_tiny", format));
+    options.sequence_bias = {{{*checkpoint.processor.tokenizer().id_of("q")}, 1000}};
+    Runner<qwen3_tiny, cpu::Context, float> runner(model.ctx, checkpoint.vlm);
+    Chat chat(runner, checkpoint.processor, {.kv_tokens = 512});
+    CHECK(chat.ask("q", {}, options).starts_with("q") == (std::string_view(format) == "github"));
+  }
+}
+
 TEST_CASE("No stop token ends an answer before min_new_tokens, and the first behind it does") {
   Ruled model;
   const std::vector<std::int32_t> prompt{5, 6, 7};
@@ -351,17 +390,18 @@ TEST_CASE("Bad words are the tokens of a text, at its start and behind a space")
     const GenerationOptions options{.bad_words = std::move(words)};
     return token_rules(options, {}, &tokenizer, tokenizer.size(), std::vector{3}, 5, 100);
   };
+  const auto id = [&](std::string_view token) { return *tokenizer.id_of(token); };
   std::set<std::vector<std::int32_t>> found;
-  for (const SequenceBias& bias : rules_of({" z", "qz"}).biases) {
+  for (const SequenceBias& bias : rules_of({" a", "The", "qz"}).biases) {
     CHECK(bias.bias == -std::numeric_limits<float>::infinity());
     found.insert(bias.ids);
   }
-  std::set<std::vector<std::int32_t>> wanted{tokenizer.encode("z"), tokenizer.encode("qz")};
-  for (const char* text : {" z", " qz"}) {
-    const auto ids = tokenizer.encode(text), plain = tokenizer.encode(text + 1);
-    if (ids.size() == plain.size() && ids[0] != plain[0]) wanted.insert(ids);
-  }
-  CHECK(found == wanted);
+  CHECK(found == std::set<std::vector<std::int32_t>>{{id("a")},
+                                                     {id(" a")},
+                                                     {id("T"), id("h"), id("e")},
+                                                     {id(" The")},
+                                                     {id("q"), id("z")},
+                                                     {id(" "), id("q"), id("z")}});
   CHECK(what_of<RequestError>([&] { rules_of({" "}); }) == "bad_words: expected text, found an empty word");
 }
 
@@ -434,6 +474,8 @@ TEST_CASE("Several answers to a question are those of their seeds, and the first
                          [&](int n, std::string_view text) { streamed[std::size_t(n)] += text; }) == wanted);
   CHECK(std::equal(streamed.begin(), streamed.end(), wanted.begin(),
                    [](const std::string& a, const std::string& b) { return a.find(b) != a.npos; }));
+  CHECK(chat.statistics().tiles == 0);  // the last one's: all before the question's last token is known
+  CHECK(chat.statistics().cached_tokens == chat.statistics().prompt_tokens - 1);
   REQUIRE(chat.history().size() == 1);
   CHECK(chat.history()[0].answer == wanted[0]);
   const std::vector<Turn> history = chat.history();

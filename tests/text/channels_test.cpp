@@ -54,6 +54,15 @@ TEST_CASE("a gpt-oss answer is taken apart into its channels, wherever it is cut
   check_cut_anywhere("<|channel|>final<|message|>A cat.<|return|>", {{"final", "A cat."}});
 }
 
+TEST_CASE("thoughts and answers are told apart in the same way, with channels and with tags") {
+  for (const std::string_view whole : {channels, thought}) {
+    std::string answer, thoughts;
+    for (const auto& [channel, text] : parts_of({whole})) (is_answer(channel) ? answer : thoughts) += text;
+    CHECK(answer.starts_with("A cat."));
+    CHECK(thoughts.find("Two < three") != thoughts.npos);
+  }
+}
+
 TEST_CASE("text without markers, and what only begins like one, stays text") {
   check_cut_anywhere("a <|chan b<|", {{"", "a <|chan b<|"}});
   check_cut_anywhere("<|channel|>final<|message|>x <|en", {{"final", "x <|en"}});

@@ -3,10 +3,12 @@
 #include <doctest/doctest.h>
 
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "ivl/text/tokenizer_file.hpp"
+#include "tests/support/hex_sha256.hpp"
 
 using namespace ivl;
 
@@ -81,6 +83,11 @@ TEST_CASE("prompts are those of InternVL's conversation.py and of transformers' 
   }
   CHECK(same >= 60);
   CHECK(refused >= 1);
+}
+
+TEST_CASE("the system message of thinking is the published one to the byte") {
+  CHECK(test::hex_sha256(std::as_bytes(std::span(thinking_system))) ==
+        "a2cb9e8de918a3e379ee49845f6ebc851d6f449b4d88f6523d2b49edae502101");
 }
 
 TEST_CASE("the gpt-oss prompt ends after the word assistant and has no newlines between turns") {

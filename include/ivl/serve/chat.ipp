@@ -185,6 +185,7 @@ IVL_INLINE void complete(Request& request, const Processor& processor, const Eng
   // gpt-oss's channels are special tokens. The reference's chat() keeps them, and its next prompts hold them.
   if (!generation.special_tokens && processor.style() == PromptStyle::internvl3_5_gpt_oss)
     generation.special_tokens = SpecialTokens::keep;
+  if (!generation.count_prompt) generation.count_prompt = processor.facts().format != FolderFormat::github;
   const int prompt_tokens = processor.tokens_of(request.prompt);
   const ModelFacts& facts = engine.runner().facts();
   if (prompt_tokens >= facts.context_length) return;  // `start` refuses it

@@ -236,7 +236,7 @@ IVL_INLINE int Engine::choose(Sequence& sequence, std::span<float> logits) {
   const Draw draw = sequence.next_draw();
   const auto usable = logits.first(std::size_t(draw.ids));
   if (detail::largest_of(usable) < 0) return -1;
-  sequence.rules_.edit(sequence.tokens_, int(sequence.generated().size()), logits);
+  sequence.rules_.edit(sequence.seen_by_rules(), int(sequence.generated().size()), logits);
   if (generation.mask) generation.mask(logits);
   if (generation.choose) {
     const int id = generation.choose(logits);

@@ -154,7 +154,7 @@ IVL_INLINE std::shared_ptr<const PictureRows> Engine::see(const Picture& picture
 
 IVL_INLINE void Engine::place_uses(Sequence& sequence) {
   std::vector<std::int32_t> uses(std::size_t(sequence.usable_ids_));
-  for (const std::int32_t token : sequence.tokens_) {
+  for (const std::int32_t token : sequence.seen_by_rules()) {
     if (token >= 0 && token < sequence.usable_ids_) uses[std::size_t(token)] = 1;
   }
   sequence.uses_ = runner_.place_uses(uses);

@@ -51,17 +51,21 @@ struct GenerationOptions {
 
   // What these forbid or favour is seen to on the host, before anything is drawn: each token costs a device the way of
   // its logits to the host and back.
-  /// So many tokens stand nowhere twice in the same order, prompt included. 0: any may. Unset: what the checkpoint
+  /// So many tokens stand nowhere twice in the same order. 0: any may. Unset: what the checkpoint
   /// proposes.
   std::optional<int> no_repeat_ngram_size = {};
   /// Tokens that the answer does not hold in this order. As in transformers, a stop token alone is not forbidden.
   /// Empty: those of the checkpoint.
   std::vector<std::vector<std::int32_t>> bad_words_ids = {};
-  /// The same as text, as vLLM takes it: the tokens that the tokenizer makes of it at the start of a text and behind a
-  /// space. Other tokens may still spell it.
+  /// The same as text: the tokens that the tokenizer makes of it at the start of a text and behind a space. Other
+  /// tokens may still spell it.
   std::vector<std::string> bad_words = {};
   /// Of one id: OpenAI's logit_bias. Of the same ids twice, the last counts. Empty: those of the checkpoint.
   std::vector<SequenceBias> sequence_bias = {};
+
+  /// Whether repetition_penalty, no_repeat_ngram_size and ids of several see the prompt's tokens too. Unset: they do,
+  /// but in chats of GitHub folders, whose reference hands embeddings to transformers, which so sees the answer alone.
+  std::optional<bool> count_prompt = {};
 
   /// Ends the answer before its next token once it is true: set from another thread, or in a signal's handler.
   const std::atomic<bool>* cancel = nullptr;

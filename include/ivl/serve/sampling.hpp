@@ -19,8 +19,8 @@ struct SamplingOptions {
   std::optional<int> top_k = {};                 ///< 0: all
   std::optional<float> top_p = {};               ///< smallest set of most probable tokens that holds this much
   std::optional<float> min_p = {};               ///< relative to the most probable token
-  std::optional<float> repetition_penalty = {};  ///< > 1 makes tokens that the sequence already holds, prompt included,
-                                                 ///< less likely
+  std::optional<float> repetition_penalty = {};  ///< > 1 makes tokens that are there already less likely; whether in
+                                                 ///< the prompt too, GenerationOptions::count_prompt says
   std::optional<float> frequency_penalty = {};   ///< > 0 makes tokens less likely each time that the answer holds them
   std::optional<float> presence_penalty = {};    ///< > 0 makes tokens that the answer holds less likely
   std::uint64_t seed = 0;

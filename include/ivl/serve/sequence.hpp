@@ -101,6 +101,10 @@ class Sequence {
     return bool(request_.generation.mask) || bool(request_.generation.choose) ||
            rules_.apply_to(int(generated().size()));
   }
+  /// The tokens that count for penalties and rules.
+  std::span<const std::int32_t> seen_by_rules() const {
+    return request_.generation.count_prompt.value_or(true) ? std::span<const std::int32_t>(tokens_) : generated();
+  }
   /// Whether its caller asks for its end.
   bool cancelled() const { return request_.generation.cancel && *request_.generation.cancel; }
   /// Whether its pages may be another's: not where all logits are wanted, nor where tokens only count as computed.

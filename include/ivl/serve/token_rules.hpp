@@ -26,8 +26,9 @@ struct TokenRules {
     return !biases.empty() || no_repeat_ngram_size > 0 || (generated < min_new_tokens && !stop_ids.empty());
   }
 
-  /// Edits the logits [vocab_rows] of the token behind `tokens`, the last `generated` of which are the answer. Ids from
-  /// `logits.size()` on, and negative ones, which stand for rows of pictures, are nobody's. Allocates nothing.
+  /// Edits the logits [vocab_rows] of the token behind `tokens`, those that count of a sequence; its answer has
+  /// `generated` so far. Ids from `logits.size()` on, and negative ones, which stand for rows of pictures, are
+  /// nobody's. Allocates nothing.
   void edit(std::span<const std::int32_t> tokens, int generated, std::span<float> logits) const;
 };
 

@@ -45,15 +45,13 @@ IVL_INLINE void TokenRules::edit(std::span<const std::int32_t> tokens, int gener
 
 namespace detail {
 
-/// As vLLM's bad_words: the word behind a space too, where that gives other tokens, as many of them.
+/// The word at the start of a text and behind a space, which mostly are other tokens.
 inline void add_bad_word(const Tokenizer& tokenizer, std::string_view word,
                          std::vector<std::vector<std::int32_t>>& to) {
   word.remove_prefix(std::min(word.find_first_not_of(" \t\r\n"), word.size()));
-  const std::vector<int> plain = tokenizer.encode(word);
-  if (plain.empty()) fail<RequestError>("bad_words: expected text, found an empty word");
-  to.push_back(plain);
-  const std::vector<int> behind_space = tokenizer.encode(" " + std::string(word));
-  if (behind_space.size() == plain.size() && behind_space[0] != plain[0]) to.push_back(behind_space);
+  if (word.empty()) fail<RequestError>("bad_words: expected text, found an empty word");
+  to.push_back(tokenizer.encode(word));
+  to.push_back(tokenizer.encode(" " + std::string(word)));
 }
 
 inline int shortest_answer(const GenerationOptions& generation, const SamplingFacts& proposed, int prompt_tokens) {

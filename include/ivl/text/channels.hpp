@@ -9,6 +9,9 @@
 
 namespace ivl {
 
+/// Whether what stands in a channel is for the user, with channels and without; else it was thought.
+constexpr bool is_answer(std::string_view channel) { return channel.empty() || channel == "final"; }
+
 /// Takes an answer apart while it streams. What stands outside a channel belongs to the channel "". In an answer
 /// without channels a thought between tags, or behind one that is never closed, belongs to "analysis"; white space
 /// behind its end to nothing.
