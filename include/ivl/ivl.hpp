@@ -6,6 +6,7 @@
 #include "ivl/cpu/cpu.hpp"
 #include "ivl/image/decode.hpp"
 #include "ivl/image/video.hpp"
+#include "ivl/image/video_file.hpp"
 #include "ivl/model/checkpoint.hpp"
 #include "ivl/model/gguf_pair.hpp"
 #include "ivl/model/open_model.hpp"
