@@ -8,48 +8,52 @@ if(NOT nlohmann_json_FOUND)
   list(APPEND ivl_missing nlohmann_json)
 endif()
 
-# ivl_find(name header [library]): the imported target ivl::name.
+# ivl_find(name header [libraries...]): the imported target ivl::name.
 function(ivl_find name header)
-  set(library ${ARGN})
   if(TARGET ivl::${name})
     return()
   endif()
   string(TOUPPER ${name} upper)
   find_path(IVL_${upper}_INCLUDE_DIR ${header})
-  if(library)
-    find_library(IVL_${upper}_LIBRARY ${library})
-    mark_as_advanced(IVL_${upper}_LIBRARY)
-  endif()
   mark_as_advanced(IVL_${upper}_INCLUDE_DIR)
-  if(NOT IVL_${upper}_INCLUDE_DIR OR (library AND NOT IVL_${upper}_LIBRARY))
+  set(found ${IVL_${upper}_INCLUDE_DIR})
+  set(libraries "")
+  foreach(library IN LISTS ARGN)
+    find_library(IVL_${library}_LIBRARY ${library})
+    mark_as_advanced(IVL_${library}_LIBRARY)
+    list(APPEND libraries ${IVL_${library}_LIBRARY})
+    if(NOT IVL_${library}_LIBRARY)
+      set(found FALSE)
+    endif()
+  endforeach()
+  if(NOT found)
     set(ivl_missing ${ivl_missing} ${name} PARENT_SCOPE)
     return()
   endif()
   add_library(ivl::${name} INTERFACE IMPORTED GLOBAL)
   target_include_directories(ivl::${name} SYSTEM INTERFACE ${IVL_${upper}_INCLUDE_DIR})
-  if(library)
-    target_link_libraries(ivl::${name} INTERFACE ${IVL_${upper}_LIBRARY})
-  endif()
+  target_link_libraries(ivl::${name} INTERFACE ${libraries})
 endfunction()
 
 ivl_find(pcre2 pcre2.h pcre2-8)
 ivl_find(utf8proc utf8proc.h utf8proc)
 ivl_find(stb stb/stb_image.h)
 
-# What gives Pillow's pixels, where it is installed; else stb_image decodes JPEG, and WebP and TIFF are refused.
+# What gives Pillow's pixels, where it is installed; else stb_image decodes JPEG, and WebP, TIFF and video are refused.
 option(IVL_LIBJPEG "Decode JPEG with libjpeg-turbo, if it is there" ON)
 option(IVL_LIBWEBP "Decode WebP with libwebp, if it is there" ON)
 option(IVL_LIBTIFF "Decode TIFF with libtiff 4.5 or newer, if it is there" ON)
+option(IVL_FFMPEG "Decode video with FFmpeg's libraries, if they are there" ON)
 include(CheckCXXSourceCompiles)
 
-# ivl_find_decoder(name macro header library program): the target ivl::name, which defines the macro. It is empty where
-# the macro's option is off, the library is not there, or the program does not compile with it.
-function(ivl_find_decoder name macro header library program)
+# ivl_find_decoder(name macro header libraries program): the target ivl::name, which defines the macro. It is empty where
+# the macro's option is off, a library is not there, or the program does not compile with them.
+function(ivl_find_decoder name macro header libraries program)
   if(TARGET ivl::${name})
     return()
   endif()
   if(${macro})
-    ivl_find(${name} ${header} ${library})  # what it misses is missed in this function alone
+    ivl_find(${name} ${header} ${libraries})  # what it misses is missed in this function alone
   endif()
   if(NOT TARGET ivl::${name})
     add_library(ivl::${name} INTERFACE IMPORTED GLOBAL)
@@ -78,3 +82,15 @@ int main() { return WebPGetDecoderVersion() == 0; }")
 ivl_find_decoder(tiff IVL_LIBTIFF tiffio.h tiff "
 #include <tiffio.h>
 int main() { TIFFOpenOptionsFree(TIFFOpenOptionsAlloc()); }")
+ivl_find_decoder(ffmpeg IVL_FFMPEG libavformat/avformat.h "avformat;avcodec;swscale;avutil" "
+extern \"C\" {
+#include <libavcodec/avcodec.h>
+#include <libavformat/avformat.h>
+#include <libswscale/swscale.h>
+}
+#if LIBAVFORMAT_VERSION_MAJOR < 59
+#error older than FFmpeg 5.0
+#endif
+int main() { return avformat_version() + avcodec_version() + swscale_version() == 0; }")
+# They bring some eighty libraries, which a program that reads no video shall not load when it starts.
+set_target_properties(ivl::ffmpeg PROPERTIES INTERFACE_LINK_OPTIONS LINKER:--as-needed)

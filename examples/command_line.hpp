@@ -220,11 +220,17 @@ inline void print_remarks(ivl::Finish finish, const ivl::AnswerStatistics& stati
   if (output.stats) print_statistics(statistics);
 }
 
+/// What a program adds to a question, and to the JSON of its answer.
+struct Additions {
+  std::string marks = {};  ///< before the question, with an <image> for each picture
+  nlohmann::ordered_json json = nlohmann::ordered_json::object();
+};
+
 /// Asks about pictures, combined where the flags say so, and prints the answer: as it comes, or as JSON when it is
 /// whole.
 inline void ask(ivl::Chat& chat, const std::string& question, std::vector<ivl::Picture> pictures,
                 const ModelFlags& model, const SamplingFlags& flags, const OutputFlags& output, StatusLine& status,
-                const std::atomic<bool>* cancel = nullptr) {
+                const std::atomic<bool>* cancel = nullptr, const Additions& additions = {}) {
   AnswerPrinter printer(flags.separate_thoughts, status);
   ivl::GenerationOptions generation = flags.options();
   generation.cancel = cancel;
@@ -232,18 +238,20 @@ inline void ask(ivl::Chat& chat, const std::string& question, std::vector<ivl::P
   std::string answer;
   naming_flags([&] {
     answer = chat.ask_about(
-        model.pictures.at_marks(pictures), question, std::move(generation),
+        model.pictures.at_marks(pictures), additions.marks + question, std::move(generation),
         output.json ? ivl::TextCallback() : [&](std::string_view text) { printer.print(text); });
   });
   if (output.json) {
     status.clear();
-    print_json(json_answer({.question = question,
-                            .text = answer,
-                            .ids = chat.ids(),
-                            .finish = chat.finish(),
-                            .statistics = chat.statistics(),
-                            .pictures = pictures,
-                            .separate_thoughts = flags.separate_thoughts}));
+    auto answered = json_answer({.question = question,
+                                 .text = answer,
+                                 .ids = chat.ids(),
+                                 .finish = chat.finish(),
+                                 .statistics = chat.statistics(),
+                                 .pictures = pictures,
+                                 .separate_thoughts = flags.separate_thoughts});
+    answered.update(additions.json);
+    print_json(answered);
   } else {
     printer.finish();
   }

@@ -9,6 +9,7 @@
 #include "notes.hpp"
 #include "picture_flags.hpp"
 #include "program.hpp"
+#include "video_flags.hpp"
 
 using ivl::Json;
 
@@ -25,12 +26,14 @@ static void encode_lines(const ivl::Processor& processor, const std::string& fil
 }
 
 int main(int argc, char** argv) {
-  CLI::App app("Prints what the model sees as one JSON object: prompt, ids, and the tile grid of each picture.");
+  CLI::App app(
+      "Prints what the model sees as one JSON object: prompt, ids, and the tile grid of each picture or frame.");
   std::string checkpoint, mmproj, question = "Describe the picture.", tiles_out, text_lines;
   std::vector<std::string> files;
   std::optional<std::string> system;
   std::optional<int> max_tiles;
   PictureFlags flags;
+  VideoFlags video;
   app.add_option("--checkpoint", checkpoint,
                  "folder with config.json and tokenizer, or a GGUF file; weights are not read")
       ->required();
@@ -39,9 +42,12 @@ int main(int argc, char** argv) {
   app.add_option("--question", question, "may place pictures itself with <image>")->capture_default_str();
   app.add_option("--system", system, "system message (default: the checkpoint's own)");
   app.add_option("--max-tiles", max_tiles,
-                 "most tiles of a picture, the thumbnail not counted (default: the checkpoint's own)");
+                 "most tiles of a picture, the thumbnail not counted (default: the checkpoint's own; of a frame 1)");
   flags.add_to(app);
   flags.add_combined_to(app);
+  CLI::Option* of_video = video.add_to(app);
+  for (const char* of_pictures : {"--image", "--orientation", "--alpha", "--combined"})
+    of_video->excludes(app.get_option(of_pictures));
   app.add_option(
       "--tiles-out", tiles_out,
       "writes every tile as uint8 [tiles, tile_px, tile_px, 3] to a safetensors file: image_0, image_1, ...");
@@ -56,6 +62,13 @@ int main(int argc, char** argv) {
     std::vector<ivl::Picture> pictures;
     for (const std::string& file : files)
       pictures.push_back(flags.open(file, processor, processor.tile_rules(max_tiles)));
+    auto about_video = nlohmann::ordered_json::object();
+    if (!video.file.empty()) {
+      const ChosenFrames chosen = video.choose(processor.tile_rules(max_tiles.value_or(1)));
+      question.insert(0, chosen.marks(question));
+      pictures = chosen.pictures;
+      about_video = chosen.json();
+    }
     const std::vector<ivl::Picture> at_marks = flags.at_marks(pictures);
     std::vector<int> tokens;
     for (const ivl::Picture& picture : at_marks) tokens.push_back(processor.tokens_of(picture));
@@ -65,7 +78,9 @@ int main(int argc, char** argv) {
     std::vector<int> ids;
     if (const auto before = processor.token_before(prompt)) ids.push_back(*before);
     processor.tokenizer().encode(prompt, ids);
-    print_json({{"prompt", prompt}, {"ids", ids}, {"images", json_pictures(pictures)}});
+    nlohmann::ordered_json seen{{"prompt", prompt}, {"ids", ids}, {"images", json_pictures(pictures)}};
+    seen.update(about_video);
+    print_json(seen);
 
     if (!tiles_out.empty()) {
       ivl::ThreadPool pool;

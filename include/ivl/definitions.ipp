@@ -5,3 +5,4 @@
 #include "ivl/definitions_files.ipp"
 #include "ivl/definitions_models.ipp"
 #include "ivl/definitions_text.ipp"
+#include "ivl/definitions_video.ipp"

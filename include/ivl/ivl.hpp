@@ -7,6 +7,7 @@
 #include "ivl/image/boxes.hpp"
 #include "ivl/image/decode.hpp"
 #include "ivl/image/video.hpp"
+#include "ivl/image/video_file.hpp"
 #include "ivl/image/write_png.hpp"
 #include "ivl/model/checkpoint.hpp"
 #include "ivl/model/gguf_pair.hpp"

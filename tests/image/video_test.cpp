@@ -33,6 +33,15 @@ TEST_CASE("a video shorter than its segments repeats frames") {
   CHECK(frame_indices(5, 30).size() == 32);
 }
 
+TEST_CASE("uniform frames are those of numpy's linspace") {
+  CHECK(uniform_frame_indices(300, 30, 8) == Indices{0, 42, 85, 128, 170, 213, 256, 299});
+  CHECK(uniform_frame_indices(300, 30, 1) == Indices{0});
+  CHECK(uniform_frame_indices(2, 30, 4) == Indices{0, 0, 0, 1});
+  CHECK(uniform_frame_indices(300, 30, 3, TimeRange{2, 6}) == Indices{60, 120, 180});
+  CHECK_THROWS_AS(uniform_frame_indices(300, 30, 0), RequestError);
+  CHECK_THROWS_AS(uniform_frame_indices(300, 30, 3, TimeRange{20, 30}), RequestError);
+}
+
 TEST_CASE("a video without frames, and a time range outside it, are refused") {
   const double nan = std::numeric_limits<double>::quiet_NaN();
   CHECK_THROWS_WITH_AS(frame_indices(0, 30), "video: expected at least one frame, found 0", RequestError);

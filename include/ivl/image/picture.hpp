@@ -1,5 +1,5 @@
-// What stands at one <image> mark of a conversation: a picture's pixels or their file, how it is to be cut into tiles,
-// and the grid that follows; or several pictures behind one another.
+// What stands at one <image> mark of a conversation: a picture's pixels or where they come from, how it is to be cut
+// into tiles, and the grid that follows; or several pictures behind one another.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -12,11 +12,12 @@
 #include "ivl/facts/tile_rules.hpp"
 #include "ivl/image/image.hpp"
 #include "ivl/image/picture_file.hpp"
+#include "ivl/image/picture_source.hpp"
 #include "ivl/image/tile_grid.hpp"
 
 namespace ivl {
 
-/// The grid is decided here, once. Copies share the pixels; of a file nothing is held but where it lies.
+/// The grid is decided here, once. Copies share the pixels, or the source.
 class Picture {
  public:
   /// Throws RequestError and ImageError for rules or a picture that have no grid.
@@ -24,7 +25,9 @@ class Picture {
   Picture(Image image, const TileRules& rules) : Picture(std::make_shared<const Image>(std::move(image)), rules) {}
 
   /// Decoded whenever a model has to see it, and not kept.
-  Picture(PictureFile file, const TileRules& rules);
+  Picture(std::shared_ptr<const PictureSource> source, const TileRules& rules);
+  Picture(PictureFile file, const TileRules& rules)
+      : Picture(std::make_shared<const PictureFile>(std::move(file)), rules) {}
 
   /// A picture that someone else owns, for as long as this and its copies live.
   static Picture view(const Image& image, const TileRules& rules) {
@@ -48,14 +51,14 @@ class Picture {
 
   /// In pixels; 0 x 0 where there is no image.
   PixelSize size() const { return size_; }
-  /// The pixels: of a file they are decoded now, and are the caller's alone. Null where there is no image. Throws
+  /// The pixels: of a source they are decoded now, and are the caller's alone. Null where there is no image. Throws
   /// FileError, ImageError.
   std::shared_ptr<const Image> image() const;
   const TileRules& rules() const { return rules_; }
   TileGrid grid() const { return grid_; }
   /// Tiles that the model sees, the thumbnail among them.
   int tiles() const { return tiles_; }
-  /// Empty where there is an image or a file.
+  /// Empty where there is an image or a source.
   std::span<const float> pixel_values() const {
     return pixel_values_ ? std::span<const float>(*pixel_values_) : std::span<const float>();
   }
@@ -68,7 +71,7 @@ class Picture {
 
   PixelSize size_;
   std::shared_ptr<const Image> image_;
-  std::shared_ptr<const PictureFile> file_;
+  std::shared_ptr<const PictureSource> source_;
   std::shared_ptr<const std::vector<float>> pixel_values_;
   std::shared_ptr<const std::vector<Picture>> parts_;
   TileRules rules_;
@@ -76,8 +79,8 @@ class Picture {
   int tiles_ = 0;
 };
 
-/// Where keys are equal a model sees the same: SHA-256 over rules, and over the size and the pixels or over what the
-/// file holds; of a combined picture over its parts' keys. A file is not decoded for it.
+/// Where keys are equal a model sees the same: SHA-256 over rules, and over the size and the pixels or the source's
+/// key; of a combined picture over its parts' keys. A source is not decoded for it.
 Digest key_of(const Picture& picture);
 
 }  // namespace ivl

@@ -16,12 +16,13 @@ IVL_INLINE Picture::Picture(std::shared_ptr<const Image> image, const TileRules&
   image_ = std::move(image);
 }
 
-IVL_INLINE Picture::Picture(PictureFile file, const TileRules& rules) : Picture(file.size(), rules) {
-  file_ = std::make_shared<const PictureFile>(std::move(file));
+IVL_INLINE Picture::Picture(std::shared_ptr<const PictureSource> source, const TileRules& rules)
+    : Picture(source->size(), rules) {
+  source_ = std::move(source);
 }
 
 IVL_INLINE std::shared_ptr<const Image> Picture::image() const {
-  return file_ ? std::make_shared<const Image>(file_->decode()) : image_;
+  return source_ ? std::make_shared<const Image>(source_->decode()) : image_;
 }
 
 IVL_INLINE Picture Picture::from_pixel_values(std::vector<float> values, int tile_px) {
@@ -81,8 +82,8 @@ IVL_INLINE Digest key_of(const Picture& picture) {
   for (const int number : {picture.size_.width, picture.size_.height, rules.tile_px, rules.min_tiles, rules.max_tiles,
                            int(rules.thumbnail)})
     hash.add(std::uint64_t(number));
-  const auto bytes =
-      picture.file_ ? std::as_bytes(std::span(picture.file_->key())) : std::as_bytes(std::span(picture.image_->rgb));
+  const auto bytes = picture.source_ ? std::as_bytes(std::span(picture.source_->key()))
+                                     : std::as_bytes(std::span(picture.image_->rgb));
   hash.add(std::uint64_t(bytes.size()));
   hash.add(bytes);
   return hash.finish();

@@ -8,23 +8,23 @@
 #include "ivl/core/sha256.hpp"
 #include "ivl/image/decode.hpp"
 #include "ivl/image/image.hpp"
+#include "ivl/image/picture_source.hpp"
 
 namespace ivl {
 
 /// Holds the path, the size and a digest, and none of the bytes.
-class PictureFile {
+class PictureFile final : public PictureSource {
  public:
   /// Reads the file and walks over its structure: one that is cut or not supported is refused here. Throws FileError,
   /// ImageError.
   explicit PictureFile(std::filesystem::path path, const DecodeOptions& options = {});
 
-  /// Of the decoded picture.
-  PixelSize size() const { return size_; }
+  PixelSize size() const override { return size_; }
   /// Of the file's bytes and the options.
-  const Digest& key() const { return key_; }
+  const Digest& key() const override { return key_; }
 
   /// Reads the file again. Throws FileError where it is gone or not what it was, ImageError.
-  Image decode() const;
+  Image decode() const override;
 
  private:
   Digest key_of_bytes(std::span<const std::byte> file) const;

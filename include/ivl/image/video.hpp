@@ -21,6 +21,12 @@ struct TimeRange {
 std::vector<std::int64_t> frame_indices(std::int64_t frames, double frames_per_s, int segments = 32,
                                         std::optional<TimeRange> range = {});
 
+/// `count` frame numbers at equal distances from the first frame of [0, frames - 1] or of `range` to its last, rounded
+/// down; the first alone for a count of 1. This is numpy's linspace(0, frames - 1, count, dtype=int), which vLLM and
+/// SGLang choose by. Throws RequestError.
+std::vector<std::int64_t> uniform_frame_indices(std::int64_t frames, double frames_per_s, int count,
+                                                std::optional<TimeRange> range = {});
+
 }  // namespace ivl
 
 #ifndef IVL_COMPILED
