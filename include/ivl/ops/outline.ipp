@@ -41,6 +41,10 @@ std::optional<NotANumber> find_infinite(const SourceMatrix& part) {
       typename F::Scale scale;
       std::memcpy(&scale, plane.data + i * plane.to_next_output + j * plane.to_next_input, sizeof scale);
       if (!std::isfinite(to_float(scale))) return NotANumber{F::scale_plane, "a scale is not a finite number"};
+      if constexpr (requires { F::largest; }) {
+        if (!std::isfinite(to_float(scale) * F::largest))
+          return NotANumber{F::scale_plane, "a scale is so large that weights may be infinite"};
+      }
     }
   }
   return std::nullopt;
