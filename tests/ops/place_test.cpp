@@ -309,6 +309,7 @@ TEST_CASE("a product with codes of any format has the bits of the product with t
       const bool has_panels =
           format != Format::awq_f32 && format != Format::int4_by_32 && format != Format::int4_by_128;
       CHECK(w.format() == (has_panels ? format : Format::f32));
+      CHECK(w.strips[0].bytes == cpu::placed_bytes(format, w.out, in));
       std::normal_distribution<float> normal;
       std::vector<float> x(std::size_t(20 * in)), y(std::size_t(20 * w.out)), expected = y;
       for (float& value : x) value = normal(random);
