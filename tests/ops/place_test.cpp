@@ -354,6 +354,17 @@ TEST_CASE("a scale with which the largest code is no longer a number is refused"
   CHECK_THROWS_WITH_AS(place(Format::f8_rows, 8e35f), "a scale is so large that weights may be infinite", FileError);
   CHECK_NOTHROW(place(Format::i8_rows, 2e36f));
   CHECK_THROWS_WITH_AS(place(Format::i8_rows, 3e36f), "a scale is so large that weights may be infinite", FileError);
+  const auto place_int4 = [&](float scale) {
+    const PackedPlanes planes = packed_planes(Format::int4_by_128_bf16, 8, 128);
+    std::vector<std::byte> bytes(std::size_t(planes.total));
+    const bf16 rounded = round_to<bf16>(scale);
+    for (std::size_t row = 0; row < 8; ++row)
+      std::memcpy(bytes.data() + std::size_t(planes.begin[1]) + row * sizeof rounded, &rounded, sizeof rounded);
+    const SourceMatrix source = packed_source(Format::int4_by_128_bf16, 8, 128, bytes.data());
+    place_matrix(ctx, {&source, 1}, Fusion::stacked);
+  };
+  CHECK_NOTHROW(place_int4(2e37f));
+  CHECK_THROWS_WITH_AS(place_int4(3e37f), "a scale is so large that weights may be infinite", FileError);
 }
 
 TEST_CASE("a block of any format whose scale is not a number is refused") {

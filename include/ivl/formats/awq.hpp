@@ -27,6 +27,7 @@ template <class ScaleScalar>
 struct AwqFormat {
   using Scale = ScaleScalar;
   static constexpr std::size_t scale_plane = 1;
+  static constexpr float largest = 15;
   static constexpr int block = 128;
   static constexpr bool inputs_first = true;
   static constexpr Cell planes[3] = {

@@ -28,6 +28,7 @@ template <int group, class ScaleScalar>
 struct PackedInt4 {
   using Scale = ScaleScalar;
   static constexpr std::size_t scale_plane = 1;
+  static constexpr float largest = 15;
   static constexpr int block = 32;
   static constexpr bool inputs_first = false;
   static constexpr Cell planes[3] = {  // nvcc 13.0 needs the 3
