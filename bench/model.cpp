@@ -1,4 +1,5 @@
-// bench_model --checkpoint-type internvl3_5_1b [--device cpu|cuda] [--threads N] [--only NAME] [--json]: see model.hpp.
+// bench_model --checkpoint-type internvl3_5_1b [--device cpu|cuda] [--weights q4_k_m] [--threads N] [--only NAME]
+//             [--json]: see model.hpp.
 #include "bench/model.hpp"
 
 #include <CLI/CLI.hpp>
@@ -9,6 +10,7 @@
 #include <optional>
 #include <sstream>
 #include <string>
+#include <vector>
 
 #include "bench/ceilings.hpp"
 #include "ivl/cpu/cpu.hpp"
@@ -75,13 +77,19 @@ const bench::CheckpointTypes checkpoint_types = {
 }  // namespace
 
 int main(int count, char** arguments) {
-  std::string type, device = "cpu";
+  std::string type, device = "cpu", weights = "bf16";
   bench::Options options;
   CLI::App app("Speed and memory of a model with random weights");
   app.add_option("--checkpoint-type", type, "whose shapes")->required();
   app.add_option("--device", device, "cpu or cuda")->capture_default_str()->check(CLI::IsMember({"cpu", "cuda"}));
+  std::vector<std::string> mixtures;
+  for (const auto& row : detail::mixture_rows) mixtures.emplace_back(row.name);
+  app.add_option("--weights", weights, "the mixture of types that a GGUF file would hold")
+      ->capture_default_str()
+      ->check(CLI::IsMember(mixtures));
   options.add_to(app);
   CLI11_PARSE(app, count, arguments);
+  options.weights = *find_mixture(weights);
   try {
     if (device == "cuda")
       bench::run_on_cuda(type, options);

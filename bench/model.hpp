@@ -15,7 +15,9 @@
 #include <vector>
 
 #include "bench/options.hpp"
+#include "bench/random_weights.hpp"
 #include "bench/timing.hpp"
+#include "ivl/checkpoint/gguf_mixture.hpp"
 #include "ivl/config/published.hpp"
 #include "ivl/core/error.hpp"
 #include "ivl/core/thread_pool.hpp"
@@ -27,65 +29,7 @@
 
 namespace ivl::bench {
 
-// ---- random contents -------------------------------------------------------------------------------------------
-
-/// Uniform in +-1/32, so that rows stay finite whatever the width.
-inline void fill_random(ThreadPool& pool, std::byte* memory, std::size_t bytes) {
-  constexpr std::int64_t part = 1 << 16;
-  auto* values = reinterpret_cast<bf16*>(memory);
-  const auto number = std::int64_t(bytes / sizeof(bf16));
-  pool.run(ceil_div(number, part), [&](std::int64_t task) {
-    auto state = std::uint32_t(task);
-    for (std::int64_t i = task * part; i < std::min(number, (task + 1) * part); ++i) {
-      state = state * 1664525 + 1013904223;
-      values[i] = round_to<bf16>(float(std::int32_t(state)) * 0x1p-36f);
-    }
-  });
-}
-
-/// A backend's context whose memory is written before the engine uses it. Keys and values that nobody has computed then
-/// cost what real ones do; on the CPU untouched pages would all be the one page of zeros, read out of the first cache.
-template <class Context>
-struct Filled : Context {
-  using Context::Context;
-  bool filling = true;  ///< false once the engine has its memory: what comes later is allocated while time is taken
-};
-
-template <class Context>
-Memory allocate(Filled<Context>& ctx, std::size_t bytes) {
-  const Memory memory = allocate(static_cast<Context&>(ctx), bytes);
-  if (!ctx.filling) return memory;
-  const std::size_t block = std::min(bytes, std::size_t(64) << 20);
-  const Buffer random(block);
-  fill_random(host_pool(ctx), random.data(), block);
-  for (std::size_t done = 0; done < bytes; done += block)
-    upload(ctx, memory.data + done, random.data(), std::min(block, bytes - done));
-  return memory;
-}
-
-/// Every tensor is the beginning of one block: once placed, each has memory of its own. Experts that files may hold as
-/// MXFP4 are that, with scales of 2^-5.
-class RandomWeights {
- public:
-  RandomWeights(ThreadPool& pool, std::vector<WeightSlot> slots, const ModelFacts& facts)
-      : shapes_(std::move(slots), facts, StoredAs::mxfp4) {
-    std::size_t largest = 0;
-    shapes_.each_tensor(
-        [&](const BoundTensor&, const TensorView& view) { largest = std::max(largest, view.bytes.size()); });
-    block_ = Buffer(largest);
-    scales_ = Buffer(largest / 16);  // a byte for each 16 of codes
-    fill_random(pool, block_.data(), largest);
-    std::fill_n(scales_.data(), scales_.size(), std::byte(127 - 5));
-    shapes_.each_tensor([&](const BoundTensor& tensor, TensorView& view) {
-      view.bytes = {tensor.name.ends_with("_scales") ? scales_.data() : block_.data(), view.bytes.size()};
-    });
-  }
-  const Binding& binding() const { return shapes_.binding(); }
-
- private:
-  ShapesAlone shapes_;
-  Buffer block_, scales_;
-};
+// ---- configs -----------------------------------------------------------------------------------------------------
 
 /// A model of which so many layers fit into memory.
 constexpr VlmConfig with_layers(VlmConfig config, int layers) {
@@ -170,23 +114,40 @@ inline double vision_flops(const VlmConfig& config) {
   return 2.0 * c.patches() * c.patch_width() * d + c.layers * block + projector;
 }
 
-/// Bytes that a step of so many rows reads: weights once, of the experts those that some row goes to (if they choose at
-/// random), and the keys and values of all sequences.
-inline double step_bytes(const DecoderConfig& c, double vocab_rows, int rows, double kv_tokens) {
-  double experts = 0;
-  if (c.sparse()) {
-    const double chosen = c.moe.experts * (1 - std::pow(1 - double(c.moe.active) / c.moe.experts, rows));
-    const double expert_bytes = c.attention.sinks ? expert_elements(c) * 17 / 32 : expert_elements(c) * sizeof(bf16);
-    experts = c.layers * chosen * expert_bytes;
-  }
-  return sizeof(bf16) * (c.layers * shared_elements(c) + vocab_rows * c.hidden) + experts +
-         kv_tokens * double(kv_bytes_per_token(c));
+/// Bytes of weights as they are placed.
+struct WeightBytes {
+  double language = 0;  ///< without embedding and experts: what every step reads
+  double experts = 0;   ///< of all layers
+  double vision = 0;    ///< tower and projector
+  double embedding = 0;
+  double all() const { return language + experts + vision + embedding; }
+};
+
+template <VlmConfig C>
+WeightBytes weight_bytes_of(const Vlm<C>& vlm) {
+  WeightBytes bytes;
+  Vlm<C>::each_weight(vlm, [&](const char* module, int, const char* part, const auto& weight, const auto&...) {
+    const auto& placed = weight.placed;
+    if constexpr (requires { placed.all; }) {
+      for (const Strip& strip : placed.all.strips) bytes.experts += double(strip.memory.bytes);
+    } else if constexpr (requires { placed.strips; }) {
+      double& sum = std::string_view(module).starts_with("language.") ? bytes.language : bytes.vision;
+      for (const Strip& strip : placed.strips) sum += double(strip.memory.bytes);
+    } else {
+      double& sum = std::string_view(part) == "embedding.weight"        ? bytes.embedding
+                    : std::string_view(module).starts_with("language.") ? bytes.language
+                                                                        : bytes.vision;
+      sum += double(placed.memory.bytes);
+    }
+  });
+  return bytes;
 }
 
-/// Bytes of the tower's and the projector's weights.
-inline double vision_bytes(const VlmConfig& config, double vocab_rows) {
-  const auto rows = std::int64_t(vocab_rows);
-  return sizeof(bf16) * double(parameters(config, rows) - parameters(config.decoder, rows));
+/// Bytes that a step of so many rows reads: weights once, of the experts those that some row goes to (if they choose at
+/// random), and the keys and values of all sequences.
+inline double step_bytes(const DecoderConfig& c, const WeightBytes& weights, int rows, double kv_tokens) {
+  const double chosen = c.sparse() ? 1 - std::pow(1 - double(c.moe.active) / c.moe.experts, rows) : 0;
+  return weights.language + chosen * weights.experts + kv_tokens * double(kv_bytes_per_token(c));
 }
 
 // ---- measuring ---------------------------------------------------------------------------------------------------
@@ -245,13 +206,14 @@ class ModelBench {
   explicit ModelBench(const Options& options)
       : options_(options),
         ctx_(Machine::open(options, std::size_t(model_bytes()))),
-        vlm_(random_model(*ctx_)),
+        vlm_(random_model(*ctx_, options.weights)),
+        weight_bytes_(weight_bytes_of(vlm_)),
         tokenizer_(random_tokenizer(facts().vocab_rows)),
         runner_(*ctx_, vlm_),
         engine_(runner_, {.kv_tokens = kv_tokens, .max_sequences = many_sequences, .max_rows = rows}) {
     first_token_ms();  // everything has its memory now, and the ceilings' memory does not count yet
     ctx_->filling = false;
-    memory_ = {Machine::peak_mib(*ctx_), double(model_bytes()) / (1 << 20), 0};
+    memory_ = {Machine::peak_mib(*ctx_), (weight_bytes_.all() + double(cache_bytes())) / (1 << 20), 0};
     machine_.emplace(*ctx_);
   }
 
@@ -278,18 +240,21 @@ class ModelBench {
  private:
   static constexpr int kv_tokens = most_context + std::max(rows, most_steps) + 64;
 
-  /// Weights, keys and values.
+  /// Weights as a folder has them, keys and values.
   static std::int64_t model_bytes() {
     const std::int64_t vocab_rows = facts_of(C).vocab_rows;
     const std::int64_t weights =
         C.decoder.attention.sinks ? weight_bytes_mxfp4(C, vocab_rows) : weight_bytes(C, vocab_rows);
-    return weights + std::int64_t(kv_tokens + (many_sequences - 1) * 64) * kv_bytes_per_token(C.decoder);
+    return weights + cache_bytes();
+  }
+  static std::int64_t cache_bytes() {
+    return std::int64_t(kv_tokens + (many_sequences - 1) * 64) * kv_bytes_per_token(C.decoder);
   }
 
-  static Vlm<C> random_model(typename Machine::Context& ctx) {
+  static Vlm<C> random_model(typename Machine::Context& ctx, GgufMixture mixture) {
     Vlm<C> vlm;
     vlm.facts = facts_of(C);
-    const RandomWeights weights(host_pool(ctx), weight_slots(vlm), vlm.facts);
+    const RandomWeights weights(host_pool(ctx), weight_slots(vlm), vlm.facts, C.decoder.layers, mixture);
     place_weights(ctx, weights.binding(), "random weights");
     return vlm;
   }
@@ -317,7 +282,7 @@ class ModelBench {
     for (int i = 0; i < sequences; ++i) running.push_back(start(context, context - 1, most_steps, i));
     const double vocab_rows = facts().vocab_rows;
     double length = 0;  // in the middle of the sample
-    const auto bytes = [&] { return step_bytes(C.decoder, vocab_rows, sequences, sequences * length); };
+    const auto bytes = [&] { return step_bytes(C.decoder, weight_bytes_, sequences, sequences * length); };
     Figure figure = measure(
         [&] {
           const double seconds = seconds_of([&] {
@@ -343,7 +308,7 @@ class ModelBench {
           return rows / seconds_of([&] { engine_.step(); });
         },
         [&] { return rows * machine_->flops_per_s() / flops; });
-    figure.bytes = step_bytes(C.decoder, facts().vocab_rows, rows, context + rows);
+    figure.bytes = step_bytes(C.decoder, weight_bytes_, rows, context + rows);
     figure.flops = flops;
     return figure;
   }
@@ -359,7 +324,7 @@ class ModelBench {
                  });
         },
         [&] { return 1e3 * vision_flops(C) / machine_->flops_per_s(); });
-    figure.bytes = vision_bytes(C, facts().vocab_rows);
+    figure.bytes = weight_bytes_.vision;
     figure.flops = vision_flops(C);
     return figure;
   }
@@ -389,7 +354,7 @@ class ModelBench {
     const double vocab_rows = facts().vocab_rows;
     const double flops = vision_flops(C) + prefill_flops(C.decoder, vocab_rows, prompt, 0);
     Figure figure = measure([&] { return first_token_ms(); }, [&] { return 1e3 * flops / machine_->flops_per_s(); });
-    figure.bytes = vision_bytes(C, vocab_rows) + step_bytes(C.decoder, vocab_rows, prompt, prompt);
+    figure.bytes = weight_bytes_.vision + step_bytes(C.decoder, weight_bytes_, prompt, prompt);
     figure.flops = flops;
     return figure;
   }
@@ -397,6 +362,7 @@ class ModelBench {
   Options options_;
   std::unique_ptr<Context> ctx_;
   Vlm<C> vlm_;
+  WeightBytes weight_bytes_;
   Tokenizer tokenizer_;
   Runner<C, Context> runner_;
   Engine engine_;

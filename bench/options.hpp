@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include "ivl/checkpoint/gguf_mixture.hpp"
 #include "ivl/core/thread_pool.hpp"
 
 namespace ivl::bench {
@@ -12,6 +13,7 @@ struct Options {
   int threads = usable_cpus();
   std::string only;  ///< figures with this in their name; empty: all
   bool json = false;
+  GgufMixture weights = GgufMixture::bf16;  ///< of whole models
 
   void add_to(CLI::App& app) {
     app.add_option("--threads", threads, "of the CPU")->capture_default_str()->check(CLI::PositiveNumber);

@@ -18,6 +18,8 @@
 #include "ivl/checkpoint/read_config.hpp"
 #include "ivl/checkpoint/sources.hpp"
 #include "ivl/config/published.hpp"
+#include "ivl/cpu/place.hpp"
+#include "ivl/formats/format.hpp"
 
 struct TensorCount {
   int tensors = 0;
@@ -29,7 +31,7 @@ struct CheckpointContents {
   std::string type = "none of the published";                         ///< by its structure
   std::map<std::pair<std::string, std::string>, TensorCount> counts;  ///< by kind and format
   std::int64_t bytes = 0;
-  std::int64_t placed_bytes = 0;  ///< on the CPU, where some formats become floats
+  std::int64_t placed_bytes = 0;  ///< on the CPU
 
   CheckpointContents(const std::filesystem::path& path, const std::filesystem::path& mmproj)
       : config(ivl::read_checkpoint_config(path, mmproj)) {
@@ -82,14 +84,20 @@ struct CheckpointContents {
     return format;
   }
 
-  /// Weights in memory, of a tensor of `size` bytes.
+  /// Weights in memory, of a tensor of `size` bytes: codes become panels.
   static std::int64_t placed_size(std::string_view format, std::string_view kind, const ivl::Shape& shape,
                                   std::int64_t size) {
-    const bool as_floats = format.starts_with("iq1") || format.starts_with("iq2") || format.starts_with("iq3") ||
-                           format == "f8_e4m3" || format == "i8" || format == "i32";
-    if (!as_floats || kind == "language.embedding") return size;
-    const int in_one = format == "i32" ? 8 : 1;  // packed codes of four bits
-    return 4 * in_one * ivl::elements_of(shape).value_or(0);
+    if (kind == "language.embedding" || shape.rank() < 2) return size;
+    const std::int64_t in = shape[shape.rank() - 1],
+                       out = ivl::elements_of(shape).value_or(0) / std::max<std::int64_t>(1, in);
+    if (format == "f8_e4m3") return ivl::cpu::placed_bytes(ivl::Format::f8_rows, out, in);
+    if (format == "i8") return ivl::cpu::placed_bytes(ivl::Format::i8_rows, out, in);
+    if (format == "i32") return ivl::cpu::placed_bytes(ivl::Format::int4_by_128_f16, out, 8 * in);
+    if (!format.starts_with("q") && !format.starts_with("iq")) return size;
+    for (std::size_t i = 0; i < ivl::format_count; ++i) {
+      if (ivl::name_of(ivl::Format(i)) == format) return ivl::cpu::placed_bytes(ivl::Format(i), out, in);
+    }
+    return size;
   }
 
   void add(const std::optional<ivl::detail::FileName>& name, const std::string& format, const ivl::Shape& shape,

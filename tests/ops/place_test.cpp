@@ -7,6 +7,7 @@
 #include <cstring>
 #include <random>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "ivl/core/error.hpp"
@@ -240,34 +241,130 @@ TEST_CASE("memory is aligned, and copies arrive") {
   CHECK(allocate(ctx, 0).data == nullptr);
 }
 
-TEST_CASE("matrices in formats without panels are placed as the floats that they mean") {
+/// Random codes in a format that FileMatrix does not know, and the floats that dequantise makes of them, each as a
+/// file.
+struct CodesAndFloats {
+  std::vector<std::byte> codes, floats;
+  SourceMatrix stored, meant;
+
+  template <class Random>
+  CodesAndFloats(Format format, std::int64_t out, std::int64_t in, Random& random)
+      : codes(std::size_t(packed_planes(format, out, in).total) + 1), floats(std::size_t(out * in) * sizeof(float)) {
+    for (std::byte& byte : codes) byte = std::byte(random());
+    stored = packed_source(format, out, in, codes.data() + 1);
+    with_format(format, [&](auto tag) {
+      using F = decltype(tag);
+      if constexpr (requires { typename F::Scalar; }) {
+        for (std::byte& byte : codes) byte &= std::byte(0xb7);  // no number is infinite or NaN
+      }
+      if constexpr (requires { F::refused; }) {
+        for (const Refused& refused : F::refused)
+          std::replace(codes.begin() + 1, codes.end(), refused.value, std::byte(0));
+      }
+      if constexpr (requires { typename F::Block; }) {
+        for (std::size_t at = 1; at < codes.size(); at += sizeof(typename F::Block)) {
+          const auto is_number = [&] {
+            return !find_not_a_number(packed_source(format, 1, F::block, codes.data() + at));
+          };
+          while (!is_number())
+            std::generate_n(codes.begin() + std::ptrdiff_t(at), sizeof(typename F::Block),
+                            [&] { return std::byte(random()); });
+        }
+      }
+      // Scales whose products round: every bit of the scalar is drawn, near 1.
+      if constexpr (requires { typename F::Scale; }) {
+        const auto plane = std::size_t(packed_planes(format, out, in).begin[F::scale_plane]);
+        const auto bytes = std::size_t(packed_planes(format, out, in).bytes[F::scale_plane]);
+        for (std::size_t at = plane; at < plane + bytes; at += sizeof(typename F::Scale)) {
+          const auto scale =
+              round_to<typename F::Scale>((random() % 2 ? 1.0f : -1.0f) *
+                                          std::ldexp(1 + float(random() % (1 << 23)) * 0x1p-23f, -int(random() % 4)));
+          std::memcpy(codes.data() + 1 + at, &scale, sizeof scale);
+        }
+      }
+    });
+    for (std::int64_t row = 0; row < out; ++row)
+      dequantise_row(stored, row, reinterpret_cast<float*>(floats.data()) + row * in);
+    meant = source_matrix({Dtype::f32, {out, in}, floats});
+  }
+};
+
+TEST_CASE("a product with codes of any format has the bits of the product with the floats that they mean") {
   std::mt19937 random(20);
   cpu::Context ctx(2);
-  const int in = 512;
   for (std::size_t f = 0; f < format_count; ++f) {
     const auto format = Format(f);
-    if (std::ranges::find(every_format, format) != std::end(every_format)) continue;
+    const auto [block, inputs_first] =
+        with_format(format, [](auto tag) { return std::pair(decltype(tag)::block, decltype(tag)::inputs_first); });
+    if (format == Format::mxfp4 || format == Format::gguf_mxfp4) continue;  // these scale sums, not weights
     CAPTURE(name_of(format));
-    std::vector<std::vector<std::byte>> files, floats;
-    std::vector<SourceMatrix> stored, meant;
-    const bool words = format == Format::awq_f32 || format == Format::awq_bf16;  // of eight rows
-    for (const int height : {24, words ? 8 : 9}) {
-      auto& file = files.emplace_back(std::size_t(packed_planes(format, height, in).total) + 1);
-      for (std::byte& byte : file) byte = std::byte(random() & 0xb7);  // no scale and no code of FP8 is NaN
-      stored.push_back(packed_source(format, height, in, file.data() + 1));
-      auto& rows = floats.emplace_back(std::size_t(height * in) * sizeof(float));
-      for (int row = 0; row < height; ++row)
-        dequantise_row(stored.back(), row, reinterpret_cast<float*>(rows.data()) + row * in);
-      meant.push_back(source_matrix({Dtype::f32, {height, in}, rows}));
+    // Whole groups; part of a group at the end of rows, and a height that fills no panel.
+    for (const bool whole : {true, false}) {
+      const std::int64_t in = whole ? 512 : 256 + std::max(block, 32), out = whole ? 96 : inputs_first ? 72 : 75;
+      CAPTURE(in);
+      const CodesAndFloats one(format, out, in, random), other(format, 24, in, random);
+      const SourceMatrix stored[] = {one.stored, other.stored}, meant[] = {one.meant, other.meant};
+      const PlacedMatrix w = place_matrix(ctx, stored, Fusion::stacked),
+                         as_floats = place_matrix(ctx, meant, Fusion::stacked);
+      const bool has_panels =
+          format != Format::awq_f32 && format != Format::int4_by_32 && format != Format::int4_by_128;
+      CHECK(w.format() == (has_panels ? format : Format::f32));
+      CHECK(w.strips[0].bytes == cpu::placed_bytes(format, w.out, in));
+      std::normal_distribution<float> normal;
+      std::vector<float> x(std::size_t(20 * in)), y(std::size_t(20 * w.out)), expected = y;
+      for (float& value : x) value = normal(random);
+      for (const int rows : {1, 2, 5, 20}) {
+        CAPTURE(rows);
+        linear(ctx, Rows<const float>(x.data(), rows, in), w, Epilogue{}, Rows<float>(y.data(), rows, w.out));
+        linear(ctx, Rows<const float>(x.data(), rows, in), as_floats, Epilogue{},
+               Rows<float>(expected.data(), rows, w.out));
+        CHECK(std::memcmp(y.data(), expected.data(), std::size_t(rows * w.out) * sizeof(float)) == 0);
+      }
     }
-    stored.push_back(meant[0]);  // what is stored as floats lies in the same strip
-    meant.push_back(meant[0]);
-    const PlacedMatrix w = cpu::place_matrix(ctx, stored, Fusion::stacked);
-    const PlacedMatrix expected = cpu::place_matrix(ctx, meant, Fusion::stacked);
-    CHECK(w.format() == Format::f32);
-    REQUIRE(w.memory().bytes == expected.memory().bytes);
-    CHECK(std::memcmp(w.memory().data, expected.memory().data, w.memory().bytes) == 0);
   }
+}
+
+TEST_CASE("one scale may stand for all rows of FP8 and int8") {
+  std::mt19937 random(22);
+  cpu::Context ctx(1);
+  std::vector<std::byte> codes(40 * 256);
+  for (std::byte& byte : codes) byte = std::byte(random() & 0x77);
+  const float scale = 0.7f;
+  for (const Format format : {Format::f8_rows, Format::i8_rows}) {
+    const SourceMatrix source = source_matrix(format, 40, 256, {codes, std::as_bytes(std::span(&scale, 1))});
+    const PlacedMatrix w = place_matrix(ctx, {&source, 1}, Fusion::stacked);
+    std::vector<float> x(256, 0), y(40), row(256);
+    x[77] = 1;
+    linear(ctx, Rows<const float>(x.data(), 1, 256), w, Epilogue{}, Rows<float>(y.data(), 1, 40));
+    for (int o = 0; o < 40; ++o) {
+      dequantise_row(source, o, row.data());
+      CHECK(y[std::size_t(o)] == row[77]);
+    }
+  }
+}
+
+TEST_CASE("a scale with which the largest code is no longer a number is refused") {
+  cpu::Context ctx(1);
+  const std::vector<std::byte> codes(2 * 128);
+  const auto place = [&](Format format, float scale) {
+    const SourceMatrix source = source_matrix(format, 2, 128, {codes, std::as_bytes(std::span(&scale, 1))});
+    place_matrix(ctx, {&source, 1}, Fusion::stacked);
+  };
+  CHECK_NOTHROW(place(Format::f8_rows, 7e35f));
+  CHECK_THROWS_WITH_AS(place(Format::f8_rows, 8e35f), "a scale is so large that weights may be infinite", FileError);
+  CHECK_NOTHROW(place(Format::i8_rows, 2e36f));
+  CHECK_THROWS_WITH_AS(place(Format::i8_rows, 3e36f), "a scale is so large that weights may be infinite", FileError);
+  const auto place_int4 = [&](float scale) {
+    const PackedPlanes planes = packed_planes(Format::int4_by_128_bf16, 8, 128);
+    std::vector<std::byte> bytes(std::size_t(planes.total));
+    const bf16 rounded = round_to<bf16>(scale);
+    for (std::size_t row = 0; row < 8; ++row)
+      std::memcpy(bytes.data() + std::size_t(planes.begin[1]) + row * sizeof rounded, &rounded, sizeof rounded);
+    const SourceMatrix source = packed_source(Format::int4_by_128_bf16, 8, 128, bytes.data());
+    place_matrix(ctx, {&source, 1}, Fusion::stacked);
+  };
+  CHECK_NOTHROW(place_int4(2e37f));
+  CHECK_THROWS_WITH_AS(place_int4(3e37f), "a scale is so large that weights may be infinite", FileError);
 }
 
 TEST_CASE("a block of any format whose scale is not a number is refused") {

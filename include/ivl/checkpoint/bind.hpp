@@ -104,7 +104,7 @@ std::vector<Dialect> dialects_in(const std::vector<WeightSlot>& slots, const Mod
 /// A binding to tensors that nobody has read: shapes and sizes, scalars in bf16, and no bytes until someone sets them.
 class ShapesAlone {
  public:
-  ShapesAlone(std::vector<WeightSlot> slots, const ModelFacts& facts, StoredAs expected);
+  ShapesAlone(std::vector<WeightSlot> slots, const ModelFacts& facts, BindOptions options = {});
   const Binding& binding() const { return binding_; }
   /// Calls visit(tensor, view); the view may be changed.
   template <class Visit>

@@ -280,8 +280,8 @@ IVL_INLINE std::vector<Dialect> dialects_in(const std::vector<WeightSlot>& slots
   return dialects;
 }
 
-IVL_INLINE ShapesAlone::ShapesAlone(std::vector<WeightSlot> slots, const ModelFacts& facts, StoredAs expected)
-    : binding_(bind_weights(std::move(slots), facts, NoTensors{}, {.dialects = {}, .expected = expected})) {
+IVL_INLINE ShapesAlone::ShapesAlone(std::vector<WeightSlot> slots, const ModelFacts& facts, BindOptions options)
+    : binding_(bind_weights(std::move(slots), facts, NoTensors{}, std::move(options))) {
   each_tensor([this](const BoundTensor& tensor, TensorView& view) {
     const Dtype dtype = tensor.kind == TensorKind::scalar ? Dtype::bf16 : Dtype::u8;
     const auto bytes = std::size_t(*bytes_of(dtype, tensor.shape));

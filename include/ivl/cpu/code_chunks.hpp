@@ -1,4 +1,4 @@
-// Codes of two to six bits of sixteen columns, a chunk at a time.
+// Codes of two to eight bits of sixteen columns, a chunk at a time.
 //
 //   four bits    8 k      a line as nibbles.hpp has them
 //   two bits    16 k      a line [16] u32: bits 2j of byte b are k = 4j + b
@@ -9,10 +9,12 @@
 //                         bits; those of line 4 and the last bits of lines 1 and 3 are k = 28 + b
 //   six bits    16 k      three lines [16] u32: the low bits of byte b of line l are k = 4l + b; the two above them in
 //                         lines 0, 1 and 2 are k = 12 + b, low ones first
+//   eight bits  16 k      four lines [16] u32: byte b of line l is k = 4l + b
+//   FP8          8 k      eight times [16] bytes
 //
 // Bytes and AVX-512 instructions for 128 products of one row, beside loads and scales; 16 of them are multiply-adds:
 //
-//   four bits  64, 26    two 32, 26    three 48, 37    five 80, 29    six 96, 29
+//   four bits  64, 26    two 32, 26    three 48, 37    five 80, 29    six 96, 29    eight 128, 24    FP8 128, 56
 //
 // A kind of chunks offers:
 //   depth, bytes           of one
@@ -30,6 +32,7 @@
 #include "ivl/cpu/nibbles.hpp"
 #include "ivl/cpu/panel_format.hpp"
 #include "ivl/cpu/words.hpp"
+#include "ivl/formats/scaled_codes.hpp"
 
 namespace ivl::cpu {
 inline namespace IVL_CPU_LEVEL {
@@ -54,8 +57,11 @@ struct NibbleChunk {
 /// The same byte four times.
 constexpr std::uint32_t four_times(int byte) { return std::uint32_t(byte) * 0x01010101u; }
 
-/// Two or three bits.
-template <int bits>
+/// What the codes of two and three bits of ggml's K formats stand for.
+inline constexpr float values_of_bits[8] = {0, 1, 2, 3, 4, 5, 6, 7};
+
+/// Two bits, or three that stand for values of a table.
+template <int bits, const float (&values)[8] = values_of_bits>
 struct BitChunk {
   static_assert(bits == 2 || bits == 3);
   static constexpr int depth = 16, words = 4, bytes = int(line_bytes) * bits / 2;
@@ -77,23 +83,42 @@ struct BitChunk {
   void look_up(int i, Lanes (&w)[4]) const {
 #if defined(IVL_AVX512)
     // Look-ups heed the low four bits of a lane: two codes of two bits, of which the table says which.
-    const __m512 table = _mm512_loadu_ps(bits == 3 ? values_of_three : i % 2 == 0 ? values_of_low : values_of_high);
+    const __m512 table = bits == 3    ? _mm512_broadcast_f32x8(_mm256_loadu_ps(values))
+                         : i % 2 == 0 ? _mm512_loadu_ps(values_of_low)
+                                      : _mm512_loadu_ps(values_of_high);
 #pragma GCC unroll 4
     for (int b = 0; b < 4; ++b) {
       const Words codes = bits == 3 ? bytes_of(i) >> 8 * b : Words::load(from + b) >> i / 2 * 4;
       w[b].v = _mm512_permutexvar_ps(codes.v, table);
     }
 #else
-    const Words codes = bytes_of(i) & Words::of(four_times((1 << bits) - 1));
+    if constexpr (bits == 3) {
 #pragma GCC unroll 4
-    for (int b = 0; b < 4; ++b) w[b] = codes.byte(b);
+      for (int b = 0; b < 4; ++b) w[b] = look_up_three(bytes_of(i) >> 8 * b);
+    } else {
+      const Words codes = bytes_of(i) & Words::of(four_times((1 << bits) - 1));
+#pragma GCC unroll 4
+      for (int b = 0; b < 4; ++b) w[b] = codes.byte(b);
+    }
 #endif
   }
 
  private:
+#if defined(IVL_AVX2)
+  static Lanes look_up_three(Words codes) {
+    const __m256 table = _mm256_loadu_ps(values);
+    return {_mm256_permutevar8x32_ps(table, codes.low), _mm256_permutevar8x32_ps(table, codes.high)};
+  }
+#elif !defined(IVL_AVX512)
+  static Lanes look_up_three(Words codes) {
+    float found[lanes];
+    for (int c = 0; c < lanes; ++c) found[c] = values[codes.v[c / 4][c % 4] & 7];
+    return Lanes::load(found);
+  }
+#endif
+
   static constexpr float values_of_low[16] = {0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3};
   static constexpr float values_of_high[16] = {0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3};
-  static constexpr float values_of_three[16] = {0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7};
 
   /// Four codes a word, in the low bits of its bytes.
   Words bytes_of(int i) const {
@@ -162,6 +187,72 @@ struct ByteChunk {
     if constexpr (bits == 6) return where(low(2), shifted(0, 6), where(low(4), shifted(1, 4), shifted(2, 2)));
     if (i == 7) return where(low(3), shifted(4, 5), where(low(4), shifted(1, 4), shifted(3, 3)));
     return where(low(3), shifted(2 * i - 10, 5), shifted(2 * i - 9, 2));
+  }
+};
+
+/// Eight bits without a sign.
+struct WholeByteChunk {
+  static constexpr int depth = 16, words = 4, bytes = depth * panel_columns;
+  /// What the code 0 stands for.
+  static constexpr int base = Words::any_base;
+  static constexpr std::size_t read_behind = 0;
+  const std::byte* from;
+
+  static void put(const std::uint8_t* codes, std::size_t column, std::byte* to) {
+    for (int k = 0; k < depth; ++k) to[k / 4 * int(line_bytes) + int(column) * 4 + k % 4] = std::byte(codes[k]);
+  }
+  static WholeByteChunk load(const std::byte* from) { return {from}; }
+  void look_up(int i, Lanes (&w)[4]) const {
+    const Words codes = Words::load(from + i * std::int64_t(line_bytes));
+#pragma GCC unroll 4
+    for (int b = 0; b < 4; ++b) w[b] = codes.any_byte(b);
+  }
+};
+
+/// Eight bits with a sign.
+struct SignedByteChunk : WholeByteChunk {
+  static void put(const std::uint8_t* codes, std::size_t column, std::byte* to) {
+    std::uint8_t unsigned_codes[depth];
+    for (int k = 0; k < depth; ++k) unsigned_codes[k] = codes[k] ^ 0x80;
+    WholeByteChunk::put(unsigned_codes, column, to);
+  }
+  static SignedByteChunk load(const std::byte* from) { return {WholeByteChunk::load(from)}; }
+  void look_up(int i, Lanes (&w)[4]) const {
+    WholeByteChunk::look_up(i, w);
+#pragma GCC unroll 4
+    for (int b = 0; b < 4; ++b) w[b] = w[b] - Lanes::of(128 + base);
+  }
+};
+
+/// E4M3, as 2^-8 of what it stands for: a half with the same bits of exponent and mantissa is that number, subnormal
+/// ones too.
+struct F8Chunk {
+  static constexpr int depth = 8, words = 1, bytes = depth * panel_columns;
+  static constexpr int unit = 256;
+  static constexpr std::size_t read_behind = 0;
+  const std::byte* from;
+
+  static void put(const std::uint8_t* codes, std::size_t column, std::byte* to) {
+    for (int k = 0; k < depth; ++k) to[k * panel_columns + int(column)] = std::byte(codes[k]);
+  }
+  static F8Chunk load(const std::byte* from) { return {from}; }
+  void look_up(int i, Lanes (&w)[1]) const {
+    const std::byte* const codes = from + i * panel_columns;
+#if defined(IVL_AVX512) || defined(IVL_AVX2)
+    // Widened bytes repeat the sign, which must not stay in the bit above the exponent.
+    const __m256i wide = _mm256_cvtepi8_epi16(_mm_load_si128(reinterpret_cast<const __m128i*>(codes)));
+    const __m256i halves = _mm256_and_si256(_mm256_slli_epi16(wide, 7), _mm256_set1_epi16(short(0xbf80)));
+#if defined(IVL_AVX512)
+    w[0].v = _mm512_cvtph_ps(halves);
+#else
+    w[0].low = _mm256_cvtph_ps(_mm256_castsi256_si128(halves));
+    w[0].high = _mm256_cvtph_ps(_mm256_extracti128_si256(halves, 1));
+#endif
+#else
+    float values[lanes];
+    for (int c = 0; c < lanes; ++c) values[c] = ivl::detail::F8Code::value(codes[c]) / float(unit);
+    w[0] = Lanes::load(values);
+#endif
   }
 };
 

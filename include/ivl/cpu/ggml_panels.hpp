@@ -1,5 +1,8 @@
-// Panels of ggml's formats of codes at even steps or of a table: which chunks and which scales each has (see
-// code_chunks.hpp and block_panels.hpp), and MXFP4 as GGUF has it.
+// Panels of ggml's formats: which chunks and which scales each has (see code_chunks.hpp and block_panels.hpp), and
+// MXFP4 as GGUF has it.
+//
+// IQ1, IQ2 and IQ3 number rows of a grid in a file. A look-up of rows costs more than the bytes that it saves, so a
+// panel has a code for each weight: of the few letters of the grid, and its sign.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -12,6 +15,13 @@
 #include "ivl/cpu/nibbles.hpp"
 #include "ivl/cpu/panel_format.hpp"
 #include "ivl/formats/gguf_mxfp4.hpp"
+#include "ivl/formats/iq1_m.hpp"
+#include "ivl/formats/iq1_s.hpp"
+#include "ivl/formats/iq2_s.hpp"
+#include "ivl/formats/iq2_xs.hpp"
+#include "ivl/formats/iq2_xxs.hpp"
+#include "ivl/formats/iq3_s.hpp"
+#include "ivl/formats/iq3_xxs.hpp"
 #include "ivl/formats/iq4_nl.hpp"
 #include "ivl/formats/iq4_xs.hpp"
 #include "ivl/formats/q2_k.hpp"
@@ -23,6 +33,7 @@
 #include "ivl/formats/q5_1.hpp"
 #include "ivl/formats/q5_k.hpp"
 #include "ivl/formats/q6_k.hpp"
+#include "ivl/formats/q8_0.hpp"
 
 namespace ivl::cpu {
 inline namespace IVL_CPU_LEVEL {
@@ -54,9 +65,46 @@ struct PanelFormat<Q6K>
     : detail::BlockPanels<Q6K, detail::ByteChunk<6>, detail::ByteScales<Q6K, 16, 32 + detail::ByteChunk<6>::base>> {};
 
 template <>
+struct PanelFormat<Q8_0>
+    : detail::BlockPanels<Q8_0, detail::WholeByteChunk, detail::HalfScales<Q8_0, 128 + detail::WholeByteChunk::base>> {
+};
+
+template <>
 struct PanelFormat<Q3K> : detail::BlockPanels<Q3K, detail::BitChunk<3>, detail::ByteScales<Q3K, 16, 4>> {};
 template <>
 struct PanelFormat<Q2K> : detail::BlockPanels<Q2K, detail::BitChunk<2>, detail::NibbleScalesAndMinimums<Q2K>> {};
+
+template <>
+struct PanelFormat<Iq3Xxs>
+    : detail::BlockPanels<Iq3Xxs, detail::NibbleChunk<iq3_xxs_values>, detail::ByteScales<Iq3Xxs, 32, 0>> {};
+template <>
+struct PanelFormat<Iq3S>
+    : detail::BlockPanels<Iq3S, detail::NibbleChunk<iq3_s_values>, detail::ByteScales<Iq3S, 32, 0>> {};
+
+namespace detail {
+template <class F>
+using Iq2Panels = BlockPanels<F, BitChunk<3, iq2_values>, ByteScales<F, 16, 0>>;
+template <class F>
+using Iq1Panels = BlockPanels<F, BitChunk<2>, ShiftedScales<F>>;
+}  // namespace detail
+
+template <>
+struct PanelFormat<Iq2Xxs> : detail::Iq2Panels<Iq2Xxs> {};
+template <>
+struct PanelFormat<Iq2Xs> : detail::Iq2Panels<Iq2Xs> {};
+template <>
+struct PanelFormat<Iq2S> : detail::Iq2Panels<Iq2S> {};
+template <>
+struct Products<Iq2Xxs> : Products<Iq2S> {};
+template <>
+struct Products<Iq2Xs> : Products<Iq2S> {};
+
+template <>
+struct PanelFormat<Iq1S> : detail::Iq1Panels<Iq1S> {};
+template <>
+struct PanelFormat<Iq1M> : detail::Iq1Panels<Iq1M> {};
+template <>
+struct Products<Iq1S> : Products<Iq1M> {};
 
 /// The panels that the same numbers have in safetensors.
 template <>

@@ -90,9 +90,12 @@ struct PanelFormat<Mxfp4> {
     }
   }
 
+  using Group = detail::NoGroup;
   struct Block {
     Lanes scale;
-    static Block load(const std::byte* panel, std::int64_t k) { return {detail::scale_lanes(panel + scales_at(k))}; }
+    static Block load(Group, const std::byte* panel, std::int64_t k) {
+      return {detail::scale_lanes(panel + scales_at(k))};
+    }
   };
   struct Chunk {
     detail::Codes<e2m1_values> codes;

@@ -16,7 +16,8 @@
 //   chunk_at(k)        bytes from a panel to the Chunk of k
 //   Chunk::load(from)  and of its word i: weights(i, block, Lanes (&w)[words]); with bf16 factors, pairs(i)
 //   block              k that share scales; 0 without scales
-//   Block::load(panel, k)                 what the weights of a block share
+//   Group::load(panel, k)                 what is made ready once for all blocks of a group
+//   Block::load(of_group, panel, k)       what the weights of a block share
 //   scaled_sums        whether a block's products are added up first, and then multiplied with block.scale
 //   ahead(panels)      bytes behind a Chunk that memory is asked for before they are needed, where so many panels are
 //   read at once
@@ -76,8 +77,11 @@ template <class Scalar>
 using PairFactor =
     std::conditional_t<compiled_level == CpuLevel::avx512_bf16 && std::is_same_v<Scalar, bf16>, bf16, float>;
 
+struct NoGroup {
+  static NoGroup load(const std::byte*, std::int64_t = 0) { return {}; }
+};
 struct NoBlock {
-  static NoBlock load(const std::byte*, std::int64_t) { return {}; }
+  static NoBlock load(NoGroup, const std::byte*, std::int64_t) { return {}; }
 };
 }  // namespace detail
 

@@ -12,15 +12,14 @@
 #include "ivl/core/constant.hpp"
 #include "ivl/core/rows.hpp"
 #include "ivl/core/scalar.hpp"
-#include "ivl/cpu/awq_panels.hpp"
 #include "ivl/cpu/context.hpp"
 #include "ivl/cpu/ggml_panels.hpp"
 #include "ivl/cpu/lanes.hpp"
 #include "ivl/cpu/mxfp4_panels.hpp"
 #include "ivl/cpu/panel_format.hpp"
 #include "ivl/cpu/panels.hpp"
-#include "ivl/cpu/q8_0_panels.hpp"
 #include "ivl/cpu/scalar_panels.hpp"
+#include "ivl/cpu/scaled_panels.hpp"
 #include "ivl/formats/format.hpp"
 #include "ivl/ops/place.hpp"
 
@@ -107,7 +106,7 @@ void widen_panels(const std::byte* panels, std::int64_t panel_stride, std::int64
   constexpr std::int64_t block_depth = Panel::block == 0 ? Panel::step : Panel::block;
   for (std::int64_t p = 0; p < number; ++p, panels += panel_stride) {
     for (std::int64_t k = first; k < first + depth; k += block_depth) {
-      [[maybe_unused]] const auto block = Panel::Block::load(panels, k);
+      [[maybe_unused]] const auto block = Panel::Block::load(Panel::Group::load(panels, k), panels, k);
       if constexpr (Panel::scaled_sums) block.scale.store(scales[(k - first) / Panel::block] + p * panel_columns);
       for (std::int64_t step = k; step < k + block_depth; step += Panel::step) {
         const auto chunk = Panel::Chunk::load(panels + Panel::chunk_at(step));

@@ -161,10 +161,12 @@ void multiply(const Factor* const* x, std::int64_t first, const std::byte* panel
     const Block none[Panels] = {};
     detail::add_products<F>(row, panels, panel_stride, 0, depth, none, total);
   } else {
+    typename Panel::Group group[Panels];
     for (std::int64_t k = 0; k < depth; k += Panel::block) {
       if (k % Panel::group == 0) {
 #pragma GCC unroll 8
         for (int p = 0; p < Panels; ++p) {
+          group[p] = Panel::Group::load(panels + p * panel_stride, k);
           const std::byte* ahead = panels + p * panel_stride + Panel::bytes(k) + Panel::ahead(Panels);
           for (std::int64_t line = 0; line < Panel::chunk_at(0); line += std::int64_t(line_bytes))
             __builtin_prefetch(ahead + line);
@@ -182,13 +184,13 @@ void multiply(const Factor* const* x, std::int64_t first, const std::byte* panel
         detail::add_products<F>(row, panels, panel_stride, k, k + Panel::block, none, sum);
 #pragma GCC unroll 8
         for (int p = 0; p < Panels; ++p) {
-          block[p] = Block::load(panels + p * panel_stride, k);
+          block[p] = Block::load(group[p], panels + p * panel_stride, k);
 #pragma GCC unroll 32
           for (int r = 0; r < Rows; ++r) total[r][p] = fma(sum[r][p], block[p].scale, total[r][p]);
         }
       } else {
 #pragma GCC unroll 8
-        for (int p = 0; p < Panels; ++p) block[p] = Block::load(panels + p * panel_stride, k);
+        for (int p = 0; p < Panels; ++p) block[p] = Block::load(group[p], panels + p * panel_stride, k);
         detail::add_products<F>(row, panels, panel_stride, k, k + Panel::block, block, total);
       }
     }

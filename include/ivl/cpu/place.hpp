@@ -3,12 +3,14 @@
 // A matrix keeps its file's format, so its values are the file's, bit for bit. `Fusion::interleaved` lies panel by
 // panel, sixteen columns of gate and then the sixteen columns of up that go with them: a tile of two panels holds both.
 #pragma once
+#include <cstdint>
 #include <span>
 
 #include "ivl/core/compiled.hpp"
 #include "ivl/core/tensor.hpp"
 #include "ivl/cpu/context.hpp"
 #include "ivl/cpu/memory.hpp"
+#include "ivl/formats/format.hpp"
 #include "ivl/formats/source_matrix.hpp"
 #include "ivl/ops/outline.hpp"
 #include "ivl/ops/place.hpp"
@@ -18,6 +20,8 @@ inline namespace IVL_CPU_LEVEL {
 
 /// Reads the parts once, with all threads. Memory beside the parts: the panels.
 PlacedMatrix place_matrix(Context& ctx, std::span<const SourceMatrix> parts, Fusion fusion);
+/// Bytes of the panels that a matrix [out, in] of a file becomes.
+std::int64_t placed_bytes(Format format, std::int64_t out, std::int64_t in);
 PlacedVector place_vector(Context& ctx, std::span<const TensorView> parts);
 PlacedTable place_table(Context& ctx, const SourceMatrix& rows);
 

@@ -101,6 +101,10 @@ IVL_INLINE PlacedMatrix place_matrix(Context& ctx, std::span<const SourceMatrix>
   return outline.placed;
 }
 
+IVL_INLINE std::int64_t placed_bytes(Format format, std::int64_t out, std::int64_t in) {
+  return ceil_div(out, panel_columns) * detail::panel_bytes(detail::panels_for(format), in);
+}
+
 IVL_INLINE PlacedVector place_vector(Context& ctx, std::span<const TensorView> parts) {
   PlacedVector vector{vector_width(parts), {}};
   vector.memory = allocate(ctx, std::size_t(vector.width) * sizeof(float));

@@ -68,6 +68,7 @@ struct SinglePanels {
   static constexpr bool scaled_sums = false;
   template <class>
   using Factor = float;
+  using Group = NoGroup;
   using Block = NoBlock;
 
   static constexpr std::int64_t bytes(std::int64_t depth) {
@@ -100,6 +101,7 @@ struct PanelFormat<Bf16> {
   static constexpr bool scaled_sums = false;
   template <class Scalar>
   using Factor = detail::PairFactor<Scalar>;
+  using Group = detail::NoGroup;
   using Block = detail::NoBlock;
 
   static constexpr std::int64_t bytes(std::int64_t depth) { return ceil_div(depth, 2) * 2 * panel_columns * 2; }

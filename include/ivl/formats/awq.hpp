@@ -27,6 +27,7 @@ template <class ScaleScalar>
 struct AwqFormat {
   using Scale = ScaleScalar;
   static constexpr std::size_t scale_plane = 1;
+  static constexpr float largest = 15;
   static constexpr int block = 128;
   static constexpr bool inputs_first = true;
   static constexpr Cell planes[3] = {
@@ -38,14 +39,23 @@ struct AwqFormat {
     std::memcpy(&bits, word, sizeof bits);
     return int(bits >> awq_shift[output] & 15);
   }
+  static void codes(const BlockCells& cells, std::uint8_t* to) {
+    for (int k = 0; k < block; ++k) to[k] = std::uint8_t(code(cells.at[0] + k * cells.to_next_input[0], cells.output));
+  }
+  static float scale_of(const BlockCells& cells) {
+    Scale scale;
+    std::memcpy(&scale, cells.at[scale_plane], sizeof scale);
+    return to_float(scale);
+  }
+  static int zero_of(const BlockCells& cells) { return code(cells.at[2], cells.output); }
   /// Exact for a half: 11 bits times 4 and a sign fit a float; a float as scale rounds once. (AutoAWQ's kernels round
   /// the product to half.)
   static void dequantise(const BlockCells& cells, float* to) {
-    Scale scale;
-    std::memcpy(&scale, cells.at[1], sizeof scale);
-    const int zero = code(cells.at[2], cells.output);
-    for (int k = 0; k < block; ++k)
-      to[k] = float(code(cells.at[0] + k * cells.to_next_input[0], cells.output) - zero) * to_float(scale);
+    std::uint8_t q[block];
+    codes(cells, q);
+    const float scale = scale_of(cells);
+    const int zero = zero_of(cells);
+    for (int k = 0; k < block; ++k) to[k] = float(q[k] - zero) * scale;
   }
 };
 

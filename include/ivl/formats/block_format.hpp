@@ -78,13 +78,18 @@ constexpr int nibble(const std::uint8_t* bytes, int index) { return bytes[index 
 /// The signs of eight elements. Seven are stored; the eighth makes the number of set signs even.
 constexpr unsigned with_even_sign(unsigned signs) { return signs | unsigned(std::popcount(signs) & 1) << 7; }
 
-/// to[j] = scale values[j], negative where bit j of `signs` is set.
-template <int count>
-void signed_values(float scale, const std::int8_t* values, unsigned signs, float* to) {
-  for (int j = 0; j < count; ++j) {
-    const float value = scale * float(values[j]);
-    to[j] = signs >> j & 1 ? -value : value;
-  }
+/// to[j] = letter(values[j]), with the bit `sign` where bit j of `signs` is set: codes of a row of a grid.
+template <int sign, int count, class Letter>
+void signed_letters(const std::int8_t* values, unsigned signs, const Letter& letter, std::uint8_t* to) {
+  for (int j = 0; j < count; ++j) to[j] = std::uint8_t(letter(values[j]) | (signs >> j & 1 ? sign : 0));
+}
+
+/// to[k] = d scale_of(run) values[code[k]], exactly.
+template <class F, int run, std::size_t count>
+void dequantise_table(const typename F::Block& b, const float (&values)[count], float* to) {
+  std::uint8_t q[F::block];
+  F::codes(b, q);
+  for (int k = 0; k < F::block; ++k) to[k] = to_float(b.d) * float(F::scale_of(b, k / run)) * values[q[k]];
 }
 
 }  // namespace ivl::detail

@@ -9,6 +9,7 @@
 //   dequantise     a block of one row into floats, exactly
 //   refused        if it has some: bytes that mean NaN
 //   Scale          if it has them: the scalar of the scales, which lie in the plane `scale_plane` and are finite
+//   largest        beside Scale: of a code without its scale; the product is finite too
 // A new one is listed below. A backend that has a layout of its own for it multiplies it as it is (on the CPU a
 // PanelFormat, on CUDA a Stored); any other places it as the floats that it means.
 #pragma once

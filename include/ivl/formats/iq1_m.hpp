@@ -19,7 +19,12 @@ struct Iq1M : detail::BlockFormat<256, 56> {
     std::uint16_t scales[4];  // of four pairs of rows; the top four bits are a quarter of the block's scale
   };
 
-  static float scale_of(const Block& b);
+  static half d_of(const Block& b);
+  static float scale_of(const Block& b) { return to_float(d_of(b)); }
+  static void codes(const Block& b, std::uint8_t* to);
+  /// Of a run of 16.
+  static int scale_of(const Block& b, int run) { return 2 * (b.scales[run / 4] >> run % 4 * 3 & 7) + 1; }
+  static bool shifted_down(const Block& b, int row) { return detail::nibble(b.high, row) & 8; }
   static void dequantise(const BlockCells& cells, float* to);
 };
 

@@ -12,11 +12,19 @@ namespace ivl {
 
 namespace detail {
 
-/// What is added to the values of a row, in units of its scale.
-inline constexpr float iq1_shift = 0.125f;
+/// The values of a row, one more than they are.
+void iq1_letters(int row, std::uint8_t* to);
 
-/// to[j] = scale (row's value j + shift)
-void shifted_row(float scale, int row, float shift, float* to);
+/// to[k] = d scale_of(k / 16) (code[k] - 1 + 1/8, or - 1/8 where the shift of k's row is down), exactly.
+template <class F>
+void dequantise_iq1(const typename F::Block& b, float* to) {
+  std::uint8_t q[F::block];
+  F::codes(b, q);
+  for (int k = 0; k < F::block; ++k) {
+    const float scale = to_float(F::d_of(b)) * float(F::scale_of(b, k / 16));
+    to[k] = scale * (float(q[k]) - (F::shifted_down(b, k / 8) ? 1.125f : 0.875f));
+  }
+}
 
 }  // namespace detail
 
@@ -28,6 +36,11 @@ struct Iq1S : detail::BlockFormat<256, 50> {
     std::uint16_t high[8];  // three bits for each of four rows, the scale, and whether the shift is down
   };
 
+  static half d_of(const Block& b) { return b.d; }
+  static void codes(const Block& b, std::uint8_t* to);
+  /// Of a run of 16, as IQ1_M has it.
+  static int scale_of(const Block& b, int run) { return 2 * (b.high[run / 2] >> 12 & 7) + 1; }
+  static bool shifted_down(const Block& b, int row) { return b.high[row / 4] & 0x8000; }
   static void dequantise(const BlockCells& cells, float* to);
 };
 

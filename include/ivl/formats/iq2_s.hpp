@@ -6,6 +6,7 @@
 #include "ivl/core/compiled.hpp"
 #include "ivl/core/scalar.hpp"
 #include "ivl/formats/block_format.hpp"
+#include "ivl/formats/iq2_xxs.hpp"
 
 namespace ivl {
 
@@ -19,6 +20,8 @@ struct Iq2S : detail::BlockFormat<256, 82> {
     std::uint8_t scales[8];
   };
 
+  static void codes(const Block& b, std::uint8_t* to);
+  static int scale_of(const Block& b, int run);
   static void dequantise(const BlockCells& cells, float* to);
 };
 

@@ -10,6 +10,15 @@
 
 namespace ivl {
 
+/// What codes of three bits stand for in IQ2_XXS, IQ2_XS and IQ2_S: eighths of the letters 8, 25 and 43 of their grids;
+/// the third bit is the sign.
+inline constexpr float iq2_values[8] = {1, 3.125f, 5.375f, 0, -1, -3.125f, -5.375f, 0};
+
+namespace detail {
+/// Of a value of those grids.
+constexpr int iq2_letter(int value) { return value >> 4; }
+}  // namespace detail
+
 struct Iq2Xxs : detail::BlockFormat<256, 66> {
   static constexpr std::string_view name = "iq2_xxs";
   struct Run {
@@ -21,7 +30,13 @@ struct Iq2Xxs : detail::BlockFormat<256, 66> {
     Run runs[8];
   };
 
+  static void codes(const Block& b, std::uint8_t* to);
+  /// Of a run of 16, as IQ2_XS and IQ2_S have it.
+  static int scale_of(const Block& b, int run);
   static void dequantise(const BlockCells& cells, float* to);
+
+ private:
+  static std::uint32_t bits_of(const Run& run);
 };
 
 }  // namespace ivl

@@ -10,6 +10,9 @@
 
 namespace ivl {
 
+/// What codes of four bits stand for: the eight letters of its grid; the fourth bit is the sign.
+inline constexpr float iq3_s_values[16] = {1, 3, 5, 7, 9, 11, 13, 15, -1, -3, -5, -7, -9, -11, -13, -15};
+
 struct Iq3S : detail::BlockFormat<256, 110> {
   static constexpr std::string_view name = "iq3_s";
   struct Block {
@@ -20,6 +23,8 @@ struct Iq3S : detail::BlockFormat<256, 110> {
     std::uint8_t scales[4];
   };
 
+  static void codes(const Block& b, std::uint8_t* to);
+  static int scale_of(const Block& b, int run);
   static void dequantise(const BlockCells& cells, float* to);
 };
 

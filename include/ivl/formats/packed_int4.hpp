@@ -28,6 +28,7 @@ template <int group, class ScaleScalar>
 struct PackedInt4 {
   using Scale = ScaleScalar;
   static constexpr std::size_t scale_plane = 1;
+  static constexpr float largest = 15;
   static constexpr int block = 32;
   static constexpr bool inputs_first = false;
   static constexpr Cell planes[3] = {  // nvcc 13.0 needs the 3
@@ -35,15 +36,28 @@ struct PackedInt4 {
       {"weight_scale", 1, group, sizeof(Scale)},
       {"weight_zero_point", 8, group, 4, true}};
 
+  static void codes(const BlockCells& cells, std::uint8_t* to) {
+    std::uint32_t words[block / 8];
+    std::memcpy(words, cells.at[0], sizeof words);
+    for (int k = 0; k < block; ++k) to[k] = words[k / 8] >> 4 * (k % 8) & 15;
+  }
+  static float scale_of(const BlockCells& cells) {
+    Scale scale;
+    std::memcpy(&scale, cells.at[scale_plane], sizeof scale);
+    return to_float(scale);
+  }
+  static int zero_of(const BlockCells& cells) {
+    std::uint32_t zeros;
+    std::memcpy(&zeros, cells.at[2], sizeof zeros);
+    return int(zeros >> 4 * cells.output & 15);
+  }
   /// One rounding, and none where the scale is a bf16 or a half. (compressed-tensors rounds to the scale's type.)
   static void dequantise(const BlockCells& cells, float* to) {
-    Scale scale;
-    std::memcpy(&scale, cells.at[1], sizeof scale);
-    std::uint32_t zeros, words[block / 8];
-    std::memcpy(&zeros, cells.at[2], sizeof zeros);
-    std::memcpy(words, cells.at[0], sizeof words);
-    const int zero = int(zeros >> 4 * cells.output & 15);
-    for (int k = 0; k < block; ++k) to[k] = float(int(words[k / 8] >> 4 * (k % 8) & 15) - zero) * to_float(scale);
+    std::uint8_t q[block];
+    codes(cells, q);
+    const float scale = scale_of(cells);
+    const int zero = zero_of(cells);
+    for (int k = 0; k < block; ++k) to[k] = float(q[k] - zero) * scale;
   }
 };
 

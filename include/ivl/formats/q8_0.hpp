@@ -19,6 +19,10 @@ struct Q8_0 : detail::BlockFormat<32, 34> {
     std::int8_t codes[32];
   };
 
+  /// 128 more than they are.
+  static void codes(const Block& b, std::uint8_t* to) {
+    for (int k = 0; k < block; ++k) to[k] = std::uint8_t(b.codes[k] ^ 0x80);
+  }
   /// Exact: 11 bits of a half times 8 fit a float.
   static void dequantise(const BlockCells& cells, float* to) {
     const Block b = detail::block_at<Q8_0>(cells);

@@ -29,6 +29,9 @@ constexpr float e4m3_value(std::uint8_t code) {
   return std::bit_cast<float>(sign | std::bit_cast<std::uint32_t>(float(mantissa) * 0x1p-9f));
 }
 
+/// 1 / 127.
+inline constexpr float llm_int8_unit = 0.007874015718698502f;
+
 namespace detail {
 
 /// Of all codes: a look-up is faster than their bits.
@@ -41,9 +44,11 @@ inline constexpr std::array<float, 256> e4m3_values = [] {
 struct F8Code {
   static constexpr Refused refused[] = {{0, std::byte{0x7f}, "a weight of FP8 is NaN"},
                                         {0, std::byte{0xff}, "a weight of FP8 is NaN"}};
+  static constexpr float largest = 448;
   static float value(std::byte code) { return e4m3_values[std::to_integer<std::size_t>(code)]; }
 };
 struct I8Code {
+  static constexpr float largest = 128;
   static float value(std::byte code) { return float(std::to_integer<std::int8_t>(code)); }
 };
 
@@ -56,6 +61,7 @@ struct ScaledCodes : Code {
   static constexpr bool inputs_first = false;
   static constexpr Cell planes[2] = {{"weight", 1, 1, 1}, {"scales", outs, ins, sizeof(Scale), true}};
 
+  static void codes(const BlockCells& cells, std::uint8_t* to) { std::memcpy(to, cells.at[0], block); }
   static float scale_of(const BlockCells& cells) {
     Scale scale;
     std::memcpy(&scale, cells.at[scale_plane], sizeof scale);
@@ -93,7 +99,7 @@ struct LlmInt8 : detail::ScaledCodes<detail::I8Code, float, 1, whole_line> {
   /// In the order of bitsandbytes: two roundings.
   static void dequantise(const BlockCells& cells, float* to) {
     const float scale = scale_of(cells);
-    for (int k = 0; k < block; ++k) to[k] = detail::I8Code::value(cells.at[0][k]) * scale * 0.007874015718698502f;
+    for (int k = 0; k < block; ++k) to[k] = detail::I8Code::value(cells.at[0][k]) * scale * llm_int8_unit;
   }
 };
 

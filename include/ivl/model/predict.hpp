@@ -51,7 +51,7 @@ template <VlmConfig C>
 Vlm<C> outline(DryRun& ctx, const ModelFacts& facts, StoredAs experts = StoredAs::scalars) {
   Vlm<C> vlm;
   vlm.facts = facts;
-  const ShapesAlone shapes(weight_slots(vlm), facts, experts);
+  const ShapesAlone shapes(weight_slots(vlm), facts, {.dialects = {}, .expected = experts});
   place_weights(ctx, shapes.binding(), "shapes");
   return vlm;
 }

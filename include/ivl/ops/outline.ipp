@@ -31,7 +31,7 @@ std::optional<NotANumber> find_refused(const SourceMatrix& part, const Refused& 
   return std::nullopt;
 }
 
-/// Scales that are NaN or infinite.
+/// Scales that are NaN or infinite, or with which weights may be.
 template <class F>
 std::optional<NotANumber> find_infinite(const SourceMatrix& part) {
   const Cell& cell = F::planes[F::scale_plane];
@@ -41,6 +41,8 @@ std::optional<NotANumber> find_infinite(const SourceMatrix& part) {
       typename F::Scale scale;
       std::memcpy(&scale, plane.data + i * plane.to_next_output + j * plane.to_next_input, sizeof scale);
       if (!std::isfinite(to_float(scale))) return NotANumber{F::scale_plane, "a scale is not a finite number"};
+      if (!std::isfinite(to_float(scale) * F::largest))
+        return NotANumber{F::scale_plane, "a scale is so large that weights may be infinite"};
     }
   }
   return std::nullopt;
