@@ -9,6 +9,7 @@
 #include "ivl/checkpoint/folder.ipp"
 #include "ivl/checkpoint/gguf_files.ipp"
 #include "ivl/checkpoint/gguf_weights.ipp"
+#include "ivl/checkpoint/int8_weights.ipp"
 #include "ivl/checkpoint/lora.ipp"
 #include "ivl/checkpoint/place_part.ipp"
 #include "ivl/checkpoint/place_weights.ipp"

@@ -7,6 +7,7 @@
 #include "ivl/image/decode.hpp"
 #include "ivl/image/video.hpp"
 #include "ivl/model/checkpoint.hpp"
+#include "ivl/model/convert_checkpoint.hpp"
 #include "ivl/model/gguf_pair.hpp"
 #include "ivl/model/open_model.hpp"
 #include "ivl/model/runner.hpp"
