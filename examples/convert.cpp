@@ -19,7 +19,7 @@ int main(int argc, char** argv) {
   std::string from, to, format;
   app.add_option("--from", from, "checkpoint folder or GGUF file")->required();
   app.add_option("--to", to, "new folder")->required();
-  load.add_to(app);
+  load.add_those_of_files_to(app);
   app.add_option("--format", format, "of the new folder (default: the one that the checkpoint has)")
       ->check(CLI::IsMember({"github", "hf"}));
 

@@ -13,13 +13,17 @@ struct LoadFlags {
   bool ignore_extra_tensors = false;
 
   void add_to(CLI::App& app) {
-    app.add_option("--mmproj", mmproj,
-                   "of a GGUF file: the GGUF file of its tower and projector (default: the one that lies beside it)");
-    app.add_option("--lora", lora, "folder of a LoRA adapter to merge into the weights");
+    add_those_of_files_to(app);
     app.add_option("--load-as", load_as,
                    "int8: weights of a folder of floats as LLM.int8, as bitsandbytes' load_in_8bit makes them")
         ->capture_default_str()
         ->check(CLI::IsMember({"stored", "int8"}));
+  }
+  /// All but how numbers are held in memory.
+  void add_those_of_files_to(CLI::App& app) {
+    app.add_option("--mmproj", mmproj,
+                   "of a GGUF file: the GGUF file of its tower and projector (default: the one that lies beside it)");
+    app.add_option("--lora", lora, "folder of a LoRA adapter to merge into the weights");
     app.add_flag("--ignore-extra-tensors", ignore_extra_tensors, "leave out what is in the files and not in the model");
   }
   ivl::LoadOptions options(StatusLine& status) const {

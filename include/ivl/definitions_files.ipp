@@ -30,6 +30,7 @@
 #include "ivl/files/mapped_file.ipp"
 #include "ivl/files/new_file.ipp"
 #include "ivl/files/safetensors.ipp"
+#include "ivl/files/safetensors_writer.ipp"
 #include "ivl/files/settings.ipp"
 #include "ivl/formats/ggml.ipp"
 #include "ivl/formats/iq1_m.ipp"

@@ -128,6 +128,9 @@ TEST_CASE("A pair whose files do not go together, or say what is not known, is r
   CHECK(contains(
       what_of<ConfigError>([&] { load<qwen3_tiny>(ctx, tiny_folder("qwen3_tiny", "gguf"), {.lora = folder.path()}); }),
       "is GGUF: give the folder that the file was made from"));
+  CHECK(contains(what_of<ConfigError>(
+                     [&] { load<qwen3_tiny>(ctx, tiny_folder("qwen3_tiny", "gguf"), {.load_as = LoadAs::int8}); }),
+                 "expected a folder in F32, BF16 or F16 to load as int8, found GGUF"));
   CHECK(contains(what_of<ConfigError>([&] { load<qwen2_gqa7>(ctx, tiny_folder("qwen3_tiny", "gguf")); }),
                  "model.gguf: another structure than the type"));
 }

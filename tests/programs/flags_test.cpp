@@ -9,6 +9,7 @@
 #include "ivl/core/simd.hpp"
 #include "ivl/core/version.hpp"
 #include "ivl/files/safetensors.hpp"
+#include "ivl/files/safetensors_writer.hpp"
 #include "tests/programs/run.hpp"
 
 using namespace ivl;
@@ -159,11 +160,24 @@ TEST_CASE("a folder becomes a GGUF pair, which opens and says what it holds") {
   const Ran answer = run("describe_image --threads 1 --checkpoint " + folder.string() + balloons);
   CHECK(answer.code == 0);
   CHECK(answer.out == run("describe_image" + toy + balloons).out);
+  const std::string there = (folder / "bf16").string();
+  const Ran converted = run("convert --from " + folder.string() + " --to " + there);
+  CHECK(converted.code == 0);
+  CHECK(converted.err.empty());
+  CHECK(converted.out == there + "\n");
+  CHECK(run("describe_image --threads 1 --checkpoint " + there + balloons).out == answer.out);
   const Ran listed = run("list_checkpoints " + folder.string());
   CHECK(listed.code == 0);
   CHECK(contains(listed.out, "language.blocks.#.gate"));
   CHECK(contains(listed.out, " q8_0 "));
   CHECK(contains(run("list_checkpoints --json examples/drawn_scenes/checkpoint").out, "\"format\":\"bf16\""));
+}
+
+TEST_CASE("weights of floats are loaded as int8 where that is asked for") {
+  const Ran answer = run("describe_image --load-as int8" + toy + balloons);
+  CHECK(answer.code == 0);
+  CHECK(answer.out == run("describe_image" + toy + balloons).out);
+  CHECK(contains(run("describe_image --load-as int7" + toy + balloons).err, "int8"));
 }
 
 TEST_CASE("an adapter that does not belong to the model is refused") {

@@ -48,8 +48,9 @@ TEST_CASE("a token before the prompt goes into the files, and what no file can s
   const int end = *Tokenizer::from_folder(own).id_of("<|endoftext|>");
   CHECK(there_and_back(own).bos() == std::nullopt);
   CHECK(there_and_back(own, end).bos() == end);
-  CHECK(test::error_of<FileError>([&] { there_and_back(own, 3); })
-            .ends_with("expected a special token before the prompt, found the id 3"));
+  CHECK(test::error_of<FileError>([&] {
+          there_and_back(own, 3);
+        }).ends_with("expected a special token before the prompt, found the id 3"));
 
   TokenizerParts parts = tokenizer_parts(own);
   GgufMetadata metadata;
@@ -62,8 +63,9 @@ TEST_CASE("a token before the prompt goes into the files, and what no file can s
   REQUIRE(bytes.substr(at + 8, 5) == "qwen2");
   bytes.replace(at, 13, std::string("\6\0\0\0\0\0\0\0", 8) + "smollm");
   const Gguf file(folder.write("smollm.gguf", bytes));
-  CHECK(test::error_of<FileError>([&] { tokenizer_files(file); })
-            .ends_with("tokenizer.json cannot say that bytes without a token are left out"));
+  CHECK(test::error_of<FileError>([&] {
+          tokenizer_files(file);
+        }).ends_with("tokenizer.json cannot say that bytes without a token are left out"));
 }
 
 }  // namespace

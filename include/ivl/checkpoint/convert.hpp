@@ -1,5 +1,5 @@
-// A checkpoint as a folder in a published layout: a folder in the other layout, with the same weights, bit for bit, under
-// the other names; one with an adapter merged into it; or a GGUF pair or a quantised folder in bf16.
+// A checkpoint as a folder in a published layout: a folder in the other layout, with the same weights, bit for bit,
+// under the other names; one with an adapter merged into it; or a GGUF pair or a quantised folder in bf16.
 #pragma once
 #include <filesystem>
 #include <map>

@@ -20,7 +20,7 @@
 #include "ivl/checkpoint/widen_weight.hpp"
 #include "ivl/core/error.hpp"
 #include "ivl/files/json.hpp"
-#include "ivl/files/safetensors.hpp"
+#include "ivl/files/safetensors_writer.hpp"
 
 namespace ivl {
 

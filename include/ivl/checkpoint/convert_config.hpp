@@ -209,23 +209,23 @@ inline Json language_config_of(const CheckpointConfig& known) {
   const AttentionConfig& attention = decoder.attention;
   const ModelFacts& facts = known.facts;
   const FamilyKinds& kinds = *std::ranges::find(family_kinds, facts.family, &FamilyKinds::family);
-  Json result = {{"architectures", {kinds.architecture}},
-                 {"model_type", kinds.model_type},
-                 {"torch_dtype", "bfloat16"},
-                 {"num_hidden_layers", decoder.layers},
-                 {"hidden_size", decoder.hidden},
-                 {"num_attention_heads", attention.heads},
-                 {"num_key_value_heads", attention.kv_heads},
-                 {"head_dim", attention.head_dim},
-                 {"intermediate_size", decoder.sparse() ? decoder.moe.mlp_hidden : decoder.mlp_hidden},
-                 {"hidden_act", "silu"},
-                 {"rms_norm_eps", as_written(facts.language_norm_eps)},
-                 {"vocab_size", facts.vocab_rows},
-                 {"tie_word_embeddings", facts.tied_head},
-                 {"max_position_embeddings",
-                  facts.rope.kind == RopeKind::yarn ? facts.context_length : facts.rope.context},
-                 {"rope_theta", facts.rope.base},
-                 {"rope_scaling", rope_scaling_of(facts)}};
+  Json result = {
+      {"architectures", {kinds.architecture}},
+      {"model_type", kinds.model_type},
+      {"torch_dtype", "bfloat16"},
+      {"num_hidden_layers", decoder.layers},
+      {"hidden_size", decoder.hidden},
+      {"num_attention_heads", attention.heads},
+      {"num_key_value_heads", attention.kv_heads},
+      {"head_dim", attention.head_dim},
+      {"intermediate_size", decoder.sparse() ? decoder.moe.mlp_hidden : decoder.mlp_hidden},
+      {"hidden_act", "silu"},
+      {"rms_norm_eps", as_written(facts.language_norm_eps)},
+      {"vocab_size", facts.vocab_rows},
+      {"tie_word_embeddings", facts.tied_head},
+      {"max_position_embeddings", facts.rope.kind == RopeKind::yarn ? facts.context_length : facts.rope.context},
+      {"rope_theta", facts.rope.base},
+      {"rope_scaling", rope_scaling_of(facts)}};
   if (facts.family != Family::qwen2) result["attention_bias"] = attention.qkv_bias;
   if (facts.family == Family::internlm3) result.update({{"bias", false}, {"qkv_bias", false}});
   if (facts.family == Family::qwen3_moe)

@@ -21,8 +21,8 @@
 #include "ivl/checkpoint/sources.hpp"
 #include "ivl/core/error.hpp"
 #include "ivl/core/tensor.hpp"
-#include "ivl/files/safetensors.hpp"
 #include "ivl/facts/model_facts.hpp"
+#include "ivl/files/safetensors_writer.hpp"
 
 namespace ivl::detail {
 

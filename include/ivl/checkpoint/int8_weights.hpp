@@ -15,9 +15,12 @@
 namespace ivl {
 
 /// The weights of another source, those of every torch.nn.Linear but the head as codes `.weight` and scales `.SCB`: the
-/// tower's, the projector's and the language model's, Qwen3-MoE's routers and experts among them. In GPT-OSS neither is
-/// an nn.Linear. Of row n of W in float16, SCB[n] = max |W[n]| and the codes are W[n] (127 / SCB[n]) in float, rounded to
-/// even: bitsandbytes 0.50 on a CPU, to the bit. A row of zeros has codes of 0.
+/// tower's, the projector's and the language model's. Routers and experts are none in transformers 5, and stay floats.
+/// Of row n of W in float16, SCB[n] = max |W[n]| and the codes are W[n] (1 / SCB[n] 127) in float, rounded to even:
+/// bitsandbytes 0.50 on a CPU, to the bit. A row of zeros has codes of 0.
+///
+/// Its threshold says which inputs of a product are not rounded to 8 bits (the outliers). Here none is rounded, so that
+/// all are treated as outliers are there.
 class Int8Weights {
  public:
   /// Looks at everything but the numbers. Throws ConfigError, which starts with `where`, for weights that are quantised
@@ -27,26 +30,30 @@ class Int8Weights {
   Int8Weights& operator=(const Int8Weights&) = delete;
 
   std::vector<std::string> names() const;
-  /// Codes and scales have types and shapes, and their bytes from `prepare` on until one of them is released.
+  /// Codes and scales have types and shapes, and their bytes from `prepare` on until one of them is released. `prepare`
+  /// throws FileError for numbers that float16 does not have.
   const TensorView* find(const std::string& name) const;
   void prepare(const TensorView& view) const;
   void release(const TensorView& view) const;
 
  private:
   struct Quantised {
-    const TensorView* base;
+    std::string name;
+    const TensorView* base = nullptr;
     TensorView codes, scales;
     std::vector<std::byte> code_bytes = {}, scale_bytes = {};
   };
 
   TensorSource base_;
+  std::string where_;
   std::vector<std::unique_ptr<Quantised>> quantised_;
   std::map<std::string, const TensorView*> views_;
   std::unordered_map<const TensorView*, Quantised*> by_view_;
 };
 
 namespace detail {
-/// One row of a weight: codes to codes[in]; returns the scale.
+/// One row of a weight: codes to codes[in]; returns the scale, or infinity, and no codes, where a number is none of
+/// float16.
 float quantise_int8_row(const float* row, std::int64_t in, std::int8_t* codes);
 }  // namespace detail
 

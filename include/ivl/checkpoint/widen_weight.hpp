@@ -1,5 +1,5 @@
-// Weights that are stored in another way, as bf16 tensors of a published folder. convert.ipp alone includes this, so its
-// bodies stay here.
+// Weights that are stored in another way, as bf16 tensors of a published folder. convert.ipp alone includes this, so
+// its bodies stay here.
 #pragma once
 #include <algorithm>
 #include <cstddef>
@@ -17,7 +17,7 @@
 #include "ivl/checkpoint/weight_parts.hpp"
 #include "ivl/core/error.hpp"
 #include "ivl/core/scalar.hpp"
-#include "ivl/files/safetensors.hpp"
+#include "ivl/files/safetensors_writer.hpp"
 #include "ivl/formats/source_matrix.hpp"
 #include "ivl/ops/outline.hpp"
 
@@ -58,11 +58,8 @@ inline void write_columns_in_bf16(std::span<const SourceMatrix> parts, const Byt
 class WidenedWeight {
  public:
   /// `where` starts errors.
-  WidenedWeight(BoundWeight weight, const TensorSource& source, std::string where)
-      : weight_(std::move(weight)),
-        source_(source),
-        where_(std::move(where)),
-        parts_(std::size_t(std::max(1, number_of_parts(*weight_.name.part)))) {}
+  WidenedWeight(BoundWeight weight, std::size_t parts, const TensorSource& source, std::string where)
+      : weight_(std::move(weight)), source_(source), where_(std::move(where)), parts_(parts) {}
 
   std::size_t parts() const { return parts_; }
   int layer() const { return weight_.slot.layer; }
@@ -115,7 +112,9 @@ inline Shape folder_shape(const Shape& shape, const PartName& row) {
 /// [experts, in, outputs of all parts in turn].
 inline TensorToWrite transposed_tensor(std::string name, const std::shared_ptr<const WidenedWeight>& weight) {
   const Shape one = weight->shape(0);  // [experts, out, in]
-  return {std::move(name), Dtype::bf16, {one[0], one[2], one[1] * std::int64_t(weight->parts())},
+  return {std::move(name),
+          Dtype::bf16,
+          {one[0], one[2], one[1] * std::int64_t(weight->parts())},
           [weight](const ByteSink& write) {
             weight->with_bytes([&] {
               std::vector<std::vector<SourceMatrix>> parts;
@@ -154,12 +153,15 @@ inline TensorToWrite stacked_tensor(std::string name, const PartName& row,
 /// The tensors of one weight as a format has them, in bf16.
 inline void widen_weight(const BoundWeight& bound, Family family, Dialect target, const TensorSource& source,
                          const std::string& where, std::vector<TensorToWrite>& to) {
-  const auto weight = std::make_shared<const WidenedWeight>(bound, source, where);
   const WeightName name = find_weight(bound.slot.canonical, family, target);
   const PartName& whole = *name.part;
+  // GPT-OSS's biases of gate and up lie in pairs already (gguf_weights.hpp).
+  const bool in_pairs = name.bias && whole.transform == Transform::transposed_interleaved;
+  const int parts = in_pairs ? 1 : std::max(1, number_of_parts(*bound.name.part));
+  const auto weight = std::make_shared<const WidenedWeight>(bound, std::size_t(parts), source, where);
   const auto named = [&](const PartName& row, int expert) {
     const Naming naming = row.naming;
-    const char* suffix = naming == Naming::module ? (name.bias ? ".bias" : ".weight")
+    const char* suffix = naming == Naming::module                   ? (name.bias ? ".bias" : ".weight")
                          : naming == Naming::parameter && name.bias ? "_bias"
                                                                     : "";
     return with_numbers(name_pattern(row, target), weight->layer(), expert) + suffix;

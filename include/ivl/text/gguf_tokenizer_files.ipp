@@ -17,8 +17,8 @@ namespace ivl {
 namespace detail {
 
 inline Json added_token_json(const AddedToken& token) {
-  return {{"content", token.content},         {"single_word", false},      {"lstrip", false}, {"rstrip", false},
-          {"normalized", token.normalized}, {"special", token.special}};
+  return {{"content", token.content}, {"single_word", false},           {"lstrip", false},
+          {"rstrip", false},          {"normalized", token.normalized}, {"special", token.special}};
 }
 
 /// As the `tokenizers` library writes it.
@@ -39,16 +39,14 @@ inline std::string tokenizer_json(const TokenizerParts& parts) {
     if (bos == parts.added.end())
       fail<FileError>(parts.where, ": expected a special token before the prompt, found the id ", *parts.bos);
     const Json text = {{"Sequence", {{"id", "A"}, {"type_id", 0}}}};
-    post = {{"type", "TemplateProcessing"},
-            {"single", {{{"SpecialToken", {{"id", bos->content}, {"type_id", 0}}}}, text}},
-            {"pair", {text, {{"Sequence", {{"id", "B"}, {"type_id", 1}}}}}},
-            {"special_tokens",
-             {{bos->content, {{"id", bos->content}, {"ids", {bos->id}}, {"tokens", {bos->content}}}}}}};
+    post = {
+        {"type", "TemplateProcessing"},
+        {"single", {{{"SpecialToken", {{"id", bos->content}, {"type_id", 0}}}}, text}},
+        {"pair", {text, {{"Sequence", {{"id", "B"}, {"type_id", 1}}}}}},
+        {"special_tokens", {{bos->content, {{"id", bos->content}, {"ids", {bos->id}}, {"tokens", {bos->content}}}}}}};
   }
-  const Json split = {{"type", "Split"},
-                      {"pattern", {{"Regex", parts.split_pattern}}},
-                      {"behavior", "Isolated"},
-                      {"invert", false}};
+  const Json split = {
+      {"type", "Split"}, {"pattern", {{"Regex", parts.split_pattern}}}, {"behavior", "Isolated"}, {"invert", false}};
   const Json file = {{"version", "1.0"},
                      {"truncation", nullptr},
                      {"padding", nullptr},
@@ -98,27 +96,27 @@ class ProtoWriter {
 };
 
 /// A SentencePiece model (sentencepiece_model.proto): its pieces, and of what stands beside them what says how they are
-/// used. Tokens that the trainer did not make stand in tokenizer_config.json too; here they hold their ids.
+/// used. Tokens behind the last piece stand in tokenizer_config.json alone, as in published folders.
 inline std::string sentence_piece_model(const Gguf& file, const TokenizerParts& parts) {
   using Type = SentencePiece::Type;
   const auto texts = file.get<std::vector<std::string_view>>("tokenizer.ggml.tokens");
   const auto types = file.get<std::vector<int>>("tokenizer.ggml.token_type");
   const auto scores = file.get<std::vector<float>>("tokenizer.ggml.scores");
-  int tokens = 0;
-  for (const auto& [text, id] : parts.vocabulary) tokens = std::max(tokens, id + 1);
-  for (const AddedToken& token : parts.added) tokens = std::max(tokens, token.id + 1);
+  const auto is_piece = [&](std::size_t id) {
+    return Type(types[id]) == Type::normal || Type(types[id]) == Type::byte || Type(types[id]) == Type::unknown;
+  };
+  std::size_t end = texts.size();
+  while (end > 0 && !is_piece(end - 1)) --end;
   ProtoWriter model, trainer, normalizer;
-  for (std::size_t id = 0; id < std::size_t(tokens); ++id) {
+  for (std::size_t id = 0; id < end; ++id) {
     ProtoWriter piece;
     piece.text(1, texts[id]);
     piece.single(2, scores[id]);
-    // Control pieces are never found in text, which is what the tokens of tokenizer_config.json are taken from first.
-    const bool merged = Type(types[id]) == Type::normal || Type(types[id]) == Type::byte ||
-                        Type(types[id]) == Type::unknown;
-    piece.number(3, std::uint64_t(merged ? Type(types[id]) : Type::control));
+    const bool kept = is_piece(id) || Type(types[id]) == Type::user_defined;
+    piece.number(3, std::uint64_t(kept ? Type(types[id]) : Type::control));  // a row without a token too
     model.text(1, piece.message());
   }
-  trainer.number(3, 2);  // model_type: BPE
+  trainer.number(3, 2);   // model_type: BPE
   trainer.number(35, 1);  // byte_fallback
   if (parts.bos) trainer.number(41, std::uint64_t(*parts.bos));
   normalizer.text(1, "identity");
@@ -154,9 +152,9 @@ inline std::string tokenizer_config_json(const Gguf& file, const TokenizerParts&
 IVL_INLINE std::map<std::string, std::string> tokenizer_files(const Gguf& file) {
   const TokenizerParts parts = tokenizer_parts(file);
   const bool sentence_piece = parts.kind == TokenizerKind::sentence_piece;
-  return {sentence_piece ? std::pair<const std::string, std::string>(
-                               "tokenizer.model", detail::sentence_piece_model(file, parts))
-                         : std::pair<const std::string, std::string>("tokenizer.json", detail::tokenizer_json(parts)),
+  return {sentence_piece
+              ? std::pair<const std::string, std::string>("tokenizer.model", detail::sentence_piece_model(file, parts))
+              : std::pair<const std::string, std::string>("tokenizer.json", detail::tokenizer_json(parts)),
           {"tokenizer_config.json", detail::tokenizer_config_json(file, parts, sentence_piece)}};
 }
 
