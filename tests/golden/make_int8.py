@@ -15,7 +15,7 @@ import torch
 from transformers import AutoModelForImageTextToText, BitsAndBytesConfig
 
 GOLDEN = Path(__file__).resolve().parent
-FOLDERS = ["qwen3_tiny", "qwen3_moe_tiny", "gpt_oss_tiny", "vit6b_qwen3"]
+FOLDERS = ["qwen2_dynamic", "qwen3_tiny", "qwen3_moe_tiny", "gpt_oss_tiny", "vit6b_qwen3"]
 
 
 def name_in_files(module: str) -> str:
