@@ -32,6 +32,7 @@ struct CheckpointContents {
   std::map<std::pair<std::string, std::string>, TensorCount> counts;  ///< by kind and format
   std::int64_t bytes = 0;
   std::int64_t placed_bytes = 0;  ///< on the CPU
+  std::int64_t token_bytes = 0;   ///< of these what one token reads: no tower, and the experts that it chooses
 
   CheckpointContents(const std::filesystem::path& path, const std::filesystem::path& mmproj)
       : config(ivl::read_checkpoint_config(path, mmproj)) {
@@ -57,6 +58,8 @@ struct CheckpointContents {
     }
   }
 
+  /// What one token behind `context` others reads, weights, keys and values.
+  std::int64_t bytes_per_token(int context) const { return token_bytes + kv_bytes_per_token() * context; }
   std::int64_t kv_bytes_per_token() const { return ivl::kv_bytes_per_token(config.vlm.decoder); }
 
   nlohmann::ordered_json json() const {
@@ -111,6 +114,12 @@ struct CheckpointContents {
     ++count.tensors;
     count.bytes += std::int64_t(size);
     bytes += std::int64_t(size);
-    placed_bytes += placed_size(format, kind, shape, std::int64_t(size));
+    const std::int64_t placed = placed_size(format, kind, shape, std::int64_t(size));
+    placed_bytes += placed;
+    if (!name || !name->row->where.canonical.starts_with("language.")) return;
+    if (name->row->part == "embedding" && !config.facts.tied_head) return;  // one row of it
+    const ivl::MoeConfig& moe = config.vlm.decoder.moe;
+    const bool chosen = name->row->part.starts_with("experts.");
+    token_bytes += chosen ? placed * moe.active / std::max(1, moe.experts) : placed;
   }
 };

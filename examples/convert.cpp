@@ -1,9 +1,8 @@
-// A checkpoint folder in the other published layout: GitHub format (internvl_chat) <-> HF format (internvl).
+// A checkpoint as a folder in a published layout: GitHub format (internvl_chat) or HF format (internvl).
 #include <cstdio>
 #include <string>
 
-#include "ivl/checkpoint/convert.hpp"
-#include "ivl/model/checkpoint.hpp"
+#include "ivl/model/convert_checkpoint.hpp"
 #include "load_flags.hpp"
 #include "notes.hpp"
 #include "program.hpp"
@@ -11,32 +10,32 @@
 
 int main(int argc, char** argv) {
   CLI::App app(
-      "Converts a checkpoint folder between the two published layouts. Weights keep their bits; converting back gives\n"
-      "the same weights and configs. With --lora it merges an adapter, in either layout. The HF format also wants a\n"
-      "chat_template.jinja and processor_config.json, which only whoever runs transformers needs: take them from a\n"
-      "published folder of that format.");
+      "Converts a checkpoint to a folder in one of the two published layouts. Between these, weights keep their bits,\n"
+      "and converting back gives the same weights and configs. With --lora it merges an adapter, in either layout.\n"
+      "GGUF pairs and quantised folders become bf16. The HF format also wants a chat_template.jinja and\n"
+      "processor_config.json, which only whoever runs transformers needs: take them from a published folder of that\n"
+      "format.");
   LoadFlags load;
   std::string from, to, format;
-  app.add_option("--from", from, "checkpoint folder")->required();
+  app.add_option("--from", from, "checkpoint folder or GGUF file")->required();
   app.add_option("--to", to, "new folder")->required();
-  load.add_to(app);
-  app.add_option("--format", format, "of the new folder")->required()->check(CLI::IsMember({"github", "hf"}));
+  load.add_those_of_files_to(app);
+  app.add_option("--format", format, "of the new folder (default: the one that the checkpoint has)")
+      ->check(CLI::IsMember({"github", "hf"}));
 
   return run_program(app, argc, argv, [&] {
     StatusLine status;
-    const auto processor = ivl::load_processor(from);
-    print_notes(from);
+    print_notes(from, load.mmproj);
     ivl::LoadOptions options = load.options(status);
     options.progress = [&](const ivl::LoadProgress& progress) {
-      char text[64];
-      std::snprintf(text, sizeof text, "%6.2f of %.2f GB", double(progress.bytes_done) / 1e9,
-                    double(progress.bytes_total) / 1e9);
+      char text[160];
+      std::snprintf(text, sizeof text, "%6.2f of %.2f GB  %.100s", double(progress.bytes_done) / 1e9,
+                    double(progress.bytes_total) / 1e9, std::string(progress.tensor).c_str());
       status.show(text);
     };
-    ivl::convert_folder(
-        from, to, format == "hf" ? ivl::FolderFormat::hf : ivl::FolderFormat::github,
-        {.image = processor.tokenizer().id_of(ivl::image_context_token).value(), .end = processor.end_token()},
-        options);
+    std::optional<ivl::FolderFormat> target;
+    if (!format.empty()) target = format == "hf" ? ivl::FolderFormat::hf : ivl::FolderFormat::github;
+    ivl::convert_checkpoint(from, to, target, options);
     status.clear();
     print_text(to + "\n");
   });

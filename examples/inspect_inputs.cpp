@@ -2,7 +2,7 @@
 #include <fstream>
 
 #include "ivl/files/json.hpp"
-#include "ivl/files/safetensors.hpp"
+#include "ivl/files/safetensors_writer.hpp"
 #include "ivl/image/tiles.hpp"
 #include "ivl/model/checkpoint.hpp"
 #include "json_answer.hpp"

@@ -10,9 +10,11 @@
 #include <utility>
 #include <vector>
 
+#include "bench/ceilings.hpp"
 #include "checkpoint_contents.hpp"
 #include "ivl/config/published.hpp"
 #include "ivl/core/usable_memory.hpp"
+#include "ivl/cpu/context.hpp"
 #include "ivl/image/tile_grid.hpp"
 #include "ivl/model/predict.hpp"
 #include "program.hpp"
@@ -48,24 +50,46 @@ static Json json_of(const ivl::Tally& tally) {
   return {{"flops", std::int64_t(tally.flops)}, {"bytes", std::int64_t(tally.bytes())}};
 }
 
+/// Bytes a second that all threads together read, the best of three times; nothing where memory is short for it.
+static std::optional<double> read_bandwidth(std::optional<std::int64_t> usable_bytes) {
+  if (usable_bytes.value_or(0) < std::int64_t(2) << 30) return std::nullopt;
+  ivl::cpu::Context ctx;
+  ivl::bench::ReadCeiling ceiling(ctx);
+  double best = 0;
+  for (int i = 0; i < 3; ++i) best = std::max(best, ceiling.sample());
+  return best;
+}
+
 static void print_contents(const std::string& path, const std::string& mmproj, int context, bool as_json) {
   const CheckpointContents contents(path, mmproj);
   const auto memory = ivl::usable_memory_bytes();
   context = std::min(context, contents.config.facts.context_length);
   const std::int64_t kv = contents.kv_bytes_per_token(), needed = contents.placed_bytes + kv * context;
+  const auto bandwidth = read_bandwidth(memory);
+  const double token = double(contents.bytes_per_token(context));
   if (as_json) {
     Json line = contents.json();
     line["fits"] = {{"context", context}, {"cpu", memory ? Json(needed <= *memory) : Json(nullptr)}};
+    line["speed"] = {{"bytes_per_token", contents.bytes_per_token(context)},
+                     {"read_bytes_per_second", bandwidth ? Json(*bandwidth) : Json(nullptr)},
+                     {"tokens_per_second_at_most", bandwidth ? Json(*bandwidth / token) : Json(nullptr)}};
     return print_text(line.dump() + "\n");
   }
   std::printf("type:     %s (%s, %d layers)\ncontext:  %d tokens, %lld bytes of keys and values each\n",
               contents.type.c_str(), std::string(name_of(contents.config.facts.family)).c_str(),
               contents.config.vlm.decoder.layers, contents.config.facts.context_length, static_cast<long long>(kv));
-  std::printf("weights:  %.3f GB\nfits:     with %d tokens %.3f GB, %s\n\n", double(contents.bytes) / 1e9, context,
+  std::printf("weights:  %.3f GB\nfits:     with %d tokens %.3f GB, %s\n", double(contents.bytes) / 1e9, context,
               double(needed) / 1e9,
               !memory             ? "of memory that is not known"
               : needed <= *memory ? "which is free on this machine"
                                   : "more than is free on this machine");
+  if (bandwidth)
+    std::printf(
+        "speed:    at most %.1f tokens a second on this CPU, whose threads read %.1f GB a second here and now: a token "
+        "behind %d reads %.3f GB\n\n",
+        *bandwidth / token, *bandwidth / 1e9, context, token / 1e9);
+  else
+    std::printf("speed:    not measured, which takes 2 GiB of free memory\n\n");
   std::printf("%-36s %-8s %8s %12s\n", "kind", "format", "tensors", "MB");
   for (const auto& [key, count] : contents.counts)
     std::printf("%-36s %-8s %8d %12.3f\n", key.first.c_str(), key.second.c_str(), count.tensors,

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "command_line.hpp"
-#include "ivl/files/safetensors.hpp"
+#include "ivl/files/safetensors_writer.hpp"
 #include "ivl/model/checkpoint.hpp"
 
 /// Ids separated by anything but digits and signs; a run of -1 is the place of the next picture's rows.

@@ -4,6 +4,7 @@
 #error "ivl/definitions_models.ipp: every file of the program defines IVL_COMPILED, as ivl::compiled does"
 #endif
 #include "ivl/model/checkpoint.ipp"
+#include "ivl/model/convert_checkpoint.ipp"
 #include "ivl/model/gguf_pair.ipp"
 #include "ivl/model/processor.ipp"
 #include "ivl/model/whole_sequences.ipp"

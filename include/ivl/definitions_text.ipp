@@ -8,6 +8,7 @@
 #include "ivl/text/chat_template.ipp"
 #include "ivl/text/detokenizer.ipp"
 #include "ivl/text/gguf_tokenizer.ipp"
+#include "ivl/text/gguf_tokenizer_files.ipp"
 #include "ivl/text/gguf_tokenizer_keys.ipp"
 #include "ivl/text/jinja.ipp"
 #include "ivl/text/jinja_expressions.ipp"

@@ -10,6 +10,7 @@
 #include "ivl/image/video_file.hpp"
 #include "ivl/image/write_png.hpp"
 #include "ivl/model/checkpoint.hpp"
+#include "ivl/model/convert_checkpoint.hpp"
 #include "ivl/model/gguf_pair.hpp"
 #include "ivl/model/open_model.hpp"
 #include "ivl/model/runner.hpp"

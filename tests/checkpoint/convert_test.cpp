@@ -17,6 +17,7 @@
 #include "ivl/core/tensor.hpp"
 #include "ivl/files/json.hpp"
 #include "ivl/files/safetensors.hpp"
+#include "ivl/files/safetensors_writer.hpp"
 #include "tests/support/hex_sha256.hpp"
 #include "tests/support/temporary_folder.hpp"
 
@@ -26,7 +27,7 @@ using namespace ivl;
 using namespace ivl_test;
 namespace fs = std::filesystem;
 
-constexpr ConvertedTokens qwen3_tokens{.image = 308, .end = 282};
+const ConvertedTokens qwen3_tokens{.image = 308, .end = 282};
 
 /// Name -> type, shape and bytes of every tensor of a folder, under published names.
 std::map<std::string, std::string> contents(const fs::path& folder) {
@@ -201,8 +202,14 @@ TEST_CASE("What cannot be converted is refused by name, and nothing is left behi
   CHECK(with_tensors("other_type", {{q, four}, {k, half}, {v, four}})
             .find("tensor " + k + ": expected F32 [4] like " + q + ", found BF16 [4]") != std::string::npos);
   const std::string down = "language_model.model.layers.0.mlp.down_proj";
-  const TensorView codes{Dtype::f8_e4m3, {4, 16}, bytes}, scales{Dtype::f32, {4, 1}, std::span(bytes).first(16)};
+  const TensorView codes{Dtype::f8_e4m3, {4, 16}, bytes}, scales{Dtype::f32, {2, 1}, std::span(bytes).first(8)};
   CHECK(with_tensors("quantised", {{down + ".weight", codes}, {down + ".weight_scale", scales}})
-            .find("tensor " + down + ".weight: quantised weights cannot be converted") != std::string::npos);
+            .find("tensors cannot be converted:\n  " + down + ".weight_scale: expected [4, 1], found [2, 1]") !=
+        std::string::npos);
+  const std::string as_int8 = test::error_of<ConfigError>([&] {
+    convert_folder(tiny_folder("qwen3_tiny", "hf"), there, FolderFormat::github, qwen3_tokens,
+                   {.load_as = LoadAs::int8});
+  });
+  CHECK(as_int8 == "load_as: expected stored, since a folder of floats is written, found int8");
   CHECK(!fs::exists(there));
 }

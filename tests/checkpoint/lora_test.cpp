@@ -20,6 +20,7 @@
 #include "ivl/core/error.hpp"
 #include "ivl/files/json.hpp"
 #include "ivl/files/safetensors.hpp"
+#include "ivl/files/safetensors_writer.hpp"
 #include "tests/support/hex_sha256.hpp"
 
 namespace {

@@ -26,7 +26,7 @@ std::string bytes_written(const std::filesystem::path& path) {
 
 /// The tensor's bytes, in two pieces.
 GgufTensorToWrite in_two_pieces(std::string name, GgmlType type, Shape shape, std::span<const std::byte> bytes) {
-  return {std::move(name), type, shape, [bytes](const GgufSink& write) {
+  return {std::move(name), type, shape, [bytes](const ByteSink& write) {
             write(bytes.first(bytes.size() / 2));
             write(bytes.subspan(bytes.size() / 2));
           }};

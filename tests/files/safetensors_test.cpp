@@ -1,4 +1,5 @@
 #include "ivl/files/safetensors.hpp"
+#include "ivl/files/safetensors_writer.hpp"
 
 #include <doctest/doctest.h>
 #include <signal.h>

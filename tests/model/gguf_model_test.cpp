@@ -16,6 +16,8 @@
 #include "../support/tiny_models.hpp"
 #include "ivl/checkpoint/gguf_weights.hpp"
 #include "ivl/cpu/cpu.hpp"
+#include "ivl/files/gguf.hpp"
+#include "ivl/files/gguf_writer.hpp"
 #include "ivl/formats/ggml.hpp"
 #include "tests/support/temporary_folder.hpp"
 
@@ -128,8 +130,59 @@ TEST_CASE("A pair whose files do not go together, or say what is not known, is r
   CHECK(contains(
       what_of<ConfigError>([&] { load<qwen3_tiny>(ctx, tiny_folder("qwen3_tiny", "gguf"), {.lora = folder.path()}); }),
       "is GGUF: give the folder that the file was made from"));
+  CHECK(contains(what_of<ConfigError>(
+                     [&] { load<qwen3_tiny>(ctx, tiny_folder("qwen3_tiny", "gguf"), {.load_as = LoadAs::int8}); }),
+                 "expected a folder in F32, BF16 or F16 to load as int8, found GGUF"));
   CHECK(contains(what_of<ConfigError>([&] { load<qwen2_gqa7>(ctx, tiny_folder("qwen3_tiny", "gguf")); }),
                  "model.gguf: another structure than the type"));
+}
+
+/// A model's file with another architecture, or with one tensor in another type: its blocks all of `byte`.
+void rewrite_gguf(const fs::path& from, const fs::path& to, std::string_view architecture, std::string_view changed,
+                  GgmlType type, std::byte byte) {
+  const Gguf file(from);
+  GgufMetadata metadata;
+  for (const std::string_view key : file.keys()) {
+    if (key == "general.architecture")
+      metadata.add(key, architecture);
+    else
+      metadata.add(key, file.value_of(key));
+  }
+  std::vector<GgufTensorToWrite> tensors;
+  for (const std::string_view name : file.names()) {
+    const GgufTensor& tensor = *file.find(name);
+    const GgmlType its = name == changed ? type : tensor.type;
+    tensors.push_back({std::string(name), its, tensor.shape, [&, name, its](const ByteSink& write) {
+                         if (name != changed) return write(tensor.bytes);
+                         write(std::vector<std::byte>(std::size_t(*bytes_of(its, *elements_of(tensor.shape))), byte));
+                       }});
+  }
+  write_gguf(to, metadata, tensors);
+}
+
+TEST_CASE("Scales of blocks that are no numbers, types that no matrix has and InternLM2 are refused by name") {
+  const test::TemporaryFolder folder;
+  cpu::Context ctx(1);
+  const auto why = [&](std::string_view architecture, GgmlType type, std::byte byte) {
+    fs::remove(folder / "model.gguf");
+    rewrite_gguf(gguf_of("qwen3_moe_tiny", "model.gguf"), folder / "model.gguf", architecture, "blk.1.attn_q.weight",
+                 type, byte);
+    const std::string text = what_of<Error>([&] {
+      load<qwen3_moe_tiny>(ctx, folder / "model.gguf", {.mmproj = gguf_of("qwen3_moe_tiny", "mmproj.gguf")});
+    });
+    CHECK((text.empty() || text.starts_with((folder / "model.gguf").string() + ": ")));
+    return text.empty() ? text : text.substr((folder / "model.gguf").string().size() + 2);
+  };
+  CHECK(why("qwen3moe", GgmlType::q8_0, std::byte{1}).empty());
+  for (const GgmlType type : {GgmlType::q4_0, GgmlType::q5_1, GgmlType::q8_0, GgmlType::iq4_nl}) {
+    CAPTURE(std::string(name_of(type)));
+    CHECK(why("qwen3moe", type, std::byte{0xff}) == "blk.1.attn_q.weight: a scale is not a finite number");  // d is NaN
+  }
+  CHECK(
+      why("qwen3moe", GgmlType::q8_1, std::byte{1}) ==
+      "blk.1.attn_q.weight: the tensor type q8_1 is not supported: expected a scalar, Q*_0, Q*_1, Q*_K, IQ* or MXFP4");
+  CHECK(contains(why("internlm2", GgmlType::q8_0, std::byte{1}),
+                 "found 'internlm2', which no InternVL3 or InternVL3.5 has"));
 }
 
 TEST_CASE("What a GGUF file does not say is that of the published checkpoints, with a note") {

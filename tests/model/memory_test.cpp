@@ -14,7 +14,7 @@
 #include "../support/tiny_models.hpp"
 #include "ivl/cpu/cpu.hpp"
 #include "ivl/files/json.hpp"
-#include "ivl/files/safetensors.hpp"
+#include "ivl/files/safetensors_writer.hpp"
 #include "ivl/model/checkpoint.hpp"
 #include "ivl/model/runner.hpp"
 #include "ivl/serve/chat.hpp"

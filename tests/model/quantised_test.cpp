@@ -15,12 +15,15 @@
 #include <string_view>
 #include <vector>
 
+#include "ivl/checkpoint/int8_weights.hpp"
 #include "ivl/checkpoint/place_weights.hpp"
 #include "ivl/cpu/cpu.hpp"
 #include "ivl/model/checkpoint.hpp"
+#include "ivl/model/convert_checkpoint.hpp"
 #include "ivl/model/taps.hpp"
 #include "tests/support/checkpoint_copy.hpp"
 #include "tests/support/hex_sha256.hpp"
+#include "tests/support/temporary_folder.hpp"
 #include "tests/support/text.hpp"
 #include "tests/support/tiny_models.hpp"
 
@@ -174,7 +177,27 @@ std::vector<float> quantised_logits(cpu::Context& ctx, const CheckpointCopy& cop
   return logits<float>(ctx, loaded.vlm, ids).values;
 }
 
-/// The folder means its matrices, and computes with them.
+/// Name -> shape and bytes of all tensors, floats rounded to bf16.
+std::map<std::string, std::string> in_bf16(const std::map<std::string, OwnedTensor>& tensors) {
+  std::map<std::string, std::string> result;
+  for (const auto& [name, tensor] : tensors) {
+    std::string bytes(reinterpret_cast<const char*>(tensor.bytes.data()), tensor.bytes.size());
+    if (tensor.dtype == Dtype::f32) {
+      std::string rounded;
+      for (std::size_t at = 0; at < bytes.size(); at += sizeof(float)) {
+        float number;
+        std::memcpy(&number, bytes.data() + at, sizeof number);
+        const bf16 half = round_to<bf16>(number);
+        rounded.append(reinterpret_cast<const char*>(&half), sizeof half);
+      }
+      bytes = rounded;
+    }
+    result[published_name(name)] = shape_text(tensor.shape) + bytes;
+  }
+  return result;
+}
+
+/// The folder means its matrices, computes with them, and is converted to them in bf16.
 template <VlmConfig C>
 void check_quantised(CheckpointCopy& copy, const std::string& name, const char* object) {
   CAPTURE(name);
@@ -182,10 +205,14 @@ void check_quantised(CheckpointCopy& copy, const std::string& name, const char* 
   quantise_copy(copy, name, object);
   ModelFacts facts;
   const std::vector<float> found = quantised_logits<C>(ctx, copy, &facts);
+  const test::TemporaryFolder work;
+  convert_checkpoint(copy.path(), work / "bf16", {});
   widen_quantised<C>(copy, name, facts);
   copy.edit_json("config.json",
                  [&](Json& config) { (*object ? config[object] : config).erase("quantization_config"); });
   copy.write_tensors();
+  CHECK(in_bf16(CheckpointCopy(work / "bf16").tensors) == in_bf16(copy.tensors));
+  CHECK(read_json(work / "bf16" / "config.json") == read_json(copy / "config.json"));
   const std::vector<float> wanted = quantised_logits<C>(ctx, copy);
   REQUIRE(found.size() == wanted.size());
   float largest = 0, difference = 0;
@@ -221,6 +248,33 @@ TEST_CASE("Experts in FP8 mean the numbers of their published layout and compute
     CheckpointCopy copy(tiny_folder("qwen3_moe_tiny", format));
     check_quantised<qwen3_moe_tiny>(copy, "fp8_experts", "");
   }
+}
+
+TEST_CASE("A folder of floats loaded as int8 computes as the folder that bitsandbytes would save of it") {
+  CheckpointCopy copy(tiny_folder("qwen3_tiny", "github"));
+  draw_quantised_tiny(copy, FolderFormat::github);
+  copy.write_tensors();
+  cpu::Context ctx(1);
+  const auto logits_as = [&](LoadAs as) {
+    const auto loaded = load<quantised_tiny>(ctx, copy.path(), {.load_as = as});
+    const std::int32_t ids[] = {5, 17, 200, 3, 42, 101, 7};
+    return logits<float>(ctx, loaded.vlm, ids).values;
+  };
+  const std::vector<float> floats = logits_as(LoadAs::stored), found = logits_as(LoadAs::int8);
+  CHECK(found != floats);
+  {
+    const FolderWeights files(copy.path());
+    const Int8Weights weights(files, read_checkpoint_config(copy.path()).facts, "there");
+    for (const std::string& name : weights.names()) {
+      const TensorView* view = weights.find(name);
+      weights.prepare(*view);
+      copy.tensors[name] = {view->dtype, view->shape, {view->bytes.begin(), view->bytes.end()}};
+    }
+  }
+  copy.write_tensors();
+  CHECK(found == logits_as(LoadAs::stored));
+  CHECK(contains(what_of<ConfigError>([&] { logits_as(LoadAs::int8); }),
+                 "expected weights in F32, BF16 or F16 to load as int8, found quantised ones"));
 }
 
 // ---- what is wrong

@@ -8,7 +8,9 @@
 
 #include "ivl/core/simd.hpp"
 #include "ivl/core/version.hpp"
+#include "ivl/files/json.hpp"
 #include "ivl/files/safetensors.hpp"
+#include "ivl/files/safetensors_writer.hpp"
 #include "tests/programs/run.hpp"
 
 using namespace ivl;
@@ -180,11 +182,40 @@ TEST_CASE("a folder becomes a GGUF pair, which opens and says what it holds") {
   const Ran answer = run("describe_image --threads 1 --checkpoint " + folder.string() + balloons);
   CHECK(answer.code == 0);
   CHECK(answer.out == run("describe_image" + toy + balloons).out);
+  const std::string there = (folder / "bf16").string();
+  const Ran converted = run("convert --from " + folder.string() + " --to " + there);
+  CHECK(converted.code == 0);
+  CHECK(converted.err.empty());
+  CHECK(converted.out == there + "\n");
+  CHECK(run("describe_image --threads 1 --checkpoint " + there + balloons).out == answer.out);
   const Ran listed = run("list_checkpoints " + folder.string());
   CHECK(listed.code == 0);
   CHECK(contains(listed.out, "language.blocks.#.gate"));
   CHECK(contains(listed.out, " q8_0 "));
-  CHECK(contains(run("list_checkpoints --json examples/drawn_scenes/checkpoint").out, "\"format\":\"bf16\""));
+  CHECK(contains(listed.out, " tokens a second on this CPU"));
+  const Json bf16 = parse_json(run("list_checkpoints --json examples/drawn_scenes/checkpoint").out, "listed");
+  std::int64_t matrices = 0, vectors = 0;
+  for (const Json& kind : bf16["tensors"]) {
+    const auto name = kind["kind"].get<std::string>();
+    CHECK(kind["format"] == "bf16");
+    if (name.starts_with("language.") && name != "language.embedding") matrices += kind["bytes"].get<std::int64_t>();
+    if (name == "vectors") vectors = kind["bytes"];
+  }
+  const Json& speed = bf16["speed"];
+  const auto token = speed["bytes_per_token"].get<std::int64_t>() -
+                     bf16["kv_bytes_per_token"].get<std::int64_t>() * bf16["fits"]["context"].get<std::int64_t>();
+  CHECK(token > matrices);
+  CHECK(token < matrices + vectors);
+  if (!speed["read_bytes_per_second"].is_null())
+    CHECK(speed["tokens_per_second_at_most"].get<double>() * speed["bytes_per_token"].get<double>() ==
+          doctest::Approx(speed["read_bytes_per_second"].get<double>()));
+}
+
+TEST_CASE("weights of floats are loaded as int8 where that is asked for") {
+  const Ran answer = run("describe_image --load-as int8" + toy + balloons);
+  CHECK(answer.code == 0);
+  CHECK(answer.out == run("describe_image" + toy + balloons).out);
+  CHECK(contains(run("describe_image --load-as int7" + toy + balloons).err, "int8"));
 }
 
 TEST_CASE("an adapter that does not belong to the model is refused") {

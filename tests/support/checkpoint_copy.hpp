@@ -11,6 +11,7 @@
 
 #include "ivl/files/json.hpp"
 #include "ivl/files/safetensors.hpp"
+#include "ivl/files/safetensors_writer.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 namespace ivl_test {

@@ -51,9 +51,10 @@ inline std::string without_header(const std::string& text) {
 
 /// Every dialogue of the unseen scenes whose first picture is number n with n % stride == 0, greedily.
 template <VlmConfig C, class Context>
-std::map<std::string, Score> ask_all(Context& ctx, const std::filesystem::path& checkpoint_folder, int stride) {
+std::map<std::string, Score> ask_all(Context& ctx, const std::filesystem::path& checkpoint_folder, int stride,
+                                     const LoadOptions& options = {}) {
   const std::filesystem::path unseen = std::filesystem::path(IVL_SOURCE_DIR) / "examples/drawn_scenes/unseen";
-  const auto checkpoint = load<C>(ctx, checkpoint_folder);
+  const auto checkpoint = load<C>(ctx, checkpoint_folder, options);
   Runner runner(ctx, checkpoint.vlm);
   std::ifstream lines(unseen / "scenes.jsonl");
   std::map<std::string, Score> scores;

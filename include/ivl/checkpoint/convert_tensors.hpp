@@ -1,5 +1,5 @@
-// The tensors of a checkpoint folder as the other published layout has them. Bodies alone include this (convert.ipp,
-// write_gguf.ipp), so its own stay here.
+// The tensors of a checkpoint folder as the other published layout has them, bit for bit. Bodies alone include this
+// (convert.ipp, write_gguf.ipp), so its own stay here.
 #pragma once
 #include <algorithm>
 #include <cstddef>
@@ -22,24 +22,26 @@
 #include "ivl/core/error.hpp"
 #include "ivl/core/tensor.hpp"
 #include "ivl/facts/model_facts.hpp"
+#include "ivl/files/safetensors_writer.hpp"
 
 namespace ivl::detail {
 
 // ---- names -------------------------------------------------------------------------------------------------------
-/// The weight that a part belongs to where files of the dialect store it in parts; else the part itself.
+/// The weight that a part belongs to where files of the dialect store it in parts, as GGUF's always may; else the part
+/// itself.
 inline const PartName& weight_of(const PartName& part, Family family, Dialect dialect) {
   for (const PartName& row : names::table) {
-    if (row.is_for(family, dialect) && row.where.canonical == part.where.canonical && row.files.in(dialect).empty() &&
+    if (row.is_for(family, dialect) && row.where.canonical == part.where.canonical &&
+        (row.files.in(dialect).empty() || dialect == Dialect::gguf) &&
         std::ranges::find(row.parts, part.part) != row.parts.end())
       return row;
   }
   return part;
 }
 
-/// The weights that a folder has something of, whatever its structure: they are renamed, not placed.
-inline std::vector<WeightSlot> slots_in(const TensorSource& source, const ModelFacts& facts, const std::string& folder,
-                                        bool ignore_extra) {
-  const Dialect dialect = dialect_of(facts.format);
+/// The weights that a source has something of, whatever its structure: they are renamed, not placed.
+inline std::vector<WeightSlot> slots_in(const TensorSource& source, const ModelFacts& facts, Dialect dialect,
+                                        const std::string& folder, bool ignore_extra) {
   const NameReader reader(dialect, facts.family);
   std::map<std::pair<std::string, int>, WeightSlot> slots;
   for (const std::string& name : source.names()) {
@@ -70,32 +72,34 @@ struct TensorPart {
 
   explicit TensorPart(const TensorView& whole) : view(&whole), size(whole.bytes.size()) {}
   TensorPart(const TensorView& of, std::size_t from, std::size_t number) : view(&of), first(from), size(number) {}
-  std::span<const std::byte> bytes() const { return view->bytes.subspan(first, size); }
 };
 
 /// One tensor to be written: `parts` one below the other.
-struct ConvertedTensor {
-  std::string name;
-  Dtype dtype = Dtype::u8;
-  Shape shape;
-  std::vector<TensorPart> parts;
-};
+inline TensorToWrite tensor_of(std::string name, Dtype dtype, const Shape& shape, std::vector<TensorPart> parts,
+                               const TensorSource& source) {
+  return {std::move(name), dtype, shape, [parts = std::move(parts), source](const ByteSink& write) {
+            for (const TensorPart& part : parts) {
+              source.prepare(*part.view);
+              write(part.view->bytes.subspan(part.first, part.size));
+              source.release(*part.view);
+            }
+          }};
+}
 
 /// `height` rows of a tensor from `first` on, under another name.
-inline ConvertedTensor some_rows(const TensorView& view, std::string name, std::int64_t first, std::int64_t height) {
+inline TensorToWrite some_rows(const TensorView& view, std::string name, std::int64_t first, std::int64_t height,
+                               const TensorSource& source) {
   Shape shape{height};
   for (int d = 1; d < view.shape.rank(); ++d) shape.push_back(view.shape[d]);
   const std::size_t row_bytes = view.shape[0] > 0 ? view.bytes.size() / std::size_t(view.shape[0]) : 0;
-  return {std::move(name),
-          view.dtype,
-          shape,
-          {TensorPart(view, std::size_t(first) * row_bytes, std::size_t(height) * row_bytes)}};
+  return tensor_of(std::move(name), view.dtype, shape,
+                   {TensorPart(view, std::size_t(first) * row_bytes, std::size_t(height) * row_bytes)}, source);
 }
 
 /// Parts of one height, one below the other. Throws FileError where they do not go together.
-inline ConvertedTensor joined_tensor(std::span<const BoundPiece> pieces, std::string name) {
+inline TensorToWrite joined_tensor(std::span<const BoundPiece> pieces, std::string name, const TensorSource& source) {
   const BoundTensor& first = pieces[0].planes[0];
-  ConvertedTensor joined{std::move(name), first.found->dtype, first.found->shape, {}};
+  std::vector<TensorPart> parts;
   for (const BoundPiece& piece : pieces) {
     const BoundTensor& part = piece.planes[0];
     const TensorView& view = *part.found;
@@ -103,23 +107,18 @@ inline ConvertedTensor joined_tensor(std::span<const BoundPiece> pieces, std::st
       fail<FileError>("tensor ", part.name, ": expected ", name_of(first.found->dtype), ' ',
                       shape_text(first.found->shape), " like ", first.name, ", found ", name_of(view.dtype), ' ',
                       shape_text(view.shape));
-    joined.parts.emplace_back(view);
+    parts.emplace_back(view);
   }
-  Shape whole{std::int64_t(pieces.size()) * joined.shape[0]};
-  for (int d = 1; d < joined.shape.rank(); ++d) whole.push_back(joined.shape[d]);
-  joined.shape = whole;
-  return joined;
+  const Shape& one = first.found->shape;
+  Shape whole{std::int64_t(pieces.size()) * one[0]};
+  for (int d = 1; d < one.rank(); ++d) whole.push_back(one[d]);
+  return tensor_of(std::move(name), first.found->dtype, whole, std::move(parts), source);
 }
 
-/// The tensors of one weight as the other format has them.
-inline void convert_weight(const BoundWeight& weight, Family family, Dialect target, std::vector<ConvertedTensor>& to) {
+/// The tensors of one weight as the other format has them, bit for bit.
+inline void rename_weight(const BoundWeight& weight, Family family, Dialect target, const TensorSource& source,
+                          std::vector<TensorToWrite>& to) {
   const PartName& whole = *weight.name.part;
-  for (const BoundPiece& piece : weight.pieces) {
-    if (piece.form.as != StoredAs::scalars && piece.form.as != StoredAs::mxfp4)
-      fail<FileError>("tensor ", piece.planes[0].name,
-                      ": quantised weights cannot be converted: convert the folder of the model that they were made "
-                      "from");
-  }
   const auto renamed = [&](const PartName& row, int expert, std::string_view suffix) {
     return with_numbers(name_pattern(row, target), weight.slot.layer, std::max(0, expert)) + std::string(suffix);
   };
@@ -128,20 +127,16 @@ inline void convert_weight(const BoundWeight& weight, Family family, Dialect tar
     for (const BoundPiece& piece : weight.pieces) {
       for (std::size_t plane = 0; plane < piece.planes.size(); ++plane) {
         const TensorView& view = *piece.planes[plane].found;
-        to.push_back({renamed(*piece.row, piece.expert, piece.form.suffixes[plane]),
-                      view.dtype,
-                      view.shape,
-                      {TensorPart(view)}});
+        to.push_back(tensor_of(renamed(*piece.row, piece.expert, piece.form.suffixes[plane]), view.dtype, view.shape,
+                               {TensorPart(view)}, source));
       }
     }
     return;
   }
   // The tower's q, k and v, of one height.
   const StoredForm& form = weight.pieces[0].form;
-  if (form.as != StoredAs::scalars)
-    fail<FileError>("tensor ", weight.pieces[0].planes[0].name, ": only scalars can be joined or cut");
   if (becomes_whole) {
-    to.push_back(joined_tensor(weight.pieces, renamed(whole, -1, form.suffixes[0])));
+    to.push_back(joined_tensor(weight.pieces, renamed(whole, -1, form.suffixes[0]), source));
     return;
   }
   const BoundTensor& tensor = weight.pieces[0].planes[0];
@@ -153,24 +148,14 @@ inline void convert_weight(const BoundWeight& weight, Family family, Dialect tar
   for (int part = 0; part < parts; ++part)
     to.push_back(some_rows(*tensor.found,
                            renamed(*find_part(whole, std::size_t(part), family, target), -1, form.suffixes[0]),
-                           part * height, height));
+                           part * height, height, source));
 }
 
-/// All tensors of a folder as a format has them. Throws FileError where one is unknown, missing or misshapen.
-inline std::vector<ConvertedTensor> converted_tensors(const TensorSource& source, const ModelFacts& facts,
-                                                      FolderFormat target, const std::string& folder,
-                                                      const LoadOptions& options) {
-  Binding binding = bind_weights(slots_in(source, facts, folder, options.ignore_extra_tensors), facts, source);
-  if (options.ignore_extra_tensors) leave_out_extra(binding, options.note);
-  if (const std::string differences = binding_differences(binding); !differences.empty())
-    fail<FileError>(folder, ": tensors cannot be converted:", first_lines(differences));
-  std::vector<ConvertedTensor> tensors;
-  try {
-    for (const BoundWeight& weight : binding.weights) convert_weight(weight, facts.family, dialect_of(target), tensors);
-  } catch (const FileError& error) {
-    fail<FileError>(folder, ": ", error.what());
-  }
-  return tensors;
+/// Whether the tensors of a folder go on as they are: scalars, and MXFP4, which both formats have.
+inline bool keeps_bits(const BoundWeight& weight) {
+  return std::ranges::all_of(weight.pieces, [](const BoundPiece& piece) {
+    return piece.form.as == StoredAs::scalars || piece.form.as == StoredAs::mxfp4;
+  });
 }
 
 }  // namespace ivl::detail

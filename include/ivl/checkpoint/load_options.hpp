@@ -1,5 +1,6 @@
 // What a caller may ask of loading a folder.
 #pragma once
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <string>
@@ -7,6 +8,12 @@
 #include "ivl/checkpoint/progress.hpp"
 
 namespace ivl {
+
+/// In which form weights of floats are loaded.
+enum class LoadAs : std::uint8_t {
+  stored,
+  int8,  ///< LLM.int8, as bitsandbytes' load_in_8bit makes them (checkpoint/int8_weights.hpp)
+};
 
 struct LoadOptions {
   ProgressCallback progress = {};
@@ -17,6 +24,7 @@ struct LoadOptions {
   std::filesystem::path lora = {};
   /// Of a GGUF file the tower and the projector, where they do not lie beside it (checkpoint/gguf_files.hpp).
   std::filesystem::path mmproj = {};
+  LoadAs load_as = LoadAs::stored;
   /// Receives what there is to say about the folder, such as what was left out.
   std::function<void(const std::string&)> note = {};
 };

@@ -10,6 +10,7 @@
 #include "ivl/checkpoint/convert_tensors.hpp"
 #include "ivl/checkpoint/gguf_weights.hpp"
 #include "ivl/checkpoint/place_weights.hpp"
+#include "ivl/checkpoint/weight_parts.hpp"
 #include "ivl/checkpoint/write_gguf.hpp"
 #include "ivl/core/error.hpp"
 #include "ivl/formats/gguf_mxfp4.hpp"
@@ -63,7 +64,7 @@ inline std::vector<std::byte> rows_in(GgmlType type, const RowsToWrite& rows, st
 }
 
 /// Some rows at a time, a few tasks for each thread.
-inline void write_rows(ThreadPool& pool, GgmlType type, const RowsToWrite& rows, const GgufSink& write) {
+inline void write_rows(ThreadPool& pool, GgmlType type, const RowsToWrite& rows, const ByteSink& write) {
   constexpr std::int64_t numbers_a_task = 1 << 18;
   const std::int64_t out = rows.matrix.out, at_once = std::max<std::int64_t>(1, numbers_a_task / rows.matrix.in);
   const auto tasks = std::size_t(4 * pool.threads());
@@ -83,84 +84,6 @@ inline void write_rows(ThreadPool& pool, GgmlType type, const RowsToWrite& rows,
 inline bool is_mixture_matrix(std::string_view name, const Shape& shape) {
   if (shape.rank() < 2 || shape.rank() > 3 || !name.ends_with(".weight")) return false;
   return !name.ends_with("ffn_gate_inp.weight") && !name.ends_with("position_embd.weight");
-}
-
-inline const TensorView& first_view(const BoundWeight& weight) { return *weight.pieces[0].planes[0].found; }
-
-/// Vectors, the convolution of the patches, and tables that are one parameter.
-inline bool is_column(const BoundWeight& weight) {
-  const Naming naming = weight.name.part->naming;
-  const int rank = first_view(weight).shape.rank();
-  return weight.name.bias || naming == Naming::bare || rank < 2 ||
-         rank == 4 * (weight.pieces[0].form.as == StoredAs::scalars);
-}
-
-/// Sets the sizes of a weight that was bound in any shape.
-inline void set_sizes(BoundWeight& weight, int experts) {
-  const bool mixture = std::string_view(weight.name.part->part).starts_with("experts.");
-  weight.slot.experts = mixture ? experts : 0;
-  for (BoundPiece& piece : weight.pieces) {
-    const Shape& shape = piece.planes[0].found->shape;
-    const int first = mixture && piece.expert < 0 ? 1 : 0;
-    if (shape.rank() < first + 2)
-      fail<FileError>(piece.planes[0].name, ": expected a matrix, found ", shape_text(shape));
-    const std::int64_t a = shape[first], b = shape[first + 1];
-    const bool inputs_first = piece.transposed() || piece.form.as == StoredAs::awq;
-    piece.height = piece.form.as == StoredAs::awq ? 8 * b : inputs_first ? b : a;
-    weight.slot.in = int(piece.form.as == StoredAs::mxfp4 ? 32 * b : inputs_first ? a : b);
-  }
-}
-
-/// Numbers one below the other.
-inline std::vector<SourceMatrix> columns_of(const BoundWeight& weight) {
-  std::vector<SourceMatrix> columns;
-  for (const BoundPiece& piece : weight.pieces) {
-    TensorView view = *piece.planes[0].found;
-    view.shape = {*elements_of(view.shape), 1};
-    const SourceMatrix column = source_matrix(view);
-    if (piece.row->transform == Transform::transposed_interleaved) {
-      columns.push_back(column.every_other(0));
-      columns.push_back(column.every_other(1));
-    } else {
-      columns.push_back(column);
-    }
-  }
-  return columns;
-}
-
-/// The matrices of part `part` of `parts`, those of one expert after the other.
-inline std::vector<SourceMatrix> matrices_of_part(const BoundWeight& weight, std::size_t part, std::size_t parts) {
-  const std::vector<SourceMatrix> all = is_column(weight) ? columns_of(weight) : matrices_of(weight);
-  const auto experts = std::size_t(std::max(1, weight.slot.experts));
-  std::vector<SourceMatrix> matrices;
-  for (std::size_t expert = 0; expert < experts; ++expert) {
-    if (all.size() == experts * parts) {
-      matrices.push_back(all[expert * parts + part]);
-    } else {
-      const SourceMatrix& whole = all.at(expert);
-      const std::int64_t height = whole.out / std::int64_t(parts);
-      matrices.push_back(whole.outputs(std::int64_t(part) * height, height));
-    }
-  }
-  return matrices;
-}
-
-inline Shape shape_of_part(const BoundWeight& weight, const std::vector<SourceMatrix>& matrices) {
-  const SourceMatrix& matrix = matrices[0];
-  if (!is_column(weight)) {
-    if (weight.slot.experts > 0) return {std::int64_t(matrices.size()), matrix.out, matrix.in};
-    return {matrix.out, matrix.in};
-  }
-  // Parts differ in the last dimension alone.
-  const Shape whole = without_leading_ones(first_view(weight).shape);
-  Shape shape;
-  std::int64_t rows = 1;
-  for (int d = 0; d + 1 < whole.rank(); ++d) {
-    shape.push_back(whole[d]);
-    rows *= whole[d];
-  }
-  shape.push_back(matrix.out / std::max<std::int64_t>(1, rows));
-  return shape;
 }
 
 }  // namespace detail
@@ -199,11 +122,16 @@ IVL_INLINE GgmlType GgufTensors::type_of(const std::string& name, const Shape& s
 IVL_INLINE void GgufTensors::add_folder(const std::filesystem::path& from, const LoadOptions& options) {
   folder_ = std::make_unique<FolderWeights>(from);
   const TensorSource source(*folder_);
-  binding_ = bind_weights(detail::slots_in(source, config_.facts, from.string(), options.ignore_extra_tensors),
-                          config_.facts, source);
-  if (options.ignore_extra_tensors) leave_out_extra(binding_, options.note);
-  if (const std::string differences = binding_differences(binding_); !differences.empty())
-    fail<FileError>(from.string(), ": tensors cannot be written:", first_lines(differences));
+  const Dialect dialect = dialect_of(config_.facts.format);
+  const auto bind = [&](const std::vector<WeightSlot>& slots, const auto& note) {
+    binding_ = bind_weights(slots, config_.facts, source);
+    if (options.ignore_extra_tensors) leave_out_extra(binding_, note);
+    if (const std::string differences = binding_differences(binding_); !differences.empty())
+      fail<FileError>(from.string(), ": tensors cannot be written:", first_lines(differences));
+  };
+  bind(detail::slots_in(source, config_.facts, dialect, from.string(), options.ignore_extra_tensors), options.note);
+  naming(from.string(),
+         [&] { bind(detail::sized_slots(std::move(binding_), config_.vlm.decoder.moe.experts), nullptr); });
   tied_head_ = std::ranges::none_of(
       binding_.weights, [](const BoundWeight& weight) { return weight.slot.canonical == "language.head.weight"; });
   naming(from.string(), [&] {
@@ -215,7 +143,6 @@ IVL_INLINE void GgufTensors::add_weight(BoundWeight& weight) {
   const Family family = config_.facts.family;
   const WeightName target = find_weight(weight.slot.canonical, family, Dialect::gguf);
   const std::string suffix = target.part->naming == Naming::bare ? "" : target.bias ? ".bias" : ".weight";
-  if (!detail::is_column(weight)) detail::set_sizes(weight, config_.vlm.decoder.moe.experts);
   const auto parts = std::size_t(std::max(1, number_of_parts(*target.part)));
   for (std::size_t part = 0; part < parts; ++part) {
     const PartName& row = parts > 1 ? *find_part(*target.part, part, family, Dialect::gguf) : *target.part;
@@ -229,7 +156,7 @@ IVL_INLINE void GgufTensors::add_weight(BoundWeight& weight) {
                         name.starts_with("blk.");
     const std::int64_t half_head = turned ? config_.vlm.decoder.attention.head_dim / 2 : 0;
     const BoundWeight* source = &weight;
-    file_of(name).push_back({name, type, shape, [=, this](const GgufSink& write) {
+    file_of(name).push_back({name, type, shape, [=, this](const ByteSink& write) {
                                for (const SourceMatrix& matrix : detail::matrices_of_part(*source, part, parts))
                                  detail::write_rows(pool_, type, {matrix, half_head}, write);
                                for (const BoundPiece& piece : source->pieces) {
@@ -249,7 +176,7 @@ IVL_INLINE void GgufTensors::add_file(const Gguf& file, const LoadOptions& optio
     const bool stays = !detail::is_mixture_matrix(name, tensor.shape) || tensor.type == GgmlType::mxfp4;
     const GgmlType type = stays ? tensor.type : type_of(name, tensor.shape, numbers ? numbers->layer : -1);
     if (type == tensor.type) {
-      file_of(name).push_back({name, type, tensor.shape, [&file, &tensor](const GgufSink& write) {
+      file_of(name).push_back({name, type, tensor.shape, [&file, &tensor](const ByteSink& write) {
                                  write(tensor.bytes);
                                  file.release(tensor.bytes);
                                }});
@@ -259,7 +186,7 @@ IVL_INLINE void GgufTensors::add_file(const Gguf& file, const LoadOptions& optio
     TensorView rows = detail::view_of(tensor);
     const std::int64_t in = tensor.shape[tensor.shape.rank() - 1];
     rows.shape = {*elements_of(tensor.shape) / std::max<std::int64_t>(1, in), in};
-    file_of(name).push_back({name, type, tensor.shape, [=, this, &file](const GgufSink& write) {
+    file_of(name).push_back({name, type, tensor.shape, [=, this, &file](const ByteSink& write) {
                                detail::write_rows(pool_, type, {source_matrix(rows)}, write);
                                file.release(rows.bytes);
                              }});

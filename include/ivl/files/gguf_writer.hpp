@@ -16,6 +16,7 @@
 #include "ivl/core/constant.hpp"
 #include "ivl/core/ggml_type.hpp"
 #include "ivl/core/tensor.hpp"
+#include "ivl/files/byte_sink.hpp"
 #include "ivl/files/gguf.hpp"
 
 namespace ivl {
@@ -85,15 +86,12 @@ class GgufMetadata {
   std::string bytes_;
 };
 
-/// Takes some of a tensor's bytes, which follow those before.
-using GgufSink = std::function<void(std::span<const std::byte> bytes)>;
-
 /// One tensor of a file to be. `write` is called once, when the tensor's turn comes.
 struct GgufTensorToWrite {
   std::string name;
   GgmlType type = GgmlType::f32;
   Shape shape;  ///< slowest first
-  std::function<void(const GgufSink& write)> write;
+  std::function<void(const ByteSink& write)> write;
 
   std::int64_t bytes() const;
 };

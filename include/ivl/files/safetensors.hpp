@@ -82,18 +82,6 @@ class Safetensors {
   std::int64_t total_bytes_ = 0;
 };
 
-/// A tensor and its name, to be written.
-struct NamedTensor {
-  std::string name;
-  TensorView view;
-};
-
-/// Writes `path` as the reference writer does: by falling alignment, then by name, so that every tensor is aligned.
-/// Names and metadata are UTF-8. The file appears whole or not at all. Throws FileError where the disk refuses, Error
-/// for tensors that no file can hold: a name twice, bytes that do not fit the shape.
-void write_safetensors(const std::filesystem::path& path, std::span<const NamedTensor> tensors,
-                       const std::map<std::string, std::string>& metadata = {});
-
 }  // namespace ivl
 
 #ifndef IVL_COMPILED

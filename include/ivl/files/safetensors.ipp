@@ -12,7 +12,6 @@
 #include "ivl/core/error.hpp"
 #include "ivl/core/quotes.hpp"
 #include "ivl/files/json.hpp"
-#include "ivl/files/new_file.hpp"
 #include "ivl/files/safetensors.hpp"
 
 namespace ivl {
@@ -327,56 +326,6 @@ IVL_INLINE void Safetensors::open_shards(const std::filesystem::path& folder, co
                       entry == tensors_.end() ? "in no shard" : "in " + files_[entry->second.file].path);
     }
   }
-}
-
-namespace detail {
-
-/// The header as the reference writer lays it out, padded to a multiple of 8, for tensors already in file order.
-inline std::string safetensors_header(std::span<const NamedTensor* const> tensors,
-                                      const std::map<std::string, std::string>& metadata) {
-  std::string text = "{";
-  if (!metadata.empty()) text += "\"__metadata__\":" + Json(metadata).dump();
-  std::size_t begin = 0;
-  for (const NamedTensor* tensor : tensors) {
-    const std::size_t end = begin + tensor->view.bytes.size();
-    if (text.size() > 1) text += ',';
-    text += Json(tensor->name).dump() + ":{\"dtype\":\"" + std::string(name_of(tensor->view.dtype)) + "\",\"shape\":[";
-    for (const std::int64_t size : tensor->view.shape) text += (text.back() == '[' ? "" : ",") + std::to_string(size);
-    text += "],\"data_offsets\":[" + std::to_string(begin) + "," + std::to_string(end) + "]}";
-    begin = end;
-  }
-  text += '}';
-  text.append((8 - text.size() % 8) % 8, ' ');
-  return text;
-}
-
-}  // namespace detail
-
-IVL_INLINE void write_safetensors(const std::filesystem::path& path, std::span<const NamedTensor> tensors,
-                                  const std::map<std::string, std::string>& metadata) {
-  std::vector<const NamedTensor*> order;
-  std::set<std::string_view> names{"__metadata__"};
-  for (const NamedTensor& tensor : tensors) {
-    const std::optional<std::int64_t> bytes = bytes_of(tensor.view.dtype, tensor.view.shape);
-    if (!bytes || std::size_t(*bytes) != tensor.view.bytes.size()) {
-      fail<Error>(path.string(), ": tensor ", in_quotes(tensor.name), ": ", tensor.view.bytes.size(), " bytes are no ",
-                  name_of(tensor.view.dtype), ' ', shape_text(tensor.view.shape));
-    }
-    if (!names.insert(tensor.name).second) {
-      fail<Error>(path.string(), ": the name ", in_quotes(tensor.name), " is taken");
-    }
-    order.push_back(&tensor);
-  }
-  std::ranges::sort(order, [](const NamedTensor* a, const NamedTensor* b) {
-    return a->view.dtype != b->view.dtype ? a->view.dtype > b->view.dtype : a->name < b->name;
-  });
-  const std::string header = detail::safetensors_header(order, metadata);
-  const std::uint64_t header_bytes = header.size();
-  detail::NewFile file(path);
-  file.write(std::as_bytes(std::span(&header_bytes, 1)));
-  file.write(std::as_bytes(std::span(header)));
-  for (const NamedTensor* tensor : order) file.write(tensor->view.bytes);
-  file.finish();
 }
 
 }  // namespace ivl

@@ -49,7 +49,7 @@ inline std::vector<GgufTensorToWrite> with_progress(std::span<const GgufTensorTo
                                                     std::int64_t& done, const ProgressCallback& progress) {
   std::vector<GgufTensorToWrite> told;
   for (const GgufTensorToWrite& tensor : tensors) {
-    const auto write = [&tensor, &done, &progress, total](const GgufSink& sink) {
+    const auto write = [&tensor, &done, &progress, total](const ByteSink& sink) {
       if (progress) progress({done, total, tensor.name});
       naming("tensor " + tensor.name, [&] { tensor.write(sink); });
       done += tensor.bytes();

@@ -7,6 +7,7 @@
 
 #include "ivl/checkpoint/bind.hpp"
 #include "ivl/checkpoint/gguf_weights.hpp"
+#include "ivl/checkpoint/int8_weights.hpp"
 #include "ivl/checkpoint/load_options.hpp"
 #include "ivl/checkpoint/lora.hpp"
 #include "ivl/checkpoint/place_weights.hpp"
@@ -72,14 +73,20 @@ Vlm<C> load_weights(Context& ctx, const std::filesystem::path& path, const Check
     if (!options.lora.empty())
       fail<ConfigError>(options.lora.string(), ": a LoRA adapter is merged into a folder of safetensors, and ",
                         path.string(), " is GGUF: give the folder that the file was made from");
+    if (options.load_as == LoadAs::int8)
+      fail<ConfigError>(path.string(), ": expected a folder in F32, BF16 or F16 to load as int8, found GGUF");
     place_from(GgufWeights(*config.gguf, config.facts.family), {Dialect::gguf});
     return vlm;
   }
+  const auto place_folder = [&](const TensorSource& source) {
+    if (options.load_as == LoadAs::stored) return place_from(source, {});
+    place_from(Int8Weights(source, config.facts, path.string()), {});
+  };
   const FolderWeights files(path);
   if (options.lora.empty())
-    place_from(files, {});
+    place_folder(files);
   else
-    place_from(MergedWeights(files, options.lora, config.facts), {});
+    place_folder(MergedWeights(files, options.lora, config.facts));
   return vlm;
 }
 
