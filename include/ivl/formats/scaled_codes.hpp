@@ -89,11 +89,12 @@ struct I8Rows : detail::ScaledCodes<detail::I8Code, Scale, 1, whole_line> {
 /// bitsandbytes.
 struct LlmInt8 : detail::ScaledCodes<detail::I8Code, float, 1, whole_line> {
   static constexpr std::string_view name = "LLM.int8";
+  static constexpr float factor = 0.007874015718698502f;  // 1 / 127
 
   /// In the order of bitsandbytes: two roundings.
   static void dequantise(const BlockCells& cells, float* to) {
     const float scale = scale_of(cells);
-    for (int k = 0; k < block; ++k) to[k] = detail::I8Code::value(cells.at[0][k]) * scale * 0.007874015718698502f;
+    for (int k = 0; k < block; ++k) to[k] = detail::I8Code::value(cells.at[0][k]) * scale * factor;
   }
 };
 

@@ -4,7 +4,8 @@
 //   x      W           rows      kernel
 //   bf16   bf16, half  up to 16  gemv, under Order::fastest
 //   bf16   bf16, half  any       gemm
-//   bf16   q8_0, awq   any       scaled_gemm
+//   bf16   coded       any       scaled_gemm
+//   bf16   blocks      any       unpacked_gemm
 //   any    any         any       plain: right, and not fast
 //
 // gemv and gemm add in different orders: gemv shares a row's depth over eight warps and two chains each, gemm walks it
@@ -19,6 +20,7 @@
 
 #include "ivl/core/constant.hpp"
 #include "ivl/core/scalar.hpp"
+#include "ivl/cuda/formats/layouts.hpp"
 #include "ivl/cuda/runtime/order.hpp"
 #include "ivl/cuda/runtime/policy_text.hpp"
 #include "ivl/formats/format.hpp"
@@ -80,12 +82,12 @@ inline constexpr GemmPolicy few_gemm{
 inline constexpr GemmPolicy half_gemm{
     .rows = 128, .columns = 128, .warp_rows = 64, .warp_columns = 32, .stages = 3, .blocks_per_sm = 1};
 
-/// Weights with scales: sums of a block lie beside those of all, and codes wait in registers. Tiles of 128 rows spill.
+/// Weights with scales: sums of a run lie beside those of all, and codes wait in registers. Tiles of 128 rows spill.
 inline constexpr GemmPolicy scaled_gemm_policy{
     .rows = 64, .columns = 128, .warp_rows = 32, .warp_columns = 32, .stages = 4, .blocks_per_sm = 1};
 
 // ---- the choice -------------------------------------------------------------------------------------
-enum class LinearKernel : std::uint8_t { plain, gemv, gemm, scaled_gemm };
+enum class LinearKernel : std::uint8_t { plain, gemv, gemm, scaled_gemm, unpacked_gemm };
 
 /// One product, as far as the choice depends on it.
 struct LinearProblem {
@@ -148,8 +150,9 @@ constexpr GemmPolicy choose_gemm(std::int64_t rows, std::int64_t out, std::int64
 /// The kernels are those of sm_80, which run on every architecture that Context opens.
 constexpr LinearChoice choose_linear(int /*compute_capability*/, const LinearProblem& p, int sms, Order order) {
   LinearChoice choice{LinearKernel::plain, gemv_narrow, square_gemm};
-  if (p.scalar == ScalarKind::bf16 && (p.format == Format::q8_0 || p.format == Format::awq) && p.copy_bytes == 16) {
-    choice.kernel = LinearKernel::scaled_gemm;
+  const bool coded = detail::is_coded(p.format);
+  if (p.scalar == ScalarKind::bf16 && (coded || detail::is_blocks(p.format)) && p.copy_bytes == 16) {
+    choice.kernel = coded ? LinearKernel::scaled_gemm : LinearKernel::unpacked_gemm;
     choice.gemm = choose_gemm({scaled_gemm_policy, few_gemm}, p.rows, p.out, p.in, sms);
     return choice;
   }

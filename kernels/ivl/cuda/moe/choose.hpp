@@ -62,7 +62,7 @@ constexpr PairOrder choose_pair_order(std::int64_t pairs) {
 
 /// The kernels are those of sm_80, which run on every architecture that Context opens.
 constexpr ExpertsChoice choose_experts(int /*compute_capability*/, const ExpertsProblem& p, Order order) {
-  const bool coded = p.format == Format::mxfp4;
+  const bool coded = p.format == Format::mxfp4 || p.format == Format::gguf_mxfp4;
   ExpertsChoice choice{ExpertsKernel::plain, few_gate_up, coded ? few_down_codes : few_down, grouped_gemm,
                        choose_pair_order(p.rows * p.active)};
   if (p.scalar != ScalarKind::bf16 || !(coded || p.format == Format::bf16)) return choice;
