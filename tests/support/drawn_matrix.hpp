@@ -32,7 +32,8 @@ class DrawnMatrix {
     with_format(format, [&](auto tag) {
       using F = decltype(tag);
       for (std::size_t p = 0; p < std::size(F::planes); ++p) {
-        const std::span plane = std::span(bytes_).subspan(1 + std::size_t(planes.begin[p]), std::size_t(planes.bytes[p]));
+        const std::span plane =
+            std::span(bytes_).subspan(1 + std::size_t(planes.begin[p]), std::size_t(planes.bytes[p]));
         draw_plane<F>(p, plane, random);
       }
     });
@@ -70,7 +71,8 @@ class DrawnMatrix {
     } else if constexpr (requires { typename F::Scalar; }) {
       each(typename F::Scalar{}, [&](auto& x) { x = drawn_scale<typename F::Scalar>(random, true); });
     } else if constexpr (requires { typename F::Scale; }) {
-      if (p == F::scale_plane) each(typename F::Scale{}, [&](auto& x) { x = drawn_scale<typename F::Scale>(random, true); });
+      if (p == F::scale_plane)
+        each(typename F::Scale{}, [&](auto& x) { x = drawn_scale<typename F::Scale>(random, true); });
     }
     if constexpr (requires { F::refused; }) {
       for (const Refused& refused : F::refused) {

@@ -27,12 +27,14 @@ std::vector<Format> formats(bool (*wanted)(Format) = [](Format) { return true; }
 }
 /// Those that tensor cores multiply as whole numbers with scales, first or once they are unpacked.
 std::vector<Format> scaled_formats() {
-  return formats([](Format format) { return ivl::cuda::detail::is_coded(format) || ivl::cuda::detail::is_blocks(format); });
+  return formats(
+      [](Format format) { return ivl::cuda::detail::is_coded(format) || ivl::cuda::detail::is_blocks(format); });
 }
 
-std::vector<SourceMatrix> sources_of(const std::vector<DrawnMatrix>& files) {
+template <class Matrix>
+std::vector<SourceMatrix> sources_of(const std::vector<Matrix>& files) {
   std::vector<SourceMatrix> sources;
-  for (const DrawnMatrix& file : files) sources.push_back(file.source());
+  for (const Matrix& file : files) sources.push_back(file.source());
   return sources;
 }
 
@@ -56,8 +58,7 @@ int wrong_elements(ivl::cuda::Context& ctx, const PlacedMatrix& w, const std::ve
     const Strip& strip = w.strips[std::size_t(i)];
     DeviceArray<float> elements(std::size_t(strip.out * w.in));
     ivl::cuda::launch(read_elements_kernel, {.grid = unsigned(strip.out), .block = 64, .stream = ctx.stream},
-                      ivl::cuda::detail::AnyMatrix(strip.format, strip.memory.data, strip.out, w.in),
-                      elements.data());
+                      ivl::cuda::detail::AnyMatrix(strip.format, strip.memory.data, strip.out, w.in), elements.data());
     const std::vector<float> found = elements.download();
     for (int row = 0; row < strip.out; ++row) {
       for (int k = 0; k < w.in; ++k)
@@ -97,7 +98,7 @@ TEST_CASE("on CUDA every element of every format is what the file means, stacked
   for (const Format format : formats()) {
     CAPTURE(name_of(format));
     const std::vector<DrawnMatrix> stacked{DrawnMatrix(format, 16, 256, 1), DrawnMatrix(format, 24, 256, 2),
-                                          DrawnMatrix(format, 16, 256, 3)};
+                                           DrawnMatrix(format, 16, 256, 3)};
     const PlacedMatrix qkv = place_matrix(ctx, sources_of(stacked), Fusion::stacked);
     CHECK(qkv.format() == format);
     CHECK(wrong_elements(ctx, qkv, stacked) == 0);
@@ -111,7 +112,7 @@ TEST_CASE("on CUDA every element of every format is what the file means, stacked
 TEST_CASE("on CUDA a matrix of several formats is a strip of each, and gate and up that differ become floats") {
   ivl::cuda::Context ctx(0, 2);
   const std::vector<DrawnMatrix> parts{DrawnMatrix(Format::q8_0, 24, 128, 1), DrawnMatrix(Format::bf16, 16, 128, 2),
-                                      DrawnMatrix(Format::awq, 16, 128, 3)};
+                                       DrawnMatrix(Format::awq, 16, 128, 3)};
   const PlacedMatrix w = place_matrix(ctx, sources_of(parts), Fusion::stacked);
   CHECK(w.strip_count == 3);
   CHECK(wrong_elements(ctx, w, parts) == 0);
@@ -188,7 +189,9 @@ void check_product(ivl::cuda::Context& ctx, Format format, int rows, int out, in
   const std::vector<float> found = y.download();
   // What is summed is code times scale, and the minimum: that is at most a scale of 1 / 32 times a step of 63.
   const ivl::cuda::detail::CodedLayout layout = ivl::cuda::detail::coded_layout(format);
-  const double minimum = format == Format::q2_k || (layout.has_minimum && layout.run != 0) ? 63.0 / 32 : layout.has_minimum ? 1.0 / 32 : 0;
+  const double minimum = format == Format::q2_k || (layout.has_minimum && layout.run != 0) ? 63.0 / 32
+                         : layout.has_minimum                                              ? 1.0 / 32
+                                                                                           : 0;
   int wrong = 0;
   for (int r = 0; r < rows; ++r) {
     for (int o = 0; o < out; ++o) {
@@ -214,9 +217,8 @@ void check_product(ivl::cuda::Context& ctx, Format format, int rows, int out, in
 
 TEST_CASE("on CUDA linear on bf16 rows agrees with double precision in every format with scales, ragged edges too") {
   ivl::cuda::Context ctx(0, 2);
-  // One of each kind of codes, of scales and of runs, in all orders.
-  for (const Format format : {Format::q8_0, Format::awq, Format::q4_k, Format::q6_k, Format::q5_1, Format::iq4_xs,
-                              Format::f8_blocks, Format::q2_k, Format::iq3_s}) {
+  // A tile each of eight and of four bits, of long and short runs, and of what is unpacked first, in all orders.
+  for (const Format format : {Format::f8_blocks, Format::q4_k, Format::q6_k, Format::q2_k}) {
     for_each_order([&] {
       check_product(ctx, format, 1, 40, 768, EpilogueKind::store);
       check_product(ctx, format, 17, 136, 256, EpilogueKind::add);
@@ -254,7 +256,8 @@ TEST_CASE("on CUDA linear in every format with scales loses no bit of a weight; 
       for (int o = 0; o < out; ++o) {
         const float found = weights[std::size_t(r * out + o)], wanted = file.at(o, 6 * r);
         // LLM.int8 rounds a weight twice, and its scale here once more.
-        wrong += !(format == Format::llm_int8 ? std::abs(found - wanted) <= 0x1p-23f * std::abs(wanted) : found == wanted);
+        wrong +=
+            !(format == Format::llm_int8 ? std::abs(found - wanted) <= 0x1p-23f * std::abs(wanted) : found == wanted);
       }
     }
     CHECK(wrong == 0);
@@ -331,40 +334,112 @@ TEST_CASE("on CUDA rows of tables in every format are looked up exactly") {
   }
 }
 
-TEST_CASE_TEMPLATE("on CUDA experts in every format have the bits of experts in floats", Scalar, float, bf16) {
-  ivl::cuda::Context ctx(0, 2);
-  constexpr int rows = 3, hidden = 256, mlp_hidden = 256, experts = 4, active = 2;
-  DeviceArray<std::int32_t> chosen(std::vector<std::int32_t>{1, 3, 0, 1, 2, 0});
-  DeviceArray<float> weights(std::vector<float>{0.5f, 0.25f, 1, 0.125f, 0.75f, 0.375f});
-  const std::vector<Scalar> x_values = random_rows<Scalar>(rows * hidden, 1),
-                            before = random_rows<Scalar>(rows * hidden, 2);
-  const auto run = [&](const std::vector<SourceMatrix>& gate_up, const std::vector<SourceMatrix>& down) {
+namespace {
+
+/// Gate and up, and down, of some experts.
+struct DrawnExperts {
+  std::vector<DrawnMatrix> gate_up, down;
+
+  DrawnExperts(Format gate_up_format, Format down_format, int experts, int hidden, int mlp_hidden) {
+    for (int e = 0; e < experts; ++e) {
+      for (const unsigned part : {0u, 1u})
+        gate_up.emplace_back(gate_up_format, mlp_hidden, hidden, 3 * unsigned(e) + part);
+      down.emplace_back(down_format, hidden, mlp_hidden, 3 * unsigned(e) + 2);
+    }
+  }
+};
+
+/// Rows for experts, two of which each row takes.
+template <class Scalar>
+struct ExpertRows {
+  static constexpr int active = 2;
+  int rows, hidden, mlp_hidden, experts;
+  std::vector<Scalar> x = random_rows<Scalar>(std::size_t(rows * hidden), 1);
+  std::vector<Scalar> before = random_rows<Scalar>(std::size_t(rows * hidden), 2);
+  std::vector<std::int32_t> chosen;
+  std::vector<float> weights = random_rows<float>(std::size_t(rows * active), 3);
+
+  ExpertRows(int rows, int hidden, int mlp_hidden, int experts)
+      : rows(rows), hidden(hidden), mlp_hidden(mlp_hidden), experts(experts) {
+    for (int pair = 0; pair < rows * active; ++pair) chosen.push_back((1 + pair) % experts);
+  }
+  std::vector<Scalar> y(ivl::cuda::Context& ctx, const std::vector<SourceMatrix>& gate_up,
+                        const std::vector<SourceMatrix>& down) const {
     const PlacedExperts placed_gate_up = place_experts(ctx, experts, Fusion::interleaved, gate_up),
                         placed_down = place_experts(ctx, experts, Fusion::stacked, down);
     const ExpertMlp mlp{&placed_gate_up, &placed_down, nullptr, nullptr, ExpertActivation::swi_glu};
-    DeviceArray<Scalar> x(x_values), y(before), inner(rows * active * mlp_hidden);
-    expert_mlp(ctx, mlp, Rows<const Scalar>(x.data(), rows, hidden), Routes{active, chosen.data(), weights.data()},
+    DeviceArray<std::int32_t> chosen_on_device(chosen);
+    DeviceArray<float> weights_on_device(weights);
+    DeviceArray<Scalar> x_on_device(x), y(before), inner(std::size_t(rows * active * mlp_hidden));
+    expert_mlp(ctx, mlp, Rows<const Scalar>(x_on_device.data(), rows, hidden),
+               Routes{active, chosen_on_device.data(), weights_on_device.data()},
                Rows<Scalar>(inner.data(), rows * active, mlp_hidden), Rows<Scalar>(y.data(), rows, hidden));
     return y.download();
-  };
-  // What tensor cores multiply has other bits: bf16 and MXFP4 with bf16 rows are moe_test's.
-  for (const Format format : formats([](Format f) { return f != Format::bf16 && f != Format::mxfp4 && f != Format::gguf_mxfp4; })) {
-    CAPTURE(name_of(format));
-    std::vector<DrawnMatrix> files;
-    std::vector<AsFloats> floats;
-    for (unsigned e = 0; e < experts; ++e) {
-      for (unsigned part = 0; part < 3; ++part) files.push_back(DrawnMatrix(format, 256, 256, 3 * e + part));
-    }
-    for (const DrawnMatrix& file : files) floats.emplace_back(file);
-    const auto parts_of = [&](const auto& all, bool of_down) {
-      std::vector<SourceMatrix> parts;
-      for (std::size_t i = 0; i < all.size(); ++i) {
-        if ((i % 3 == 2) == of_down) parts.push_back(all[i].source());
-      }
-      return parts;
-    };
-    const std::vector<Scalar> found = run(parts_of(files, false), parts_of(files, true));
-    CHECK(same_bits(found, run(parts_of(floats, false), parts_of(floats, true))));
-    CHECK(same_bits(found, run(parts_of(files, false), parts_of(floats, true))));  // two formats in one layer
   }
+};
+
+template <class Scalar>
+void check_plain_experts(const std::vector<Format>& some) {
+  ivl::cuda::Context ctx(0, 2);
+  const ExpertRows<Scalar> rows(1, 256, 256, 3);
+  for (const Format format : some) {
+    CAPTURE(name_of(format));
+    const DrawnExperts files(format, format, rows.experts, rows.hidden, rows.mlp_hidden);
+    const auto floats_of = [](const std::vector<DrawnMatrix>& matrices) {
+      return std::vector<AsFloats>(matrices.begin(), matrices.end());
+    };
+    const std::vector<AsFloats> gate_up = floats_of(files.gate_up), down = floats_of(files.down);
+    const std::vector<Scalar> found = rows.y(ctx, sources_of(files.gate_up), sources_of(files.down));
+    CHECK(same_bits(found, rows.y(ctx, sources_of(gate_up), sources_of(down))));
+    if (format == Format::q3_k)  // two formats in one layer
+      CHECK(same_bits(found, rows.y(ctx, sources_of(files.gate_up), sources_of(down))));
+  }
+}
+
+}  // namespace
+
+TEST_CASE("on CUDA experts in every format have the bits of experts in floats, where no tensor core multiplies") {
+  check_plain_experts<float>(formats());
+  // With bf16 rows bf16 and MXFP4 are moe_test's, and formats with scales the next case's.
+  check_plain_experts<bf16>(
+      formats([](Format format) { return format == Format::f16 || ivl::cuda::detail::is_blocks(format); }));
+}
+
+TEST_CASE("on CUDA experts in formats with scales have the bits of linear, expert for expert") {
+  ivl::cuda::Context ctx(0, 2);
+  const ExpertRows<bf16> rows(5, 256, 288, 4);
+  const auto check = [&](Format of_gate_up, Format of_down) {
+    CAPTURE(name_of(of_gate_up));
+    CAPTURE(name_of(of_down));
+    const DrawnExperts files(of_gate_up, of_down, rows.experts, rows.hidden, rows.mlp_hidden);
+    const std::vector<SourceMatrix> gate_up = sources_of(files.gate_up), down = sources_of(files.down);
+    const std::vector<bf16> found = rows.y(ctx, gate_up, down);
+    std::vector<float> totals(std::size_t(rows.rows * rows.hidden));
+    for (int pair = 0; pair < rows.rows * rows.active; ++pair) {
+      const std::size_t expert = std::size_t(rows.chosen[std::size_t(pair)]), row = std::size_t(pair / rows.active);
+      const std::size_t hidden = std::size_t(rows.hidden);
+      DeviceArray<bf16> x(std::vector<bf16>(&rows.x[row * hidden], &rows.x[row * hidden] + hidden));
+      DeviceArray<bf16> inner(std::size_t(rows.mlp_hidden));
+      DeviceArray<float> part(hidden);
+      linear(ctx, Rows<const bf16>(x.data(), 1, rows.hidden),
+             place_matrix(ctx, std::span(gate_up).subspan(2 * expert, 2), Fusion::interleaved),
+             Epilogue{EpilogueKind::swi_glu}, Rows<bf16>(inner.data(), 1, rows.mlp_hidden));
+      linear(ctx, Rows<const bf16>(inner.data(), 1, rows.mlp_hidden),
+             place_matrix(ctx, {&down[expert], 1}, Fusion::stacked), Epilogue{},
+             Rows<float>(part.data(), 1, rows.hidden));
+      const std::vector<float> parts = part.download();
+      for (std::size_t i = 0; i < hidden; ++i) {
+        float& total = totals[row * hidden + i];
+        total = std::fma(rows.weights[std::size_t(pair)], parts[i], total);
+      }
+    }
+    int wrong = 0;
+    for (std::size_t i = 0; i < totals.size(); ++i)
+      wrong += found[i].bits != round_to<bf16>(to_float(rows.before[i]) + totals[i]).bits;
+    CHECK(wrong == 0);
+  };
+  for_each_order([&] { check(Format::q4_k, Format::q8_0); });
+  check(Format::q6_k, Format::i8_rows_bf16);
+  check(Format::f8_blocks, Format::int4_by_32);
+  check(Format::bf16, Format::q5_1);
 }

@@ -2,7 +2,7 @@
 //
 //   scalars    f32, bf16, f16                               stored.cuh
 //   mxfp4      of safetensors and of GGUF                   mxfp4.cuh
-//   coded      whole numbers or FP8, with scales            coded.hpp; filled in by ggml.hpp, int4.hpp, scaled_codes.hpp
+//   coded      whole numbers or FP8, with scales            coded.hpp, which the other .hpp fill in
 //   blocks     of two and three bits, and rows of a grid    blocks.cuh
 #pragma once
 #include <cuda_runtime.h>

@@ -146,7 +146,4 @@ struct Stored<GgufMxfp4> : Stored<Mxfp4> {
   }
 };
 
-/// Whether a matrix lies so.
-constexpr bool is_mxfp4(Format format) { return format == Format::mxfp4 || format == Format::gguf_mxfp4; }
-
 }  // namespace ivl::cuda::detail

@@ -246,9 +246,11 @@ class WarpTile {
       w_[buffer][i + 1][1] = pair[3];
     }
     if constexpr (Tile::scaled) {
+      // Of a run's first step: the second may be behind the end of the row.
+      const int run_step = rule_.every_step ? step : step / 2 * 2;
 #pragma unroll
       for (int j = 0; j < column_fragments; ++j) {
-        const int at = step * p.columns + column_ + 8 * j + lane % 4 * 2;
+        const int at = run_step * p.columns + column_ + 8 * j + lane % 4 * 2;
         scales_[buffer][j] = *reinterpret_cast<const float2*>(stage.scales + at);
         if (rule_.has_minimum) minimums_[buffer][j] = *reinterpret_cast<const float2*>(stage.minimums + at);
       }
@@ -355,8 +357,7 @@ class WarpTile {
 /// Multiplies the tile that the loaders bring. Its sums lie as floats [p.rows][Tile::sums_pitch] in shared.sums when
 /// all threads are back; they call it together.
 template <class Tile, class XLoader, class WLoader>
-__device__ inline void multiply_tile(typename Tile::Shared& shared, XLoader& x, WLoader& w, int in,
-                                     RunRule rule = {}) {
+__device__ inline void multiply_tile(typename Tile::Shared& shared, XLoader& x, WLoader& w, int in, RunRule rule = {}) {
   constexpr GemmPolicy p = Tile::p;
   constexpr int steps = stage_depth / 16;
   StageRing<Tile, XLoader, WLoader> ring(shared, x, w, in);

@@ -183,20 +183,16 @@ void expert_mlp(Context& ctx, const ExpertMlp& mlp, Rows<const Scalar> x, const 
   if (x.count == 0) return;
   using Codes = detail::mxfp4::Codes;
   if constexpr (std::is_same_v<Scalar, bf16>) {
-    const bool same = gate_up.format() == down.format();
-    const bool whole_packs = same && gate_up.in % 16 == 0 && down.in % 16 == 0 && in_packs<8>(x) && in_packs<8>(inner);
-    const ExpertsProblem problem{x.count,          mlp.gate_up->experts, routes.active,
-                                 ScalarKind::bf16, gate_up.format(),     whole_packs};
+    const bool whole_packs = gate_up.in % 16 == 0 && down.in % 16 == 0 && in_packs<8>(x) && in_packs<8>(inner);
+    const ExpertsProblem problem{x.count,          mlp.gate_up->experts, routes.active, ScalarKind::bf16,
+                                 gate_up.format(), down.format(),        whole_packs};
     const ExpertsChoice choice = choose_experts(ctx.device.compute_capability, problem, ctx.order);
-    const bool coded = detail::is_mxfp4(gate_up.format());
     if (choice.kernel == ExpertsKernel::few) {
-      if (coded) return detail::few::run<Codes>(ctx, mlp, x, routes, inner, y);
+      if (detail::is_mxfp4(gate_up.format())) return detail::few::run<Codes>(ctx, mlp, x, routes, inner, y);
       return detail::few::run<bf16>(ctx, mlp, x, routes, inner, y);
     }
-    if (choice.kernel == ExpertsKernel::grouped) {
-      if (coded) return detail::grouped::run<Codes>(ctx, choice.order, mlp, x, routes, inner, y);
-      return detail::grouped::run<bf16>(ctx, choice.order, mlp, x, routes, inner, y);
-    }
+    if (choice.kernel == ExpertsKernel::grouped)
+      return detail::grouped::run(ctx, choice.order, mlp, x, routes, inner, y);
   }
   detail::plain_experts::run(ctx, mlp, x, routes, inner, y);
 }
