@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "ivl/cuda/linear/linear.cuh"
@@ -233,6 +234,15 @@ TEST_CASE("on CUDA linear on bf16 rows agrees with double precision in every for
     check_product(ctx, format, 19, 136, 432, EpilogueKind::store);
 }
 
+namespace {
+
+/// Whether a product with a one is the weight. LLM.int8 rounds a weight twice, and its scale here once more.
+bool is_weight(Format format, float found, float weight) {
+  return format == Format::llm_int8 ? std::abs(found - weight) <= 0x1p-23f * std::abs(weight) : found == weight;
+}
+
+}  // namespace
+
 TEST_CASE("on CUDA linear in every format with scales loses no bit of a weight; rows keep their bits among others") {
   ivl::cuda::Context ctx(0, 2);
   constexpr int most = 40, out = 48, in = 256;
@@ -254,10 +264,7 @@ TEST_CASE("on CUDA linear in every format with scales loses no bit of a weight; 
     int wrong = 0;
     for (int r = 0; r < most; ++r) {
       for (int o = 0; o < out; ++o) {
-        const float found = weights[std::size_t(r * out + o)], wanted = file.at(o, 6 * r);
-        // LLM.int8 rounds a weight twice, and its scale here once more.
-        wrong +=
-            !(format == Format::llm_int8 ? std::abs(found - wanted) <= 0x1p-23f * std::abs(wanted) : found == wanted);
+        wrong += !is_weight(format, weights[std::size_t(r * out + o)], file.at(o, 6 * r));
       }
     }
     CHECK(wrong == 0);
@@ -282,11 +289,66 @@ TEST_CASE("on CUDA linear in every format with scales loses no bit of a weight; 
   }
 }
 
+TEST_CASE("on CUDA few rows in formats with scales agree with double precision, ragged edges too") {
+  ivl::cuda::Context ctx(0, 2);
+  ctx.order = ivl::cuda::Order::fastest;
+  // Of eight and of four bits, with long and short runs, zero points and minimums, in all orders.
+  for (const Format format : {Format::f8_blocks, Format::q6_k, Format::awq, Format::q4_k}) {
+    for_each_order([&] { check_product(ctx, format, 3, 40, 1280, EpilogueKind::add); });
+  }
+  for (const Format format : formats(ivl::cuda::detail::is_coded))
+    check_product(ctx, format, 8, 40, 1536, EpilogueKind::store);
+  // Rows that end inside of a chunk, and in half a run.
+  for (const Format format : {Format::q4_0, Format::q5_0, Format::q8_0, Format::iq4_nl, Format::int4_by_32_bf16})
+    check_product(ctx, format, 8, 40, 1120, EpilogueKind::store);
+  for (const Format format : {Format::llm_int8, Format::f8_blocks})
+    check_product(ctx, format, 8, 40, 1136, EpilogueKind::store);
+}
+
+TEST_CASE("on CUDA few rows in formats with scales lose no bit of a weight, and keep their bits among others") {
+  ivl::cuda::Context ctx(0, 2);
+  ctx.order = ivl::cuda::Order::fastest;
+  constexpr int most = 8, out = 24, in = 256;
+  DeviceArray<bf16> x(random_rows<bf16>(most * in, 2));
+  for (const Format format : formats(ivl::cuda::detail::is_coded)) {
+    CAPTURE(name_of(format));
+    const DrawnMatrix file(format, out, in, 1);
+    const SourceMatrix source = file.source();
+    const PlacedMatrix w = place_matrix(ctx, {&source, 1}, Fusion::stacked);
+    const auto product = [&](DeviceArray<bf16>& rows_of_x, int rows) {
+      DeviceArray<float> y(std::size_t(rows * out));
+      linear(ctx, Rows<const bf16>(rows_of_x.data(), rows, in), w, Epilogue{}, Rows<float>(y.data(), rows, out));
+      return y.download();
+    };
+    int wrong = 0;
+    for (int first = 0; first < 4; ++first) {
+      const auto one_at = [=](int r) { return 32 * r + 7 * first + r; };
+      std::vector<bf16> ones(most * in, round_to<bf16>(0));
+      for (int r = 0; r < most; ++r) ones[std::size_t(r * in + one_at(r))] = round_to<bf16>(1);
+      DeviceArray<bf16> one_each(ones);
+      const std::vector<float> weights = product(one_each, most);
+      for (int r = 0; r < most; ++r) {
+        for (int o = 0; o < out; ++o)
+          wrong += !is_weight(format, weights[std::size_t(r * out + o)], file.at(o, one_at(r)));
+      }
+    }
+    CHECK(wrong == 0);
+    const std::vector<float> all = product(x, most);
+    for (const int rows : {1, 2, 5, 7}) {
+      const std::vector<float> some = product(x, rows);
+      REQUIRE(std::memcmp(some.data(), all.data(), some.size() * sizeof(float)) == 0);
+    }
+  }
+}
+
 TEST_CASE("on CUDA gate and up in formats with scales join in one product") {
   ivl::cuda::Context ctx(0, 2);
   constexpr int rows = 5, out = 48, in = 256;
-  for (const Format format : {Format::q8_0, Format::awq, Format::q4_k, Format::iq2_s}) {
+  for (const auto& [format, order] :
+       {std::pair(Format::q8_0, ivl::cuda::Order::invariant), std::pair(Format::awq, ivl::cuda::Order::invariant),
+        std::pair(Format::q4_k, ivl::cuda::Order::fastest), std::pair(Format::iq2_s, ivl::cuda::Order::invariant)}) {
     CAPTURE(name_of(format));
+    ctx.order = order;
     const std::vector<DrawnMatrix> parts{DrawnMatrix(format, out / 2, in, 1), DrawnMatrix(format, out / 2, in, 2)};
     const PlacedMatrix both = place_matrix(ctx, sources_of(parts), Fusion::interleaved);
     DeviceArray<bf16> x(random_rows<bf16>(rows * in, 3));

@@ -46,6 +46,26 @@ __device__ inline void iq4_bytes(std::uint32_t word, std::uint32_t (&bytes)[2]) 
   bytes[1] = __byte_perm(of_half[0], of_half[1], 0x7632u);
 }
 
+/// Four codes of eight bits, bytes 0, 2, 1, 3 of a word, as two pairs.
+__device__ inline void byte_pairs(bool e4m3, std::uint32_t word, std::uint32_t (&to)[2]) {
+  to[0] = e4m3 ? e4m3_pair(word) : int8_pair(word);
+  to[1] = e4m3 ? e4m3_pair(word >> 8) : int8_pair(word >> 8);
+}
+
+/// What int4_pair adds for a zero point.
+__device__ inline std::uint32_t minus_zero(int zero) { return magic + std::uint32_t(zero) * 0x00010001u + 0x80008000u; }
+/// The high bits of sixteen codes: those of even numbers in the low half, of odd ones in the high half.
+__device__ inline std::uint32_t two_halves(std::uint32_t high, int bits) {
+  return bits == 1 ? (high & 0xffu) | (high & 0xff00u) << 8 : high;
+}
+/// Codes 2i and 2i + 1 of four bits and more: the low ones in bits 0 to 3 of the halves of a word.
+__device__ inline std::uint32_t int4_pair(std::uint32_t low, std::uint32_t high_halves, int high_bits, int i,
+                                          std::uint32_t minus_zero) {
+  const std::uint32_t mask = high_bits == 0 ? 0 : high_bits == 1 ? 0x00010001u : 0x00030003u;
+  const std::uint32_t upper = high_halves >> high_bits * i & mask;
+  return prim::add_bf16_pairs((low & 0x000f000fu) | upper << 4 | magic, minus_zero);
+}
+
 }  // namespace coded
 
 /// A kernel's parameter: a matrix [out, in] as coded.hpp lays it.
@@ -131,6 +151,14 @@ struct CodedScale {
   }
 };
 
+/// The high bits of the sixteen codes from k on, of a layout with codes of four bits and perhaps more.
+__device__ inline std::uint32_t high_bits_at(const CodedMatrix& w, std::int64_t row, int k) {
+  const std::byte* const from = w.high + row * w.row_high;
+  if (w.layout.high_bits == 1) return reinterpret_cast<const std::uint16_t*>(from)[k / 16];
+  if (w.layout.high_bits == 2) return reinterpret_cast<const std::uint32_t*>(from)[k / 16];
+  return 0;
+}
+
 /// Sixteen neighbours of a row, with codes of eight or of four bits. Waits for loads as CodedScale does.
 template <bool Bytes>
 struct CodedPiece {
@@ -149,8 +177,7 @@ struct CodedPiece {
     } else {
       const uint2 two = *reinterpret_cast<const uint2*>(from + k / 2);
       codes[0] = two.x, codes[1] = two.y;
-      if (w.layout.high_bits == 1) high = reinterpret_cast<const std::uint16_t*>(w.high + row * w.row_high)[k / 16];
-      if (w.layout.high_bits == 2) high = reinterpret_cast<const std::uint32_t*>(w.high + row * w.row_high)[k / 16];
+      high = high_bits_at(w, row, k);
     }
   }
 
@@ -171,22 +198,18 @@ struct CodedPiece {
  private:
   static __device__ void byte_pairs(bool e4m3, const std::uint32_t (&words)[4], std::uint32_t (&to)[8]) {
 #pragma unroll
-    for (int i = 0; i < 8; ++i) {
-      const std::uint32_t word = words[i / 2] >> 8 * (i % 2);
-      to[i] = e4m3 ? coded::e4m3_pair(word) : coded::int8_pair(word);
+    for (int i = 0; i < 4; ++i) {
+      std::uint32_t two[2];
+      coded::byte_pairs(e4m3, words[i], two);
+      to[2 * i] = two[0], to[2 * i + 1] = two[1];
     }
   }
   __device__ void nibble_pairs(const CodedLayout& layout, std::uint32_t (&to)[8]) const {
-    const std::uint32_t minus_zero = coded::magic + std::uint32_t(scale.zero_of(layout)) * 0x00010001u + 0x80008000u;
-    // The high bits, those of even numbers in the low half and of odd ones in the high half.
-    const int bits = layout.high_bits;
-    const std::uint32_t two_halves = bits == 1 ? (high & 0xffu) | (high & 0xff00u) << 8 : high;
-    const std::uint32_t mask = bits == 0 ? 0 : bits == 1 ? 0x00010001u : 0x00030003u;
+    const std::uint32_t minus_zero = coded::minus_zero(scale.zero_of(layout));
+    const std::uint32_t high_halves = coded::two_halves(high, layout.high_bits);
 #pragma unroll
-    for (int i = 0; i < 8; ++i) {
-      const std::uint32_t low = codes[i / 4] >> 4 * (i % 4) & 0x000f000fu, upper = two_halves >> bits * i & mask;
-      to[i] = prim::add_bf16_pairs(low | upper << 4 | coded::magic, minus_zero);
-    }
+    for (int i = 0; i < 8; ++i)
+      to[i] = coded::int4_pair(codes[i / 4] >> 4 * (i % 4), high_halves, layout.high_bits, i, minus_zero);
   }
 };
 

@@ -4,6 +4,7 @@
 //   x      W           rows      kernel
 //   bf16   bf16, half  up to 16  gemv, under Order::fastest
 //   bf16   bf16, half  any       gemm
+//   bf16   coded       up to 8   coded_gemv, under Order::fastest
 //   bf16   coded       any       scaled_gemm
 //   bf16   blocks      any       unpacked_gemm
 //   any    any         any       plain: right, and not fast
@@ -47,6 +48,7 @@ inline constexpr GemvPolicy gemv_wide{.rows = 8, .tiles = 2, .stages = 5, .block
 inline constexpr GemvPolicy gemv_tall{.rows = 16, .tiles = 2, .stages = 5, .blocks_per_sm = 2};
 
 inline constexpr int max_gemv_rows = 16;
+inline constexpr int max_coded_gemv_rows = 8;
 /// Rows that are better normed in every block than in a launch of their own, which takes 2 to 3 us. A row adds a third
 /// to the instructions of a narrow block, which without any are two fifths of what an H100 can issue while W comes:
 /// more than four would hold W up. Counted on sm_90, not yet measured.
@@ -87,7 +89,7 @@ inline constexpr GemmPolicy scaled_gemm_policy{
     .rows = 64, .columns = 128, .warp_rows = 32, .warp_columns = 32, .stages = 4, .blocks_per_sm = 1};
 
 // ---- the choice -------------------------------------------------------------------------------------
-enum class LinearKernel : std::uint8_t { plain, gemv, gemm, scaled_gemm, unpacked_gemm };
+enum class LinearKernel : std::uint8_t { plain, gemv, gemm, coded_gemv, scaled_gemm, unpacked_gemm };
 
 /// One product, as far as the choice depends on it.
 struct LinearProblem {
@@ -152,7 +154,8 @@ constexpr LinearChoice choose_linear(int /*compute_capability*/, const LinearPro
   LinearChoice choice{LinearKernel::plain, gemv_narrow, square_gemm};
   const bool coded = detail::is_coded(p.format);
   if (p.scalar == ScalarKind::bf16 && (coded || detail::is_blocks(p.format)) && p.copy_bytes == 16) {
-    choice.kernel = coded ? LinearKernel::scaled_gemm : LinearKernel::unpacked_gemm;
+    const bool few = p.rows <= max_coded_gemv_rows && order == Order::fastest;
+    choice.kernel = !coded ? LinearKernel::unpacked_gemm : few ? LinearKernel::coded_gemv : LinearKernel::scaled_gemm;
     choice.gemm = choose_gemm({scaled_gemm_policy, few_gemm}, p.rows, p.out, p.in, sms);
     return choice;
   }

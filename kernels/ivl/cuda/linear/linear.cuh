@@ -19,6 +19,7 @@
 #include "ivl/cuda/formats/formats.cuh"
 #include "ivl/cuda/linear/choose.hpp"
 #include "ivl/cuda/linear/epilogue.cuh"
+#include "ivl/cuda/linear/sm80_coded_gemv.cuh"
 #include "ivl/cuda/linear/sm80_gemm.cuh"
 #include "ivl/cuda/linear/sm80_gemv.cuh"
 #include "ivl/cuda/linear/sm80_scaled_gemm.cuh"
@@ -147,10 +148,10 @@ void run(Context& ctx, Rows<const Scalar> x, const PlacedMatrix& w, const Epilog
         return cuda::gemv(ctx, choice.gemv, x, w, epilogue, y);
       case LinearKernel::gemm:
         return cuda::gemm(ctx, choice.gemm, x, w, epilogue, y);
+      case LinearKernel::coded_gemv:
+        return cuda::coded_gemv(ctx, x, coded_matrix(w), w.out, epilogue, y);
       case LinearKernel::scaled_gemm:
-        return cuda::scaled_gemm(ctx, choice.gemm, x,
-                                 CodedMatrix(coded_layout(w.format()), w.memory().data, w.out, w.in), w.out, epilogue,
-                                 y);
+        return cuda::scaled_gemm(ctx, choice.gemm, x, coded_matrix(w), w.out, epilogue, y);
       case LinearKernel::unpacked_gemm:
         return cuda::unpacked_gemm(ctx, choice.gemm, x, w, epilogue, y);
       case LinearKernel::plain:

@@ -20,6 +20,7 @@
 
 #include "ivl/core/constant.hpp"
 #include "ivl/cuda/formats/coded.cuh"
+#include "ivl/cuda/formats/layouts.hpp"
 #include "ivl/cuda/linear/choose.hpp"
 #include "ivl/cuda/linear/epilogue.cuh"
 #include "ivl/cuda/linear/sm80_gemm.cuh"
@@ -115,6 +116,16 @@ __global__ void __launch_bounds__(gemm::Tile<gemm::Scaled, Policy>::threads, Pol
 }  // namespace detail::scaled_gemm
 
 // ---- launchers --------------------------------------------------------------------------------------
+namespace detail {
+
+/// A matrix that is one strip, as kernels read it; nothing, if its format is none of formats/coded.hpp's.
+inline CodedMatrix coded_matrix(const PlacedMatrix& w) {
+  if (!is_coded(w.format())) return {};
+  return CodedMatrix(coded_layout(w.format()), w.memory().data, w.out, w.in);
+}
+
+}  // namespace detail
+
 /// With policy P; w [out, x.width()], and rows of x are whole 16-byte copies.
 template <GemmPolicy P, class Result>
 void scaled_gemm(Context& ctx, Rows<const bf16> x, const detail::CodedMatrix& w, std::int64_t out,

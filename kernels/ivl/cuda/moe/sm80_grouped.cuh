@@ -410,15 +410,14 @@ inline void run(Context& ctx, PairOrder order, const ExpertMlp& mlp, Rows<const 
              operands);
     });
   };
-  const auto coded = [](const PlacedMatrix& w) { return AnyMatrix(w.format(), w.memory().data, w.out, w.in).coded; };
   order_pairs<job_rows>(ctx, order, routes.experts, int(pairs), key_bits, room);
   const PlacedMatrix &of_gate_up = mlp.gate_up->all, &of_down = mlp.down->all;
   multiply(Constant<Product::gate_up>{}, of_gate_up.format(),
-           Operands{x.data, x.stride, routes.active, gate_up, coded(of_gate_up), mlp.activation, room.list, inner.data,
-                    inner.stride});
-  multiply(
-      Constant<Product::down>{}, of_down.format(),
-      Operands{inner.data, inner.stride, 1, down, coded(of_down), mlp.activation, room.list, room.outer, down.out});
+           Operands{x.data, x.stride, routes.active, gate_up, coded_matrix(of_gate_up), mlp.activation, room.list,
+                    inner.data, inner.stride});
+  multiply(Constant<Product::down>{}, of_down.format(),
+           Operands{inner.data, inner.stride, 1, down, coded_matrix(of_down), mlp.activation, room.list, room.outer,
+                    down.out});
   launch(combine_experts_kernel<>,
          {.grid = dim3(unsigned(x.count), unsigned(ceil_div(down.out, 4 * combine_threads))),
           .block = combine_threads,
