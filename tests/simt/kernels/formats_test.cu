@@ -371,6 +371,29 @@ TEST_CASE("on CUDA gate and up in formats with scales join in one product") {
   }
 }
 
+TEST_CASE("on CUDA a matrix that is unpacked in pieces gives the bits of one piece, terms and all") {
+  ivl::cuda::Context ctx(0, 2);
+  constexpr int rows = 3, out = 296, in = 256;
+  DeviceArray<bf16> x(random_rows<bf16>(rows * in, 1));
+  DeviceArray<float> bias(random_rows<float>(out, 2)), scale(random_rows<float>(out, 3));
+  const std::vector<float> before = random_rows<float>(rows * out, 4);
+  const Rows<const bf16> x_rows(x.data(), rows, in);
+  for (const EpilogueKind kind : {EpilogueKind::add, EpilogueKind::swi_glu}) {
+    const bool gated = kind == EpilogueKind::swi_glu;
+    const std::vector<DrawnMatrix> parts{DrawnMatrix(Format::q2_k, out / 2, in, 5),
+                                         DrawnMatrix(Format::q2_k, out / 2, in, 6)};
+    const PlacedMatrix w = place_matrix(ctx, sources_of(parts), gated ? Fusion::interleaved : Fusion::stacked);
+    const auto product = [&](std::int64_t most_bytes) {
+      DeviceArray<float> y(before);
+      ivl::cuda::unpacked_gemm(ctx, ivl::cuda::few_gemm, x_rows, w,
+                               Epilogue{kind, bias.data(), gated ? nullptr : scale.data()},
+                               Rows<float>(y.data(), rows, gated ? out / 2 : out), most_bytes);
+      return y.download();
+    };
+    CHECK(same_bits(product(1), product(1 << 20)));
+  }
+}
+
 TEST_CASE("on CUDA rows of tables in every format are looked up exactly") {
   ivl::cuda::Context ctx(0, 2);
   constexpr int table_rows = 16, width = 256;

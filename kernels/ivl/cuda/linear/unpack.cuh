@@ -26,8 +26,8 @@ namespace ivl::cuda {
 // ---- device code ------------------------------------------------------------------------------------
 namespace detail::unpack {
 
-inline constexpr int threads = 256;  // those of a block of weights
-inline constexpr std::int64_t most_bytes = std::int64_t(16) << 20;
+inline constexpr int threads = 256;                                 // those of a block of weights
+inline constexpr std::int64_t most_bytes = std::int64_t(16) << 20;  // of working memory
 
 /// The block blockIdx.x of the rows from `first` on becomes a block of `to`.
 template <class = void>
@@ -54,14 +54,14 @@ __global__ void __launch_bounds__(threads)
 
 // ---- launchers --------------------------------------------------------------------------------------
 /// With a policy that choose_linear gave; w's format is one of formats/blocks.cuh's, and rows of x are whole 16-byte
-/// copies.
+/// copies. At least 128 rows of W are unpacked at once, and more as far as they take no more than `most_bytes`.
 template <class Result>
 void unpacked_gemm(Context& ctx, const GemmPolicy& policy, Rows<const bf16> x, const PlacedMatrix& w,
-                   const Epilogue& epilogue, Rows<Result> y) {
+                   const Epilogue& epilogue, Rows<Result> y, std::int64_t most_bytes = detail::unpack::most_bytes) {
   if (x.count == 0 || w.out == 0) return;
   const detail::CodedLayout layout = detail::unpacked_layout(w.format());
   const std::int64_t row_bytes = layout.codes_bytes(w.in) + layout.scales_bytes(w.in);
-  const std::int64_t most_rows = std::max<std::int64_t>(detail::unpack::most_bytes / row_bytes / 128 * 128, 128);
+  const std::int64_t most_rows = std::max<std::int64_t>(most_bytes / row_bytes / 128 * 128, 128);
   const std::int64_t rows = std::min(most_rows, w.out);
   auto* const room = ctx.scratch<std::byte>(rows * row_bytes);
   const std::int64_t step = epilogue.kind == EpilogueKind::swi_glu ? 2 : 1;  // rows of W for a column of y
