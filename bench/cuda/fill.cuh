@@ -17,6 +17,7 @@ struct Contents {
 inline constexpr Contents some_bf16{0x3f003f00u, 0x807f807fu};    // +-[0.5, 1)
 inline constexpr Contents some_floats{0x3f000000u, 0x807fffffu};  // +-[0.5, 1)
 inline constexpr Contents some_mxfp4{0x70707070u, 0x0f0f0f0fu};   // codes, and scales of 2^-15 to 1
+inline constexpr Contents some_codes{0x20202020u, 0x9f9f9f9fu};   // of any width; scales, as halves, of 2^-7 to 2
 
 /// Word i is `fixed`, but for bits of `varied` that differ from word to word.
 void fill(cuda::Context& ctx, const Memory& memory, Contents contents);

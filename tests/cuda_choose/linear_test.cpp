@@ -57,15 +57,24 @@ TEST_CASE("under Order::fastest few rows that gemv can load go to it") {
   CHECK(chosen(eight, Order::fastest) != chosen(eight));
 }
 
-TEST_CASE("weights with scales have tensor cores of their own, whatever the order, where rows of x are whole copies") {
-  for (const Format format : {Format::q8_0, Format::awq}) {
+TEST_CASE("weights with scales have kernels of their own, where rows of x are whole copies") {
+  const auto check = [](Format format, LinearKernel kernel) {
+    CAPTURE(name_of(format));
     for (const Order order : {Order::invariant, Order::fastest}) {
-      CHECK(chosen({1, 4096, 4096, ScalarKind::bf16, format}, order).gemm == few_gemm);
+      CHECK(chosen({9, 4096, 4096, ScalarKind::bf16, format}, order).gemm == few_gemm);
+      CHECK(chosen({9, 4096, 4096, ScalarKind::bf16, format}, order).kernel == kernel);
       CHECK(chosen({2048, 4096, 4096, ScalarKind::bf16, format}, order).gemm == scaled_gemm_policy);
-      CHECK(chosen({2048, 4096, 4096, ScalarKind::bf16, format}, order).kernel == LinearKernel::scaled_gemm);
+      CHECK(chosen({2048, 4096, 4096, ScalarKind::bf16, format}, order).kernel == kernel);
       CHECK(chosen({1, 4096, 4096, ScalarKind::bf16, format, 8}, order).kernel == LinearKernel::plain);
+      CHECK(chosen({1, 4096, 4096, ScalarKind::f32, format}, order).kernel == LinearKernel::plain);
     }
-  }
+  };
+  for (const Format format : {Format::q8_0, Format::awq, Format::q4_k, Format::f8_blocks, Format::llm_int8})
+    check(format, LinearKernel::scaled_gemm);
+  static_assert(chosen({8, 4096, 4096, ScalarKind::bf16, Format::q4_k}).kernel == LinearKernel::scaled_gemm);
+  static_assert(chosen({8, 4096, 4096, ScalarKind::bf16, Format::q4_k}, Order::fastest).kernel ==
+                LinearKernel::coded_gemv);
+  for (const Format format : {Format::q2_k, Format::iq1_m, Format::iq3_s}) check(format, LinearKernel::unpacked_gemm);
   CHECK(chosen({1, 4096, 4096, ScalarKind::bf16, Format::mxfp4}, Order::fastest).kernel == LinearKernel::plain);
 }
 

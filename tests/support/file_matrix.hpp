@@ -24,8 +24,6 @@ inline constexpr Format every_format[] = {
     Format::f32,  Format::bf16, Format::f16,  Format::mxfp4, Format::q8_0,   Format::awq,
     Format::q4_0, Format::q4_1, Format::q5_0, Format::q5_1,  Format::iq4_nl, Format::gguf_mxfp4,
     Format::q2_k, Format::q3_k, Format::q4_k, Format::q5_k,  Format::q6_k,   Format::iq4_xs};
-/// Those that CUDA does.
-inline constexpr std::span<const Format> every_cuda_format(every_format, 6);
 
 /// Inputs that share a scale, or of a format of blocks, a block.
 constexpr int block_of(Format format) {

@@ -43,7 +43,7 @@ struct FloatScales {
 struct LlmInt8Scales : FloatScales<LlmInt8, 1> {
   struct Run {
     Lanes scale;
-    Lanes apply(Lanes value, int) const { return value * scale * Lanes::of(llm_int8_unit); }
+    Lanes apply(Lanes value, int) const { return value * scale * Lanes::of(LlmInt8::factor); }
   };
   static Run load(Group, const std::byte* from, std::int64_t) {
     return {Lanes::load(reinterpret_cast<const float*>(from))};

@@ -29,9 +29,6 @@ constexpr float e4m3_value(std::uint8_t code) {
   return std::bit_cast<float>(sign | std::bit_cast<std::uint32_t>(float(mantissa) * 0x1p-9f));
 }
 
-/// 1 / 127.
-inline constexpr float llm_int8_unit = 0.007874015718698502f;
-
 namespace detail {
 
 /// Of all codes: a look-up is faster than their bits.
@@ -95,11 +92,12 @@ struct I8Rows : detail::ScaledCodes<detail::I8Code, Scale, 1, whole_line> {
 /// bitsandbytes.
 struct LlmInt8 : detail::ScaledCodes<detail::I8Code, float, 1, whole_line> {
   static constexpr std::string_view name = "LLM.int8";
+  static constexpr float factor = 0.007874015718698502f;  // 1 / 127
 
   /// In the order of bitsandbytes: two roundings.
   static void dequantise(const BlockCells& cells, float* to) {
     const float scale = scale_of(cells);
-    for (int k = 0; k < block; ++k) to[k] = detail::I8Code::value(cells.at[0][k]) * scale * llm_int8_unit;
+    for (int k = 0; k < block; ++k) to[k] = detail::I8Code::value(cells.at[0][k]) * scale * factor;
   }
 };
 

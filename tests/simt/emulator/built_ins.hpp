@@ -146,6 +146,13 @@ inline unsigned __float_as_uint(float value) { return std::bit_cast<unsigned>(va
 inline float __int_as_float(int bits) { return std::bit_cast<float>(bits); }
 inline int __float_as_int(float value) { return std::bit_cast<int>(value); }
 inline int __popc(unsigned value) { return std::popcount(value); }
+/// Byte i of the result is that of y:x which the low three bits of nibble i of the selector number.
+inline unsigned __byte_perm(unsigned x, unsigned y, unsigned selector) {
+  const std::uint64_t both = std::uint64_t(y) << 32 | x;
+  unsigned result = 0;
+  for (int i = 0; i < 4; ++i) result |= unsigned(both >> 8 * (selector >> 4 * i & 7) & 255) << 8 * i;
+  return result;
+}
 inline int __clz(int value) { return std::countl_zero(unsigned(value)); }
 inline int __ffs(int value) { return value == 0 ? 0 : std::countr_zero(unsigned(value)) + 1; }
 inline float __fdividef(float a, float b) { return a / b; }

@@ -173,7 +173,7 @@ struct PlacedWorld {
         y_rows(y.data(), rows, world.hidden, world.stride);
     const Routes routes{world.active, chosen.data(), weights.data()};
     if constexpr (std::is_same_v<Stored, bf16> && std::is_same_v<Scalar, bf16>) {
-      if (pair_order) ivl::cuda::detail::grouped::run<bf16>(ctx, *pair_order, mlp, x_rows, routes, inner_rows, y_rows);
+      if (pair_order) ivl::cuda::detail::grouped::run(ctx, *pair_order, mlp, x_rows, routes, inner_rows, y_rows);
     }
     if (!pair_order) expert_mlp(ctx, mlp, x_rows, routes, inner_rows, y_rows);
     inner.download();  // nobody wrote beside it

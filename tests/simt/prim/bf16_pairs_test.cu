@@ -15,7 +15,32 @@ __global__ void multiply_kernel(const std::uint32_t* a, const std::uint32_t* b, 
   products[threadIdx.x] = cuda::prim::multiply_bf16_pairs(a[threadIdx.x], b[threadIdx.x]);
 }
 
+__global__ void add_kernel(const std::uint32_t* a, const std::uint32_t* b, std::uint32_t* sums) {
+  sums[threadIdx.x] = cuda::prim::add_bf16_pairs(a[threadIdx.x], b[threadIdx.x]);
+}
+
 }  // namespace
+
+TEST_CASE("add_bf16_pairs adds halves apart, and of whole numbers exactly") {
+  const auto pair = [](float low, float high) {
+    return std::uint32_t(round_to<bf16>(low).bits) | std::uint32_t(round_to<bf16>(high).bits) << 16;
+  };
+  std::vector<std::uint32_t> a_values, b_values;
+  for (int i = 0; i < 256; ++i) {
+    a_values.push_back(pair(float(128 + i % 128), float(i - 128)));
+    b_values.push_back(pair(i < 128 ? -128.0f : -256.0f, float(i % 16)));
+  }
+  for_each_order([&] {
+    DeviceArray<std::uint32_t> a(a_values), b(b_values), sums(a_values.size());
+    cuda::launch(add_kernel, {.grid = 1, .block = unsigned(a_values.size())}, a.data(), b.data(), sums.data());
+    const std::vector<std::uint32_t> result = sums.download();
+    for (int i = 0; i < 256; ++i) {
+      const auto number = [&](int half) { return to_float(bf16{std::uint16_t(result[std::size_t(i)] >> 16 * half)}); };
+      REQUIRE(number(0) == float(i < 128 ? i : i % 128 - 128));
+      REQUIRE(number(1) == float(i - 128 + i % 16));
+    }
+  });
+}
 
 TEST_CASE("multiply_bf16_pairs multiplies halves apart, rounds once, and keeps subnormal numbers and signs of zeros") {
   const auto pair = [](float low, float high) {

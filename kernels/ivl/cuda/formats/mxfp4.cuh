@@ -20,7 +20,7 @@
 #include "ivl/cuda/formats/stored.cuh"
 #include "ivl/cuda/prim/bf16_pairs.cuh"
 #include "ivl/cuda/prim/convert.cuh"
-#include "ivl/formats/mxfp4.hpp"
+#include "ivl/formats/format.hpp"
 #include "ivl/formats/source_matrix.hpp"
 
 namespace ivl::cuda::detail {
@@ -97,6 +97,12 @@ __device__ inline float number_at(const Codes* row, const std::uint8_t* row_scal
   return column % 2 == 0 ? numbers.x : numbers.y;
 }
 
+/// Number k of row `row` of a matrix.
+__device__ inline float element(const std::byte* data, int out, int in, std::int64_t row, int k) {
+  const auto* const scales = reinterpret_cast<const std::uint8_t*>(data + out * std::int64_t(in / 2));
+  return number_at(reinterpret_cast<const Codes*>(data) + row * (in / 2), scales + row * (in / mxfp4_block), k);
+}
+
 }  // namespace mxfp4
 
 template <>
@@ -116,10 +122,27 @@ struct Stored<Mxfp4> {
       std::memcpy(to + at, &word, sizeof word);
     }
   }
-  static __device__ float at(const std::byte* data, int out, int in, std::int64_t row, int k) {
-    const auto* const scales = reinterpret_cast<const std::uint8_t*>(data + out * std::int64_t(in / 2));
-    return mxfp4::number_at(reinterpret_cast<const mxfp4::Codes*>(data) + row * (in / 2),
-                            scales + row * (in / mxfp4_block), k);
+};
+
+/// As GGUF has it: other bytes in the file, the same planes here. Its code 8 is 0, which has no sign.
+template <>
+struct Stored<GgufMxfp4> : Stored<Mxfp4> {
+  static void fill_row(int plane, const SourceMatrix& part, std::int64_t row, std::byte* to) {
+    for (std::int64_t k = 0; k < part.in; k += mxfp4_block) {
+      const auto block = ivl::detail::block_at<GgufMxfp4>(part.cells<GgufMxfp4>(row, k));
+      if (plane == 1) {
+        *to++ = std::byte(block.scale);
+        continue;
+      }
+      std::uint8_t codes[mxfp4_block];
+      GgufMxfp4::codes(block, codes);
+      for (int first = 0; first < mxfp4_block; first += 8, to += sizeof(std::uint32_t)) {
+        std::uint32_t word = 0;
+        for (int i = 0; i < 8; ++i) word |= std::uint32_t(codes[first + i] == 8 ? 0 : codes[first + i]) << 4 * i;
+        word = mxfp4::word_of(word);
+        std::memcpy(to, &word, sizeof word);
+      }
+    }
   }
 };
 

@@ -3,9 +3,10 @@
 //   planes                           data, scales, ...: each [out] rows without gaps, one plane behind the other
 //   row_bytes(plane, in)             of one row
 //   fill_row(plane, part, row, to)   on the host: row `row` of a part of a file becomes a row of the plane
-//   at(data, out, in, row, k)        on the device: one element as a float, exactly
+//   tail()                           if there is one: what lies once behind the planes
 //
-// Rows lie apart in every plane, whatever the file does, so gate and up take turns as in any other format.
+// Rows lie apart in every plane, whatever the file does, so gate and up take turns as in any other format. How an
+// element is read on the device is formats.cuh's to say.
 #pragma once
 #include <cuda_runtime.h>
 
@@ -14,7 +15,6 @@
 #include <cstring>
 
 #include "ivl/core/scalar.hpp"
-#include "ivl/cuda/prim/convert.cuh"
 #include "ivl/formats/format.hpp"
 #include "ivl/formats/source_matrix.hpp"
 
@@ -39,9 +39,6 @@ struct Stored<F> {
     const std::byte* from = cells.at[0];
     for (std::int64_t k = 0; k < part.in; ++k, from += cells.to_next_input[0])
       std::memcpy(to + k * std::int64_t(sizeof(Scalar)), from, sizeof(Scalar));
-  }
-  static __device__ float at(const std::byte* data, int, int in, std::int64_t row, int k) {
-    return prim::widen(reinterpret_cast<const Scalar*>(data)[row * in + k]);
   }
 };
 

@@ -4,7 +4,9 @@
 //   x      W           rows      kernel
 //   bf16   bf16, half  up to 16  gemv, under Order::fastest
 //   bf16   bf16, half  any       gemm
-//   bf16   q8_0, awq   any       scaled_gemm
+//   bf16   coded       up to 8   coded_gemv, under Order::fastest
+//   bf16   coded       any       scaled_gemm
+//   bf16   blocks      any       unpacked_gemm
 //   any    any         any       plain: right, and not fast
 //
 // gemv and gemm add in different orders: gemv shares a row's depth over eight warps and two chains each, gemm walks it
@@ -19,6 +21,7 @@
 
 #include "ivl/core/constant.hpp"
 #include "ivl/core/scalar.hpp"
+#include "ivl/cuda/formats/layouts.hpp"
 #include "ivl/cuda/runtime/order.hpp"
 #include "ivl/cuda/runtime/policy_text.hpp"
 #include "ivl/formats/format.hpp"
@@ -45,6 +48,7 @@ inline constexpr GemvPolicy gemv_wide{.rows = 8, .tiles = 2, .stages = 5, .block
 inline constexpr GemvPolicy gemv_tall{.rows = 16, .tiles = 2, .stages = 5, .blocks_per_sm = 2};
 
 inline constexpr int max_gemv_rows = 16;
+inline constexpr int max_coded_gemv_rows = 8;
 /// Rows that are better normed in every block than in a launch of their own, which takes 2 to 3 us. A row adds a third
 /// to the instructions of a narrow block, which without any are two fifths of what an H100 can issue while W comes:
 /// more than four would hold W up. Counted on sm_90, not yet measured.
@@ -80,12 +84,12 @@ inline constexpr GemmPolicy few_gemm{
 inline constexpr GemmPolicy half_gemm{
     .rows = 128, .columns = 128, .warp_rows = 64, .warp_columns = 32, .stages = 3, .blocks_per_sm = 1};
 
-/// Weights with scales: sums of a block lie beside those of all, and codes wait in registers. Tiles of 128 rows spill.
+/// Weights with scales: sums of a run lie beside those of all, and codes wait in registers. Tiles of 128 rows spill.
 inline constexpr GemmPolicy scaled_gemm_policy{
     .rows = 64, .columns = 128, .warp_rows = 32, .warp_columns = 32, .stages = 4, .blocks_per_sm = 1};
 
 // ---- the choice -------------------------------------------------------------------------------------
-enum class LinearKernel : std::uint8_t { plain, gemv, gemm, scaled_gemm };
+enum class LinearKernel : std::uint8_t { plain, gemv, gemm, coded_gemv, scaled_gemm, unpacked_gemm };
 
 /// One product, as far as the choice depends on it.
 struct LinearProblem {
@@ -148,8 +152,10 @@ constexpr GemmPolicy choose_gemm(std::int64_t rows, std::int64_t out, std::int64
 /// The kernels are those of sm_80, which run on every architecture that Context opens.
 constexpr LinearChoice choose_linear(int /*compute_capability*/, const LinearProblem& p, int sms, Order order) {
   LinearChoice choice{LinearKernel::plain, gemv_narrow, square_gemm};
-  if (p.scalar == ScalarKind::bf16 && (p.format == Format::q8_0 || p.format == Format::awq) && p.copy_bytes == 16) {
-    choice.kernel = LinearKernel::scaled_gemm;
+  const bool coded = detail::is_coded(p.format);
+  if (p.scalar == ScalarKind::bf16 && (coded || detail::is_blocks(p.format)) && p.copy_bytes == 16) {
+    const bool few = p.rows <= max_coded_gemv_rows && order == Order::fastest;
+    choice.kernel = !coded ? LinearKernel::unpacked_gemm : few ? LinearKernel::coded_gemv : LinearKernel::scaled_gemm;
     choice.gemm = choose_gemm({scaled_gemm_policy, few_gemm}, p.rows, p.out, p.in, sms);
     return choice;
   }

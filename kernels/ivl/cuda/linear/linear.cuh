@@ -19,9 +19,11 @@
 #include "ivl/cuda/formats/formats.cuh"
 #include "ivl/cuda/linear/choose.hpp"
 #include "ivl/cuda/linear/epilogue.cuh"
+#include "ivl/cuda/linear/sm80_coded_gemv.cuh"
 #include "ivl/cuda/linear/sm80_gemm.cuh"
 #include "ivl/cuda/linear/sm80_gemv.cuh"
 #include "ivl/cuda/linear/sm80_scaled_gemm.cuh"
+#include "ivl/cuda/linear/unpack.cuh"
 #include "ivl/cuda/prim/convert.cuh"
 #include "ivl/cuda/rows/norm.cuh"
 #include "ivl/cuda/runtime/context.cuh"
@@ -99,7 +101,7 @@ void run(Context& ctx, Rows<const Scalar> x, const PlacedMatrix& w, const Epilog
   if (x.count == 0 || w.out == 0) return;
   const std::int64_t tiles = ceil_div(x.count, tile_size) * ceil_div(w.out, tile_size);
   launch(plain_linear_kernel<Scalar, Result>, {.grid = unsigned(tiles), .block = threads, .stream = ctx.stream}, x.data,
-         x.stride, AnyMatrix{w.format(), w.memory().data, int(w.out), int(w.in)},
+         x.stride, AnyMatrix(w.format(), w.memory().data, w.out, w.in),
          epilogue::Target<Result>(epilogue, y, int(w.out)));
 }
 
@@ -146,8 +148,12 @@ void run(Context& ctx, Rows<const Scalar> x, const PlacedMatrix& w, const Epilog
         return cuda::gemv(ctx, choice.gemv, x, w, epilogue, y);
       case LinearKernel::gemm:
         return cuda::gemm(ctx, choice.gemm, x, w, epilogue, y);
+      case LinearKernel::coded_gemv:
+        return cuda::coded_gemv(ctx, x, coded_matrix(w), w.out, epilogue, y);
       case LinearKernel::scaled_gemm:
-        return cuda::scaled_gemm(ctx, choice.gemm, x, w, epilogue, y);
+        return cuda::scaled_gemm(ctx, choice.gemm, x, coded_matrix(w), w.out, epilogue, y);
+      case LinearKernel::unpacked_gemm:
+        return cuda::unpacked_gemm(ctx, choice.gemm, x, w, epilogue, y);
       case LinearKernel::plain:
         break;
     }

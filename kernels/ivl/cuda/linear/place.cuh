@@ -52,12 +52,12 @@ void with_row(std::span<const SourceMatrix> parts, Fusion fusion, std::int64_t r
   visit(parts[part], row);
 }
 
-/// Parts of one format that kernels read become one matrix at `to`.
+/// Parts of one format become one matrix at `to`.
 inline void place_parts(Context& ctx, std::span<const SourceMatrix> parts, Fusion fusion, std::byte* to) {
   std::int64_t out = 0;
   for (const SourceMatrix& part : parts) out += part.out;
-  with_stored(parts[0].format, [&](auto stored) {
-    using S = decltype(stored);
+  with_format(parts[0].format, [&](auto tag) {
+    using S = Stored<decltype(tag)>;
     for (int plane = 0; plane < S::planes; ++plane) {
       const std::int64_t bytes = S::row_bytes(plane, parts[0].in);
       place_rows(ctx, to, out, bytes, [&](std::int64_t row, std::byte* row_to) {
@@ -65,6 +65,11 @@ inline void place_parts(Context& ctx, std::span<const SourceMatrix> parts, Fusio
                  [&](const SourceMatrix& part, std::int64_t of_part) { S::fill_row(plane, part, of_part, row_to); });
       });
       to += out * bytes;
+    }
+    if constexpr (requires { S::tail(); }) {
+      const auto tail = std::as_bytes(S::tail());
+      place_rows(ctx, to, tail.empty() ? 0 : 1, std::int64_t(tail.size()),
+                 [&](std::int64_t, std::byte* tail_to) { std::memcpy(tail_to, tail.data(), tail.size()); });
     }
   });
 }
@@ -113,7 +118,7 @@ inline void place_strips(Context& ctx, const MatrixOutline& outline, const Place
 
 /// Reads the parts once. Host memory beside the parts: what is pinned for staging.
 inline PlacedMatrix place_matrix(Context& ctx, std::span<const SourceMatrix> parts, Fusion fusion) {
-  const MatrixOutline outline = outline_matrix(parts, fusion, detail::stored_for);
+  const MatrixOutline outline = outline_matrix(parts, fusion, [](Format format) { return format; });
   PlacedMatrix w = detail::place::layout_of(outline);
   for (int i = 0; i < w.strip_count; ++i) {
     Strip& strip = w.strips[std::size_t(i)];
@@ -132,11 +137,9 @@ inline PlacedVector place_vector(Context& ctx, std::span<const TensorView> parts
 }
 
 inline PlacedTable place_table(Context& ctx, const SourceMatrix& rows) {
-  const Format format = detail::stored_for(rows.format);
-  const std::int64_t bytes = detail::stored_bytes(format, rows.out, rows.in);
-  PlacedTable table{format, rows.out, rows.in, allocate(ctx, std::size_t(bytes))};
-  const auto place = format == rows.format ? detail::place::place_parts : detail::place::place_as_floats;
-  place(ctx, {&rows, 1}, Fusion::stacked, table.memory.data);
+  const std::int64_t bytes = detail::stored_bytes(rows.format, rows.out, rows.in);
+  PlacedTable table{rows.format, rows.out, rows.in, allocate(ctx, std::size_t(bytes))};
+  detail::place::place_parts(ctx, {&rows, 1}, Fusion::stacked, table.memory.data);
   return table;
 }
 

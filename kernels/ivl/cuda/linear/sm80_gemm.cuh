@@ -122,18 +122,22 @@ struct Operands {
   epilogue::Target<Result> target;
 };
 
-/// Weights that are whole numbers, which a bf16 holds, with a scale for each `scale_block` columns of x and W.
-template <class F>
+/// Weights that are numbers of a bf16 with a scale, and perhaps a minimum, for runs of columns of x and W.
 struct Scaled {};
-inline constexpr int scale_block = 32;
+
+/// Of such weights, how the sums of runs join those of all. A step is 16 columns.
+struct RunRule {
+  bool every_step = false;  // else every second one
+  bool has_minimum = false;
+};
 
 template <class Weight>
 struct StagedWeight {
   using Type = Weight;
   static constexpr bool scaled = false;
 };
-template <class F>
-struct StagedWeight<Scaled<F>> {
+template <>
+struct StagedWeight<Scaled> {
   using Type = bf16;
   static constexpr bool scaled = true;
 };
@@ -152,7 +156,8 @@ struct Tile {
     Stored w[p.columns * stage_depth];
   };
   struct ScaledNumbers : Numbers {
-    float scales[stage_depth / scale_block * p.columns];  // [block][column]
+    // [step][column]; minimums only where the format has them
+    float scales[stage_depth / 16 * p.columns], minimums[stage_depth / 16 * p.columns];
   };
   using Stage = std::conditional_t<scaled, ScaledNumbers, Numbers>;
   /// The sums take the place of the stages when nobody reads these any more.
@@ -187,7 +192,7 @@ class StageRing {
           x_.copy(stage.x, i);
         } else {
           if constexpr (Tile::scaled) {
-            w_.copy(stage.w, stage.scales, i - XLoader::copies);
+            w_.copy(stage.w, stage.scales, stage.minimums, i - XLoader::copies);
           } else {
             w_.copy(stage.w, i - XLoader::copies);
           }
@@ -209,15 +214,16 @@ class StageRing {
   int left_, slot_ = 0;
 };
 
-/// A warp's part of the tile: its sums, and two buffers for the fragments of a step of 16. Scaled weights: each block
-/// of columns is summed on its own, and joins the sums with its scale.
+/// A warp's part of the tile: its sums, and two buffers for the fragments of a step of 16. Scaled weights: each run of
+/// columns is summed on its own, and joins the sums with its scale; a minimum is taken off as often as x says, whose
+/// sum over the run is one more product, with ones.
 template <class Tile>
 class WarpTile {
  public:
   static constexpr GemmPolicy p = Tile::p;
   static constexpr int row_fragments = p.warp_rows / 16, column_fragments = p.warp_columns / 8;
 
-  __device__ WarpTile() {
+  __device__ explicit WarpTile(RunRule rule) : rule_(rule) {
     constexpr int warps_a_row = p.columns / p.warp_columns;
     const int warp = int(threadIdx.x) / 32;
     row_ = warp / warps_a_row * p.warp_rows;
@@ -240,12 +246,14 @@ class WarpTile {
       w_[buffer][i + 1][1] = pair[3];
     }
     if constexpr (Tile::scaled) {
-      if (step % steps_a_block != 0) return;
-      const int block = step / steps_a_block;
+      // Of a run's first step: the second may be behind the end of the row.
+      const int run_step = rule_.every_step ? step : step / 2 * 2;
 #pragma unroll
-      for (int j = 0; j < column_fragments; ++j)
-        scales_[block % 2][j] =
-            *reinterpret_cast<const float2*>(stage.scales + block * p.columns + column_ + 8 * j + lane % 4 * 2);
+      for (int j = 0; j < column_fragments; ++j) {
+        const int at = run_step * p.columns + column_ + 8 * j + lane % 4 * 2;
+        scales_[buffer][j] = *reinterpret_cast<const float2*>(stage.scales + at);
+        if (rule_.has_minimum) minimums_[buffer][j] = *reinterpret_cast<const float2*>(stage.minimums + at);
+      }
     }
   }
 
@@ -253,22 +261,15 @@ class WarpTile {
   __device__ void multiply(int step) {
     const int buffer = step % 2;
     if constexpr (Tile::scaled) {
-      if (step % steps_a_block == 0) {
+      if (rule_.every_step || step % 2 == 0) begin_run();
+      const std::uint32_t ones[2] = {0x3f803f80u, 0x3f803f80u};
 #pragma unroll
-        for (int i = 0; i < row_fragments; ++i) {
+      for (int i = 0; i < row_fragments; ++i) {
 #pragma unroll
-          for (int j = 0; j < column_fragments; ++j) {
-#pragma unroll
-            for (float& part : block_[i][j]) part = 0;
-          }
-        }
+        for (int j = 0; j < column_fragments; ++j) prim::mma_m16n8k16<bf16>(run_[i][j], x_[buffer][i], w_[buffer][j]);
+        if (rule_.has_minimum) prim::mma_m16n8k16<bf16>(x_sums_[i], x_[buffer][i], ones);
       }
-#pragma unroll
-      for (int j = 0; j < column_fragments; ++j) {
-#pragma unroll
-        for (int i = 0; i < row_fragments; ++i) prim::mma_m16n8k16<bf16>(block_[i][j], x_[buffer][i], w_[buffer][j]);
-      }
-      if (step % steps_a_block + 1 == steps_a_block) join_block(step / steps_a_block % 2);
+      if (rule_.every_step || step % 2 == 1) join_run(buffer);
     } else {
       multiply_numbers(buffer);
     }
@@ -292,8 +293,6 @@ class WarpTile {
   }
 
  private:
-  static constexpr int steps_a_block = scale_block / 16;
-
   __device__ void multiply_numbers(int buffer) {
 #pragma unroll
     for (int j = 0; j < column_fragments; ++j) {
@@ -310,15 +309,32 @@ class WarpTile {
     }
   }
 
-  __device__ void join_block(int which) {
+  __device__ void begin_run() {
+#pragma unroll
+    for (int i = 0; i < row_fragments; ++i) {
+#pragma unroll
+      for (int n = 0; n < 4; ++n) {
+        x_sums_[i][n] = 0;
+#pragma unroll
+        for (int j = 0; j < column_fragments; ++j) run_[i][j][n] = 0;
+      }
+    }
+  }
+  __device__ void join_run(int buffer) {
 #pragma unroll
     for (int j = 0; j < column_fragments; ++j) {
-      const float2 scale = scales_[which][j];
+      const float2 scale = scales_[buffer][j];
 #pragma unroll
       for (int i = 0; i < row_fragments; ++i) {
 #pragma unroll
-        for (int n = 0; n < 4; ++n)
-          sums_[i][j][n] = fmaf(block_[i][j][n], n % 2 == 0 ? scale.x : scale.y, sums_[i][j][n]);
+        for (int n = 0; n < 4; ++n) {
+          float& sum = sums_[i][j][n];
+          sum = fmaf(run_[i][j][n], n % 2 == 0 ? scale.x : scale.y, sum);
+          if (rule_.has_minimum) {
+            const float2 minimum = minimums_[buffer][j];
+            sum = fmaf(-x_sums_[i][n], n % 2 == 0 ? minimum.x : minimum.y, sum);
+          }
+        }
       }
     }
   }
@@ -333,18 +349,19 @@ class WarpTile {
   std::uint32_t x_[2][row_fragments][4];
   std::uint32_t w_[2][column_fragments][2];
   // Of scaled weights; the compiler keeps no registers for what is not used.
-  float block_[row_fragments][column_fragments][4];
-  float2 scales_[2][column_fragments];
+  RunRule rule_;
+  float run_[row_fragments][column_fragments][4], x_sums_[row_fragments][4];
+  float2 scales_[2][column_fragments], minimums_[2][column_fragments];
 };
 
 /// Multiplies the tile that the loaders bring. Its sums lie as floats [p.rows][Tile::sums_pitch] in shared.sums when
 /// all threads are back; they call it together.
 template <class Tile, class XLoader, class WLoader>
-__device__ inline void multiply_tile(typename Tile::Shared& shared, XLoader& x, WLoader& w, int in) {
+__device__ inline void multiply_tile(typename Tile::Shared& shared, XLoader& x, WLoader& w, int in, RunRule rule = {}) {
   constexpr GemmPolicy p = Tile::p;
   constexpr int steps = stage_depth / 16;
   StageRing<Tile, XLoader, WLoader> ring(shared, x, w, in);
-  WarpTile<Tile> warp;
+  WarpTile<Tile> warp(rule);
 #pragma unroll
   for (int stage = 0; stage < p.stages - 1; ++stage) ring.fetch(0, 1);
   prim::cp_async_wait<p.stages - 2>();

@@ -30,21 +30,18 @@ namespace detail::experts {
 
 /// A kernel's parameter: the matrices [out, in] of all experts.
 struct Matrices {
-  Format format;
   const std::byte* data;
   std::int64_t expert_bytes;
   int out, in;
   const float* bias;  // [experts, out] or null
 
   Matrices(const PlacedExperts& w, const float* bias)
-      : format(w.all.format()),
-        data(w.all.memory().data),
+      : data(w.all.memory().data),
         expert_bytes(w.all.strips[0].bytes),
         out(int(w.all.out)),
         in(int(w.all.in)),
         bias(bias) {}
 
-  __device__ AnyMatrix of(int expert) const { return {format, data + expert * expert_bytes, out, in}; }
   /// Where row `row` of an expert's matrix begins.
   template <class Stored>
   __device__ const Stored* row(int expert, int row) const {
@@ -75,7 +72,7 @@ __device__ inline float activate(ExpertActivation activation, float gate, float 
 /// Reads the parts once. Throws FileError for scales that are NaN.
 inline PlacedExperts place_experts(Context& ctx, int experts, Fusion fusion, std::span<const SourceMatrix> parts) {
   constexpr std::int64_t alignment = 256;  // of an expert
-  const MatrixOutline outline = outline_experts(experts, fusion, parts, detail::stored_for);
+  const MatrixOutline outline = outline_experts(experts, fusion, parts, [](Format format) { return format; });
   PlacedExperts placed{experts, detail::place::layout_of(outline)};
   if (!placed.all.uniform()) {  // no file mixes formats in stacked experts
     fail<FileError>("on CUDA: expected experts in one format, found ", formats_of(placed.all));

@@ -83,10 +83,18 @@ namespace detail::plain_experts {
 // ---- plain --------------------------------------------------------------------------
 inline constexpr int warps = 8;
 
+/// Matrices of any format.
+struct Matrices : experts::Matrices {
+  AnyMatrix first;  // of expert 0
+
+  Matrices(const PlacedExperts& w, const float* bias)
+      : experts::Matrices(w, bias), first(w.all.format(), data, w.all.out, w.all.in) {}
+};
+
 /// The product of a row of x and one of an expert's matrix, by one warp; all lanes get it.
 template <class Scalar>
-__device__ inline float row_product(const Scalar* x, const experts::Matrices& w, int expert, int column) {
-  const AnyMatrix matrix = w.of(expert);
+__device__ inline float row_product(const Scalar* x, const Matrices& w, int expert, int column) {
+  const AnyMatrix matrix = w.first.behind(expert * w.expert_bytes);
   float sum = 0;
   for (int k = int(threadIdx.x) % 32; k < w.in; k += 32) sum = fmaf(prim::widen(x[k]), matrix.at(column, k), sum);
   return warp_sum(sum);
@@ -95,7 +103,7 @@ __device__ inline float row_product(const Scalar* x, const experts::Matrices& w,
 /// inner = act(gate_up x), a warp an element.
 template <class Scalar>
 __global__ void __launch_bounds__(32 * warps, 1)
-    plain_gate_up_kernel(const Scalar* x, std::int64_t x_stride, experts::Matrices w, ExpertActivation activation,
+    plain_gate_up_kernel(const Scalar* x, std::int64_t x_stride, Matrices w, ExpertActivation activation,
                          const std::int32_t* experts, std::int64_t pairs, int active, Scalar* inner,
                          std::int64_t inner_stride) {
   const std::int64_t element = std::int64_t(blockIdx.x) * warps + threadIdx.x / 32, width = w.out / 2;
@@ -112,7 +120,7 @@ __global__ void __launch_bounds__(32 * warps, 1)
 /// y += sum over the row's experts of weight (down inner + bias), a warp an element.
 template <class Scalar>
 __global__ void __launch_bounds__(32 * warps, 1)
-    plain_down_kernel(const Scalar* inner, std::int64_t inner_stride, experts::Matrices w, const std::int32_t* experts,
+    plain_down_kernel(const Scalar* inner, std::int64_t inner_stride, Matrices w, const std::int32_t* experts,
                       const float* weights, std::int64_t rows, int active, Scalar* y, std::int64_t y_stride) {
   const std::int64_t element = std::int64_t(blockIdx.x) * warps + threadIdx.x / 32;
   if (element >= rows * w.out) return;
@@ -132,7 +140,7 @@ __global__ void __launch_bounds__(32 * warps, 1)
 template <class Scalar>
 void run(Context& ctx, const ExpertMlp& mlp, Rows<const Scalar> x, const Routes& routes, Rows<Scalar> inner,
          Rows<Scalar> y) {
-  const experts::Matrices gate_up(*mlp.gate_up, mlp.gate_up_bias), down(*mlp.down, mlp.down_bias);
+  const Matrices gate_up(*mlp.gate_up, mlp.gate_up_bias), down(*mlp.down, mlp.down_bias);
   const std::int64_t pairs = x.count * routes.active;
   const auto blocks = [](std::int64_t elements) { return dim3(unsigned(ceil_div(elements, warps))); };
   launch(plain_gate_up_kernel<Scalar>,
@@ -175,20 +183,16 @@ void expert_mlp(Context& ctx, const ExpertMlp& mlp, Rows<const Scalar> x, const 
   if (x.count == 0) return;
   using Codes = detail::mxfp4::Codes;
   if constexpr (std::is_same_v<Scalar, bf16>) {
-    const bool same = gate_up.format() == down.format();
-    const bool whole_packs = same && gate_up.in % 16 == 0 && down.in % 16 == 0 && in_packs<8>(x) && in_packs<8>(inner);
-    const ExpertsProblem problem{x.count,          mlp.gate_up->experts, routes.active,
-                                 ScalarKind::bf16, gate_up.format(),     whole_packs};
+    const bool whole_packs = gate_up.in % 16 == 0 && down.in % 16 == 0 && in_packs<8>(x) && in_packs<8>(inner);
+    const ExpertsProblem problem{x.count,          mlp.gate_up->experts, routes.active, ScalarKind::bf16,
+                                 gate_up.format(), down.format(),        whole_packs};
     const ExpertsChoice choice = choose_experts(ctx.device.compute_capability, problem, ctx.order);
-    const bool coded = gate_up.format() == Format::mxfp4;
     if (choice.kernel == ExpertsKernel::few) {
-      if (coded) return detail::few::run<Codes>(ctx, mlp, x, routes, inner, y);
+      if (detail::is_mxfp4(gate_up.format())) return detail::few::run<Codes>(ctx, mlp, x, routes, inner, y);
       return detail::few::run<bf16>(ctx, mlp, x, routes, inner, y);
     }
-    if (choice.kernel == ExpertsKernel::grouped) {
-      if (coded) return detail::grouped::run<Codes>(ctx, choice.order, mlp, x, routes, inner, y);
-      return detail::grouped::run<bf16>(ctx, choice.order, mlp, x, routes, inner, y);
-    }
+    if (choice.kernel == ExpertsKernel::grouped)
+      return detail::grouped::run(ctx, choice.order, mlp, x, routes, inner, y);
   }
   detail::plain_experts::run(ctx, mlp, x, routes, inner, y);
 }

@@ -7,8 +7,9 @@
 //   combine  y += sum over a row's pairs of weight outer, in the order of `experts`, rounded once
 //
 // gate_up and down are sm80_gemm.cuh's main loop; only the loaders differ: rows are gathered on their way to shared
-// memory, and codes of MXFP4 wait in registers for a stage and become bf16 as they are stored there. No number leaves
-// the device: as many blocks are launched as the worst routes need, and those without a job leave.
+// memory, and codes wait in registers for a stage and become bf16 as they are stored there: those of MXFP4 with their
+// scales, those of formats/coded.hpp as sm80_scaled_gemm.cuh has them, beside their scales. No number leaves the
+// device: as many blocks are launched as the worst routes need, and those without a job leave.
 //
 // Flops 6 pairs hidden mlp_hidden; device memory moves the experts once for each of their jobs that the second cache
 // does not see, and outer twice. Working memory: 4 hidden + 4 bytes a pair, and the jobs.
@@ -30,6 +31,7 @@
 #include "ivl/core/constant.hpp"
 #include "ivl/cuda/formats/mxfp4.cuh"
 #include "ivl/cuda/linear/sm80_gemm.cuh"
+#include "ivl/cuda/linear/sm80_scaled_gemm.cuh"
 #include "ivl/cuda/moe/choose.hpp"
 #include "ivl/cuda/moe/experts.cuh"
 #include "ivl/cuda/prim/async_copy.cuh"
@@ -229,6 +231,27 @@ class CodesLoader {
   std::uint8_t next_scales_[copies];
 };
 
+/// The stored scalar of matrices that formats/coded.hpp lays.
+template <bool Bytes>
+struct Coded {};
+template <class Stored>
+inline constexpr bool is_coded = false;
+template <bool Bytes>
+inline constexpr bool is_coded<Coded<Bytes>> = true;
+
+template <class Stored, class Policy>
+using TileOf = gemm::Tile<std::conditional_t<is_coded<Stored>, gemm::Scaled, bf16>, Policy>;
+
+/// Calls visit(stored, policy) with the stored scalar of a format that choose_experts groups, as a type, and with its
+/// policy.
+template <class Visit>
+void with_stored(Format format, const Visit& visit) {
+  if (format == Format::bf16) return visit(std::type_identity<bf16>{}, Constant<grouped_gemm>{});
+  if (is_mxfp4(format)) return visit(std::type_identity<mxfp4::Codes>{}, Constant<grouped_gemm>{});
+  if (coded_layout(format).bytes()) return visit(std::type_identity<Coded<true>>{}, Constant<grouped_scaled_gemm>{});
+  visit(std::type_identity<Coded<false>>{}, Constant<grouped_scaled_gemm>{});
+}
+
 /// What a job's products become.
 enum class Product { gate_up, down };
 
@@ -237,6 +260,7 @@ struct Operands {
   std::int64_t x_stride;
   int shared_by;  // pairs that are one row of x
   experts::Matrices w;
+  CodedMatrix coded;  // expert 0, where that is its format
   ExpertActivation activation;
   JobList list;
   void* y;  // inner, or outer
@@ -274,9 +298,9 @@ __device__ inline void finish_job(const float* sums, const Operands& operands, c
 }
 
 template <Product P, class Stored, class Policy>
-__global__ void __launch_bounds__(gemm::Tile<bf16, Policy>::threads, Policy::value.blocks_per_sm)
+__global__ void __launch_bounds__(TileOf<Stored, Policy>::threads, Policy::value.blocks_per_sm)
     grouped_experts_kernel(Operands operands) {
-  using Tile = gemm::Tile<bf16, Policy>;
+  using Tile = TileOf<Stored, Policy>;
   constexpr GemmPolicy p = Tile::p;
   IVL_DYNAMIC_SHARED(memory);
   auto& shared = *reinterpret_cast<typename Tile::Shared*>(memory);
@@ -287,13 +311,18 @@ __global__ void __launch_bounds__(gemm::Tile<bf16, Policy>::threads, Policy::val
   const Job job = operands.list.jobs[number];
   const std::int32_t* pairs = operands.list.sorted + job.first;
   GatherLoader<p.rows, Tile::threads> x(operands.x, operands.x_stride, pairs, job.number, operands.shared_by, w.in);
-  const Stored* first_row = w.row<Stored>(job.expert, first_column);
-  if constexpr (std::is_same_v<Stored, mxfp4::Codes>) {
-    CodesLoader<p.columns, Tile::threads> codes(first_row, w.scales(job.expert, first_column), w.out - first_column,
-                                                w.in);
+  if constexpr (is_coded<Stored>) {
+    const CodedMatrix matrix = operands.coded.behind(job.expert * w.expert_bytes);
+    scaled_gemm::CodesLoader<std::is_same_v<Stored, Coded<true>>, p.columns, Tile::threads> codes(matrix, w.out, w.in,
+                                                                                                  first_column);
+    gemm::multiply_tile<Tile>(shared, x, codes, w.in, {matrix.short_runs, matrix.layout.has_minimum});
+  } else if constexpr (std::is_same_v<Stored, mxfp4::Codes>) {
+    CodesLoader<p.columns, Tile::threads> codes(w.row<Stored>(job.expert, first_column),
+                                                w.scales(job.expert, first_column), w.out - first_column, w.in);
     gemm::multiply_tile<Tile>(shared, x, codes, w.in);
   } else {
-    gemm::StageLoader<bf16, p.columns, Tile::threads, 16> numbers(first_row, w.in, w.out - first_column, w.in);
+    gemm::StageLoader<bf16, p.columns, Tile::threads, 16> numbers(w.row<Stored>(job.expert, first_column), w.in,
+                                                                  w.out - first_column, w.in);
     gemm::multiply_tile<Tile>(shared, x, numbers, w.in);
   }
   finish_job<P, Tile>(shared.sums, operands, job, pairs, first_column);
@@ -355,34 +384,40 @@ void order_pairs(Context& ctx, PairOrder order, const std::int32_t* pair_experts
   launch(cut_sorted_pairs_kernel<JobRows>, one_block, room.sorted_experts, pairs, room.list);
 }
 
-template <class Stored>
-void run(Context& ctx, PairOrder order, const ExpertMlp& mlp, Rows<const bf16> x, const Routes& routes,
-         Rows<bf16> inner, Rows<bf16> y) {
-  constexpr GemmPolicy p = grouped_gemm;
-  using Tile = gemm::Tile<bf16, Constant<p>>;
+inline void run(Context& ctx, PairOrder order, const ExpertMlp& mlp, Rows<const bf16> x, const Routes& routes,
+                Rows<bf16> inner, Rows<bf16> y) {
+  constexpr int job_rows = grouped_gemm.rows;
+  static_assert(grouped_scaled_gemm.rows == job_rows, "grouped: one list of jobs serves both products");
   const experts::Matrices gate_up(*mlp.gate_up, mlp.gate_up_bias), down(*mlp.down, mlp.down_bias);
   const std::int64_t pairs = x.count * routes.active;
-  const std::int64_t most_jobs = JobList::most_jobs(pairs, mlp.gate_up->experts, p.rows);
+  const std::int64_t most_jobs = JobList::most_jobs(pairs, mlp.gate_up->experts, job_rows);
   const int key_bits = std::max(1, int(std::bit_width(unsigned(mlp.gate_up->experts - 1))));
   const std::size_t sorting = order == PairOrder::by_device ? sort_indices_bytes(int(pairs), key_bits) : 0;
   Room room;
   const std::int64_t bytes = room.carve(Carver(), pairs, down.out, most_jobs, sorting);
   room.carve(Carver(ctx.scratch<std::byte>(bytes)), pairs, down.out, most_jobs, sorting);
 
-  const auto multiply = [&](auto product, const Operands& operands) {
-    const std::int64_t blocks = most_jobs * ceil_div(operands.w.out, p.columns);
-    launch(grouped_experts_kernel<decltype(product)::value, Stored, Constant<p>>,
-           {.grid = unsigned(blocks),
-            .block = unsigned(Tile::threads),
-            .shared_bytes = int(sizeof(typename Tile::Shared)),
-            .stream = ctx.stream},
-           operands);
+  const auto multiply = [&](auto product, Format format, const Operands& operands) {
+    with_stored(format, [&](auto stored, auto policy) {
+      using Stored = typename decltype(stored)::type;
+      using Tile = TileOf<Stored, decltype(policy)>;
+      const std::int64_t blocks = most_jobs * ceil_div(operands.w.out, Tile::p.columns);
+      launch(grouped_experts_kernel<decltype(product)::value, Stored, decltype(policy)>,
+             {.grid = unsigned(blocks),
+              .block = unsigned(Tile::threads),
+              .shared_bytes = int(sizeof(typename Tile::Shared)),
+              .stream = ctx.stream},
+             operands);
+    });
   };
-  order_pairs<p.rows>(ctx, order, routes.experts, int(pairs), key_bits, room);
-  multiply(Constant<Product::gate_up>{},
-           Operands{x.data, x.stride, routes.active, gate_up, mlp.activation, room.list, inner.data, inner.stride});
-  multiply(Constant<Product::down>{},
-           Operands{inner.data, inner.stride, 1, down, mlp.activation, room.list, room.outer, down.out});
+  order_pairs<job_rows>(ctx, order, routes.experts, int(pairs), key_bits, room);
+  const PlacedMatrix &of_gate_up = mlp.gate_up->all, &of_down = mlp.down->all;
+  multiply(Constant<Product::gate_up>{}, of_gate_up.format(),
+           Operands{x.data, x.stride, routes.active, gate_up, coded_matrix(of_gate_up), mlp.activation, room.list,
+                    inner.data, inner.stride});
+  multiply(Constant<Product::down>{}, of_down.format(),
+           Operands{inner.data, inner.stride, 1, down, coded_matrix(of_down), mlp.activation, room.list, room.outer,
+                    down.out});
   launch(combine_experts_kernel<>,
          {.grid = dim3(unsigned(x.count), unsigned(ceil_div(down.out, 4 * combine_threads))),
           .block = combine_threads,

@@ -14,4 +14,11 @@ __device__ inline std::uint32_t multiply_bf16_pairs(std::uint32_t a, std::uint32
   return product;
 }
 
+/// Both sums, likewise.
+__device__ inline std::uint32_t add_bf16_pairs(std::uint32_t a, std::uint32_t b) {
+  std::uint32_t sum;
+  asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(sum) : "r"(a), "r"(0x3f803f80u), "r"(b));  // a times 1
+  return sum;
+}
+
 }  // namespace ivl::cuda::prim

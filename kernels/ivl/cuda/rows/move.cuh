@@ -212,7 +212,7 @@ void embed(Context& ctx, const std::int32_t* sources, const PlacedTable& table, 
       return detail::move::launch_embed<P>(ctx, sources, reinterpret_cast<const half*>(memory), images, y);
     default:
       return detail::move::launch_rows<P, 1>(ctx, y.count, y.width(), detail::move::embed_any_kernel<Scalar>, sources,
-                                             detail::AnyMatrix{table.format, memory, int(table.rows), int(table.width)},
+                                             detail::AnyMatrix(table.format, memory, table.rows, table.width),
                                              images.data, images.stride, y.data, y.stride);
   }
 }
