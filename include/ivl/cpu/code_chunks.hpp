@@ -2,8 +2,8 @@
 //
 //   four bits    8 k      a line as nibbles.hpp has them
 //   two bits    16 k      a line [16] u32: bits 2j of byte b are k = 4j + b
-//   three bits  16 k      the same for the low two bits, then half a line [16] u16: bit j of byte b is the third of
-//                         k = 4j + b, bit 4 + j that of k = 4j + 2 + b
+//   three bits  16 k      a line [16] u32: bits 3k ... 3k + 2 are k < 10; then half a line [16] u16: the same of
+//                         k = 10 + ...; the last bits of the line and that of the half are k = 15
 //   five bits   32 k      five lines [16] u32: the low bits of byte b of line l are k = 4l + b; the three above them in
 //                         lines 0 and 2 are the low bits of k = 20 + b and 24 + b, two in lines 1 and 3 their high
 //                         bits; those of line 4 and the last bits of lines 1 and 3 are k = 28 + b
@@ -14,7 +14,7 @@
 //
 // Bytes and AVX-512 instructions for 128 products of one row, beside loads and scales; 16 of them are multiply-adds:
 //
-//   four bits  64, 26    two 32, 26    three 48, 37    five 80, 29    six 96, 29    eight 128, 24    FP8 128, 56
+//   four bits  64, 26    two 32, 26    three 48, 32    five 80, 29    six 96, 29    eight 128, 24    FP8 128, 56
 //
 // A kind of chunks offers:
 //   depth, bytes           of one
@@ -57,75 +57,81 @@ struct NibbleChunk {
 /// The same byte four times.
 constexpr std::uint32_t four_times(int byte) { return std::uint32_t(byte) * 0x01010101u; }
 
-/// What the codes of two and three bits of ggml's K formats stand for.
+/// What the codes of three bits of Q3_K stand for.
 inline constexpr float values_of_bits[8] = {0, 1, 2, 3, 4, 5, 6, 7};
 
-/// Two bits, or three that stand for values of a table.
-template <int bits, const float (&values)[8] = values_of_bits>
-struct BitChunk {
-  static_assert(bits == 2 || bits == 3);
-  static constexpr int depth = 16, words = 4, bytes = int(line_bytes) * bits / 2;
+/// Two bits.
+struct TwoBitChunk {
+  static constexpr int depth = 16, words = 4, bytes = int(line_bytes);
   static constexpr std::size_t read_behind = line_bytes;
   const std::byte* from;
 
   static void put(const std::uint8_t* codes, std::size_t column, std::byte* to) {
-    std::uint32_t two = 0;
-    std::uint16_t one = 0;
-    for (int k = 0; k < depth; ++k) {
-      const int b = k % 4, j = k / 4;
-      two |= std::uint32_t(codes[k] & 3) << (8 * b + 2 * j);
-      one = std::uint16_t(one | codes[k] >> 2 << (8 * (b % 2) + 4 * (b / 2) + j));
-    }
-    std::memcpy(to + column * sizeof two, &two, sizeof two);
-    if (bits == 3) std::memcpy(to + line_bytes + column * sizeof one, &one, sizeof one);
+    std::uint32_t word = 0;
+    for (int k = 0; k < depth; ++k) word |= std::uint32_t(codes[k]) << (8 * (k % 4) + 2 * (k / 4));
+    std::memcpy(to + column * sizeof word, &word, sizeof word);
   }
-  static BitChunk load(const std::byte* from) { return {from}; }
+  static TwoBitChunk load(const std::byte* from) { return {from}; }
   void look_up(int i, Lanes (&w)[4]) const {
 #if defined(IVL_AVX512)
-    // Look-ups heed the low four bits of a lane: two codes of two bits, of which the table says which.
-    const __m512 table = bits == 3    ? _mm512_broadcast_f32x8(_mm256_loadu_ps(values))
-                         : i % 2 == 0 ? _mm512_loadu_ps(values_of_low)
-                                      : _mm512_loadu_ps(values_of_high);
+    // Look-ups heed the low four bits of a lane: two codes, of which the table says which.
+    const __m512 table = _mm512_loadu_ps(i % 2 == 0 ? values_of_low : values_of_high);
 #pragma GCC unroll 4
-    for (int b = 0; b < 4; ++b) {
-      const Words codes = bits == 3 ? bytes_of(i) >> 8 * b : Words::load(from + b) >> i / 2 * 4;
-      w[b].v = _mm512_permutexvar_ps(codes.v, table);
-    }
+    for (int b = 0; b < 4; ++b) w[b].v = _mm512_permutexvar_ps((Words::load(from + b) >> i / 2 * 4).v, table);
 #else
-    if constexpr (bits == 3) {
+    const Words codes = (Words::load(from) >> 2 * i) & Words::of(four_times(3));
 #pragma GCC unroll 4
-      for (int b = 0; b < 4; ++b) w[b] = look_up_three(bytes_of(i) >> 8 * b);
-    } else {
-      const Words codes = bytes_of(i) & Words::of(four_times((1 << bits) - 1));
-#pragma GCC unroll 4
-      for (int b = 0; b < 4; ++b) w[b] = codes.byte(b);
-    }
+    for (int b = 0; b < 4; ++b) w[b] = codes.byte(b);
 #endif
   }
 
  private:
-#if defined(IVL_AVX2)
-  static Lanes look_up_three(Words codes) {
+  static constexpr float values_of_low[16] = {0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3};
+  static constexpr float values_of_high[16] = {0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3};
+};
+
+/// Three bits that stand for values of a table.
+template <const float (&values)[8]>
+struct ThreeBitChunk {
+  static constexpr int depth = 16, words = 2, bytes = int(line_bytes) * 3 / 2;
+  static constexpr std::size_t read_behind = 0;
+  Words word, half_word;
+
+  static void put(const std::uint8_t* codes, std::size_t column, std::byte* to) {
+    const std::uint32_t last = codes[15];
+    std::uint32_t word = last << 30, half_word = last >> 2 << 15;
+    for (int k = 0; k < 10; ++k) word |= std::uint32_t(codes[k]) << 3 * k;
+    for (int k = 10; k < 15; ++k) half_word |= std::uint32_t(codes[k]) << 3 * (k - 10);
+    const auto rest = std::uint16_t(half_word);
+    std::memcpy(to + column * sizeof word, &word, sizeof word);
+    std::memcpy(to + line_bytes + column * sizeof rest, &rest, sizeof rest);
+  }
+  static ThreeBitChunk load(const std::byte* from) {
+    return {Words::load(from), Words::load_halves(from + line_bytes)};
+  }
+  void look_up(int i, Lanes (&w)[2]) const {
+    w[0] = values_at(code(2 * i));
+    w[1] = values_at(code(2 * i + 1));
+  }
+
+ private:
+  /// In the low three bits.
+  Words code(int k) const {
+    if (k < 10) return word >> 3 * k;
+    if (k < 15) return half_word >> 3 * (k - 10);
+    return where(Words::of(3), word >> 30, half_word >> 13);
+  }
+  static Lanes values_at(Words codes) {
+#if defined(IVL_AVX512)
+    return {_mm512_permutexvar_ps(codes.v, _mm512_broadcast_f32x8(_mm256_loadu_ps(values)))};  // heeds four bits
+#elif defined(IVL_AVX2)
     const __m256 table = _mm256_loadu_ps(values);
     return {_mm256_permutevar8x32_ps(table, codes.low), _mm256_permutevar8x32_ps(table, codes.high)};
-  }
-#elif !defined(IVL_AVX512)
-  static Lanes look_up_three(Words codes) {
+#else
     float found[lanes];
     for (int c = 0; c < lanes; ++c) found[c] = values[codes.v[c / 4][c % 4] & 7];
     return Lanes::load(found);
-  }
 #endif
-
-  static constexpr float values_of_low[16] = {0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3};
-  static constexpr float values_of_high[16] = {0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3};
-
-  /// Four codes a word, in the low bits of its bytes.
-  Words bytes_of(int i) const {
-    const Words twos = Words::load(from) >> 2 * i;
-    if constexpr (bits == 2) return twos;
-    const Words halves = Words::load_halves(from + line_bytes), ones = halves | halves << 12;
-    return where(Words::of(four_times(3)), twos, i < 2 ? ones << 2 - i : ones >> i - 2);
   }
 };
 

@@ -70,9 +70,10 @@ struct PanelFormat<Q8_0>
 };
 
 template <>
-struct PanelFormat<Q3K> : detail::BlockPanels<Q3K, detail::BitChunk<3>, detail::ByteScales<Q3K, 16, 4>> {};
+struct PanelFormat<Q3K>
+    : detail::BlockPanels<Q3K, detail::ThreeBitChunk<detail::values_of_bits>, detail::ByteScales<Q3K, 16, 4>> {};
 template <>
-struct PanelFormat<Q2K> : detail::BlockPanels<Q2K, detail::BitChunk<2>, detail::NibbleScalesAndMinimums<Q2K>> {};
+struct PanelFormat<Q2K> : detail::BlockPanels<Q2K, detail::TwoBitChunk, detail::NibbleScalesAndMinimums<Q2K>> {};
 
 template <>
 struct PanelFormat<Iq3Xxs>
@@ -83,9 +84,9 @@ struct PanelFormat<Iq3S>
 
 namespace detail {
 template <class F>
-using Iq2Panels = BlockPanels<F, BitChunk<3, iq2_values>, ByteScales<F, 16, 0>>;
+using Iq2Panels = BlockPanels<F, ThreeBitChunk<iq2_values>, ByteScales<F, 16, 0>>;
 template <class F>
-using Iq1Panels = BlockPanels<F, BitChunk<2>, ShiftedScales<F>>;
+using Iq1Panels = BlockPanels<F, TwoBitChunk, ShiftedScales<F>>;
 }  // namespace detail
 
 template <>
