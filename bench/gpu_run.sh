@@ -103,6 +103,7 @@ bench gemv
 bench attention
 sdpa
 bench gemm
+bench formats
 model internvl3_5_8b
 transformers internvl3_5_8b
 model internvl3_5_1b
@@ -110,7 +111,7 @@ transformers internvl3_5_1b
 bench attention
 sdpa
 model internvl3_5_1b
-for name in "${benches[@]}"; do [[ $name =~ ^(gemv|attention|gemm)$ ]] || bench "$name"; done
+for name in "${benches[@]}"; do [[ $name =~ ^(gemv|attention|gemm|formats)$ ]] || bench "$name"; done
 model internvl3_5_gpt_oss_20b_a4b
 model internvl3_5_8b
 transformers internvl3_5_8b

@@ -19,6 +19,7 @@ struct Layer {
 
 constexpr Layer layers[] = {
     {"Qwen3 30B-A3B, bf16", 128, 8, 2048, 768, Format::bf16, ExpertActivation::swi_glu},
+    {"Qwen3 30B-A3B, Q4_K", 128, 8, 2048, 768, Format::q4_k, ExpertActivation::swi_glu},
     {"GPT-OSS 20B, bf16", 32, 4, 2880, 2880, Format::bf16, ExpertActivation::clamped_swi_glu},
     {"GPT-OSS 20B, MXFP4", 32, 4, 2880, 2880, Format::mxfp4, ExpertActivation::clamped_swi_glu},
 };
@@ -26,11 +27,12 @@ constexpr Layer layers[] = {
 PlacedExperts some_experts(ivl::cuda::Context& ctx, const Layer& layer, Fusion fusion, int out, int in) {
   PlacedExperts w;
   w.experts = layer.experts;
-  const std::int64_t numbers = std::int64_t(out) * in;
-  const std::int64_t bytes = round_up(layer.format == Format::mxfp4 ? numbers / 2 + numbers / 32 : 2 * numbers, 256);
+  const std::int64_t bytes = round_up(ivl::cuda::detail::stored_bytes(layer.format, out, in), 256);
   w.all = {layer.format, fusion, out, in,
            bench::filled(ctx, std::size_t(layer.experts * bytes),
-                         layer.format == Format::mxfp4 ? bench::some_mxfp4 : bench::some_bf16)};
+                         layer.format == Format::mxfp4  ? bench::some_mxfp4
+                         : layer.format == Format::q4_k ? bench::some_codes
+                                                        : bench::some_bf16)};
   w.all.strips[0].bytes = bytes;  // of one expert
   return w;
 }

@@ -215,10 +215,14 @@ void compare(int rows, int hidden, int mlp_hidden, ExpertActivation activation, 
 
 constexpr auto swi_glu = ExpertActivation::swi_glu, clamped = ExpertActivation::clamped_swi_glu;
 
-/// numbers [512] of blocks of 32.
+/// numbers [512] of blocks of 32, and once more as whole numbers with their scales.
 __global__ void dequantise_kernel(const ivl::cuda::detail::mxfp4::Codes* words, const std::uint8_t* scales,
-                                  float* numbers) {
-  numbers[threadIdx.x] = ivl::cuda::detail::mxfp4::number_at(words, scales, int(threadIdx.x));
+                                  float* numbers, float* products) {
+  using namespace ivl::cuda::detail::mxfp4;
+  const int k = int(threadIdx.x);
+  const Scale scale{scales[k / 32]};
+  numbers[k] = number_at(words, k, scale);
+  products[k] = float(std::int8_t(number_at(words, k, Scale{128}))) * scale.of_doubled();
 }
 
 __global__ void activate_kernel(ExpertActivation activation, const float* gate, const float* up, float* y) {
@@ -313,13 +317,16 @@ TEST_CASE("on CUDA every code of MXFP4 becomes its number in every place of a wo
     for_each_order([&] {
       DeviceArray<std::uint32_t> codes(placed);
       DeviceArray<std::uint8_t> scales(scale_values);
-      DeviceArray<float> numbers(512);
+      DeviceArray<float> numbers(512), products(512);
       ivl::cuda::launch(dequantise_kernel, {.grid = 1, .block = 512},
                         reinterpret_cast<const ivl::cuda::detail::mxfp4::Codes*>(codes.data()), scales.data(),
-                        numbers.data());
-      const std::vector<float> found = numbers.download();
+                        numbers.data(), products.data());
+      const std::vector<float> found = numbers.download(), found_products = products.download();
       // A bf16 holds them all, but for what is too large for a float, too.
-      for (std::size_t i = 0; i < found.size(); ++i) REQUIRE(found[i] == wanted[i]);
+      for (std::size_t i = 0; i < found.size(); ++i) {
+        REQUIRE(found[i] == wanted[i]);
+        REQUIRE(found_products[i] == wanted[i]);
+      }
     });
   }
 }

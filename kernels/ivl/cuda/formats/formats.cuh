@@ -44,6 +44,25 @@ constexpr std::int64_t stored_bytes(Format format, std::int64_t out, std::int64_
   });
 }
 
+static_assert(
+    [] {
+      for (std::size_t i = 0; i < format_count; ++i) {
+        if (with_format(Format(i), [](auto tag) { return IsBlocks<decltype(tag)>; }) != is_blocks(Format(i)))
+          return false;
+      }
+      return true;
+    }(),
+    "layouts.hpp and blocks.cuh must name the same formats");
+
+/// One element of a format that is_unpacked, as its code, scale and minimum. The format is the same for all threads.
+__device__ inline blocks::Element unpacked_element(Format format, const std::byte* data, int out, int in,
+                                                   std::int64_t row, int k) {
+  if (format != Format::mxfp4 && format != Format::gguf_mxfp4) return block_element(format, data, out, in, row, k);
+  // Under this scale numbers come out doubled, which are whole.
+  const int code = int(mxfp4::element(data, in, row, k, mxfp4::Scale{128}));
+  return {code, mxfp4::scale_at(data, out, in, row, k).of_doubled()};
+}
+
 /// A kernel's parameter: a matrix [out, in] of any format.
 struct AnyMatrix {
   Format format;
@@ -77,7 +96,7 @@ struct AnyMatrix {
         return scalar_at<half>(row, k);
       case Format::mxfp4:
       case Format::gguf_mxfp4:
-        return mxfp4::element(data, out, in, row, k);
+        return mxfp4::element(data, in, row, k, mxfp4::scale_at(data, out, in, row, k));
       case Format::q2_k:
       case Format::q3_k:
       case Format::iq1_s:

@@ -22,11 +22,13 @@ constexpr CodedLayout coded_layout(Format format) {
 /// Whether a matrix lies as mxfp4.cuh says.
 constexpr bool is_mxfp4(Format format) { return format == Format::mxfp4 || format == Format::gguf_mxfp4; }
 
-/// The layout to which some rows of blocks.cuh's formats are unpacked. (choose.hpp asks this; the blocks themselves are
-/// device code.)
+/// Whether a matrix lies as blocks.cuh says. (choose.hpp asks this; the blocks themselves are device code.)
 constexpr bool is_blocks(Format format) {
   return format == Format::q2_k || format == Format::q3_k || (format >= Format::iq1_s && format <= Format::iq3_s);
 }
+
+/// Whether products of a single matrix unpack some of its rows at a time (linear/unpack.cuh), and to which layout.
+constexpr bool is_unpacked(Format format) { return is_blocks(format) || is_mxfp4(format); }
 constexpr CodedLayout unpacked_layout(Format format) {
   return {.kind = CodeKind::int8, .group = 16, .scale = ScalarKind::f32, .has_minimum = format == Format::q2_k};
 }

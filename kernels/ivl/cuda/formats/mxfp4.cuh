@@ -67,6 +67,10 @@ struct Scale {
   __device__ bool large() const { return scale > most; }
   __device__ std::uint32_t factor() const { return power(min(scale, most) - 1); }
   __device__ std::uint32_t rest() const { return power(scale - most); }
+  /// What the doubled number is multiplied with.
+  __device__ float of_doubled() const {
+    return __int_as_float(scale > 1 ? (scale - 1) << 23 : 0x00200000 << scale);  // subnormal below 2^-126
+  }
 
  private:
   /// A pair of bf16.
@@ -84,11 +88,10 @@ __device__ inline void dequantise_word(std::uint32_t word, std::uint32_t factor,
   for (int i = 0; i < 4; ++i) pairs[i] = prim::multiply_bf16_pairs(pairs[i], factor);
 }
 
-/// Number `column` of a row of codes.
-__device__ inline float number_at(const Codes* row, const std::uint8_t* row_scales, int column) {
+/// Number `column` of a row of codes, under that scale.
+__device__ inline float number_at(const Codes* row, int column, Scale scale) {
   const std::uint32_t word = reinterpret_cast<const std::uint32_t*>(row)[column / 8];
   std::uint32_t pairs[4];
-  const Scale scale{row_scales[column / mxfp4_block]};
   dequantise_word(word, scale.factor(), pairs);
   const int which = column % 8 / 2;
   std::uint32_t pair = which == 0 ? pairs[0] : which == 1 ? pairs[1] : which == 2 ? pairs[2] : pairs[3];
@@ -97,10 +100,14 @@ __device__ inline float number_at(const Codes* row, const std::uint8_t* row_scal
   return column % 2 == 0 ? numbers.x : numbers.y;
 }
 
-/// Number k of row `row` of a matrix.
-__device__ inline float element(const std::byte* data, int out, int in, std::int64_t row, int k) {
+/// The scale of number k of row `row` of a matrix.
+__device__ inline Scale scale_at(const std::byte* data, int out, int in, std::int64_t row, int k) {
   const auto* const scales = reinterpret_cast<const std::uint8_t*>(data + out * std::int64_t(in / 2));
-  return number_at(reinterpret_cast<const Codes*>(data) + row * (in / 2), scales + row * (in / mxfp4_block), k);
+  return {scales[row * (in / mxfp4_block) + k / mxfp4_block]};
+}
+/// Number k of row `row` of a matrix, under that scale.
+__device__ inline float element(const std::byte* data, int in, std::int64_t row, int k, Scale scale) {
+  return number_at(reinterpret_cast<const Codes*>(data) + row * std::int64_t(in / 2), k, scale);
 }
 
 }  // namespace mxfp4

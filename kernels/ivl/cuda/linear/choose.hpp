@@ -6,7 +6,7 @@
 //   bf16   bf16, half  any       gemm
 //   bf16   coded       up to 8   coded_gemv, under Order::fastest
 //   bf16   coded       any       scaled_gemm
-//   bf16   blocks      any       unpacked_gemm
+//   bf16   unpacked    any       unpacked_gemm
 //   any    any         any       plain: right, and not fast
 //
 // gemv and gemm add in different orders: gemv shares a row's depth over eight warps and two chains each, gemm walks it
@@ -153,7 +153,7 @@ constexpr GemmPolicy choose_gemm(std::int64_t rows, std::int64_t out, std::int64
 constexpr LinearChoice choose_linear(int /*compute_capability*/, const LinearProblem& p, int sms, Order order) {
   LinearChoice choice{LinearKernel::plain, gemv_narrow, square_gemm};
   const bool coded = detail::is_coded(p.format);
-  if (p.scalar == ScalarKind::bf16 && (coded || detail::is_blocks(p.format)) && p.copy_bytes == 16) {
+  if (p.scalar == ScalarKind::bf16 && (coded || detail::is_unpacked(p.format)) && p.copy_bytes == 16) {
     const bool few = p.rows <= max_coded_gemv_rows && order == Order::fastest;
     choice.kernel = !coded ? LinearKernel::unpacked_gemm : few ? LinearKernel::coded_gemv : LinearKernel::scaled_gemm;
     choice.gemm = choose_gemm({scaled_gemm_policy, few_gemm}, p.rows, p.out, p.in, sms);

@@ -1,6 +1,6 @@
-// y = epilogue(x W^T) on tensor cores for the formats of formats/blocks.cuh: some rows of W at a time become codes of
-// eight bits with a scale of sixteen neighbours each, exactly, in working memory, and sm80_scaled_gemm.cuh multiplies
-// these.
+// y = epilogue(x W^T) on tensor cores for the formats of formats/blocks.cuh and MXFP4: some rows of W at a time become
+// codes of eight bits with a scale of sixteen neighbours each, exactly, in working memory, and sm80_scaled_gemm.cuh
+// multiplies these.
 //
 // Bytes: W as it is in its file, and of each row 1.25 in (q2_k: 1.5 in) written and read, in pieces of 16 MiB that the
 // second cache holds. A thread unpacks one weight, in 20 to 40 instructions: right, and not fast.
@@ -26,17 +26,18 @@ namespace ivl::cuda {
 // ---- device code ------------------------------------------------------------------------------------
 namespace detail::unpack {
 
-inline constexpr int threads = 256;                                 // those of a block of weights
+inline constexpr int threads = 256;
 inline constexpr std::int64_t most_bytes = std::int64_t(16) << 20;  // of working memory
 
-/// The block blockIdx.x of the rows from `first` on becomes a block of `to`.
+/// `rows` rows from `first` on become `to`, a thread a weight.
 template <class = void>
 __global__ void __launch_bounds__(threads)
-    unpack_kernel(Format format, const std::byte* data, int out, int in, std::int64_t first, CodedMatrix to) {
-  const int blocks_a_row = in / threads;
-  const std::int64_t row = blockIdx.x / unsigned(blocks_a_row);
-  const int k = int(blockIdx.x % unsigned(blocks_a_row)) * threads + int(threadIdx.x);
-  const blocks::Element element = block_element(format, data, out, in, first + row, k);
+    unpack_kernel(Format format, const std::byte* data, int out, int in, std::int64_t first, int rows, CodedMatrix to) {
+  const int number = int(blockIdx.x) * threads + int(threadIdx.x);
+  const std::int64_t row = number / in;
+  const int k = number % in;
+  if (row >= rows) return;
+  const blocks::Element element = unpacked_element(format, data, out, in, first + row, k);
   auto* const codes = reinterpret_cast<std::int8_t*>(const_cast<std::byte*>(to.codes)) + row * to.row_codes;
   const int in_word = k % 4;
   codes[k - in_word + (in_word == 1 || in_word == 2 ? 3 - in_word : in_word)] = std::int8_t(element.code);
@@ -53,7 +54,7 @@ __global__ void __launch_bounds__(threads)
 }  // namespace detail::unpack
 
 // ---- launchers --------------------------------------------------------------------------------------
-/// With a policy that choose_linear gave; w's format is one of formats/blocks.cuh's, and rows of x are whole 16-byte
+/// With a policy that choose_linear gave; w's format is_unpacked, and rows of x are whole 16-byte
 /// copies. At least 128 rows of W are unpacked at once, and more as far as they take no more than `most_bytes`.
 template <class Result>
 void unpacked_gemm(Context& ctx, const GemmPolicy& policy, Rows<const bf16> x, const PlacedMatrix& w,
@@ -69,10 +70,10 @@ void unpacked_gemm(Context& ctx, const GemmPolicy& policy, Rows<const bf16> x, c
     const std::int64_t number = std::min(rows, w.out - first);
     const detail::CodedMatrix some(layout, room, number, w.in);
     launch(detail::unpack::unpack_kernel<>,
-           {.grid = unsigned(number * w.in / detail::unpack::threads),
+           {.grid = unsigned(ceil_div(number * w.in, detail::unpack::threads)),
             .block = unsigned(detail::unpack::threads),
             .stream = ctx.stream},
-           w.format(), w.memory().data, int(w.out), int(w.in), first, some);
+           w.format(), w.memory().data, int(w.out), int(w.in), first, int(number), some);
     const auto from = [&](const float* terms) { return terms ? terms + first : nullptr; };
     scaled_gemm(ctx, policy, x, some, number, Epilogue{epilogue.kind, from(epilogue.bias), from(epilogue.scale)},
                 Rows<Result>(y.data + first / step, y.count, number / step, y.stride));
