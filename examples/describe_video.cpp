@@ -65,8 +65,8 @@ int main(int argc, char** argv) {
       ask(chat, questions[i], first ? chosen.pictures : std::vector<ivl::Picture>(), model, sampling, output, status,
           nullptr, {.marks = first ? chosen.marks(questions[i]) : "", .json = chosen.json()});
       if (const auto damaged = chosen.video->damaged(); first && damaged > 0)
-        status.say("note: " + std::to_string(damaged) + (damaged == 1 ? " packet" : " packets") +
-                   " of the video could not be decoded; what was shown before was seen in the place of their frames");
+        status.say("note: the video is damaged: " + std::to_string(damaged) + (damaged == 1 ? " packet" : " packets") +
+                   " could not be decoded, and what was shown before was seen in the place of their frames");
     }
   });
 }

@@ -458,6 +458,9 @@ TEST_CASE("Weights that are quantised in a way that is not read are refused by n
         "config.json: " + refused + "bitsandbytes in 4 bits (nf4 or fp4)" + otherwise);
   CHECK(contains(refusal("qwen3_tiny", "hf", "text_config", {{"quant_method", "torchao"}}), "quantised: torchao."));
   CHECK(contains(refusal("qwen3_tiny", "hf", "vision_config", {{"quant_method", "gptq"}}), "quantised: GPTQ"));
+  CHECK(
+      contains(refusal("qwen3_tiny", "hf", "", {{"quant_method", "modelopt"}}), "quantised: modelopt (FP8 or NVFP4)."));
+  CHECK(contains(refusal("qwen3_tiny", "hf", "", {{"quant_method", "fbgemm_fp8"}}), "quantised: FP8 (fbgemm)."));
   CHECK(contains(refusal("qwen3_tiny", "hf", "", {{"quant_method", "new"}}), "quantised: 'new'."));
   CHECK(contains(refusal("qwen3_tiny", "hf", "", {{"bits", 4}}), "quantised: 'unknown'."));
   CHECK(contains(refusal("qwen3_tiny", "hf", "text_config", {{"quant_method", "mxfp4"}}), "GPT-OSS alone"));

@@ -251,6 +251,7 @@ TEST_CASE("a frame that is damaged is the one before it, and is counted") {
     CHECK(video.damaged() == 1);
     CHECK(number_of(video.frame(20 - 1)) == 19);
     CHECK(video.damaged() == 1);
+    CHECK(number_of(VideoFile(folder / name).frame(4)) == 3);  // even where decoding begins there
   }
 }
 

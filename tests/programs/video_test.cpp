@@ -117,7 +117,7 @@ TEST_CASE("of a damaged video the frames that are there are seen, and a note say
   const auto file = work_folder().write("damaged.avi", damaged);
   const Ran ran = run(ask_video + file.string() + " --segments 20 --max-new-tokens 1");
   CHECK(ran.code == 0);
-  CHECK(contains(ran.err, "note: 1 packet of the video could not be decoded"));
+  CHECK(contains(ran.err, "note: the video is damaged: 1 packet could not be decoded"));
 }
 
 #else

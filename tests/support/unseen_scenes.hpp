@@ -83,9 +83,11 @@ std::map<std::string, Score> ask_all(Context& ctx, const std::filesystem::path& 
 }
 
 /// A tenth of the 500 scenes takes seconds; IVL_ALL_SCENES=1 asks about all of them.
+inline bool asks_all_scenes() { return std::getenv("IVL_ALL_SCENES") != nullptr; }
+
 template <VlmConfig C, class Context>
-void check_accuracy(Context& ctx, const std::filesystem::path& checkpoint_folder, double least_percent) {
-  const bool all_scenes = std::getenv("IVL_ALL_SCENES") != nullptr;
+Score check_accuracy(Context& ctx, const std::filesystem::path& checkpoint_folder, double least_percent) {
+  const bool all_scenes = asks_all_scenes();
   const auto scores = ask_all<C>(ctx, checkpoint_folder, all_scenes ? 1 : 10);
   for (const auto& [kind, score] : scores)
     MESSAGE(kind << ": " << score.right << " of " << score.asked << ", " << score.percent() << " %");
@@ -95,6 +97,7 @@ void check_accuracy(Context& ctx, const std::filesystem::path& checkpoint_folder
   const double share = least_percent / 100;
   const double slack = all_scenes ? 0 : 3 * 100 * std::sqrt(share * (1 - share) / all.asked);
   CHECK(all.percent() >= least_percent - slack);
+  return all;
 }
 
 }  // namespace ivl_test

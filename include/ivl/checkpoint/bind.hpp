@@ -44,6 +44,15 @@ inline int int4_group(std::int64_t in, const TensorView* scales) {
   const bool is_32 = scales != nullptr && scales->shape.rank() == 2 && scales->shape[1] == cells_of(in, 32);
   return is_32 ? 32 : 128;
 }
+
+/// GGUF files store no dimensions of 1 in front.
+inline Shape without_leading_ones(const Shape& shape) {
+  int first = 0;
+  while (first + 1 < shape.rank() && shape[first] == 1) ++first;
+  Shape rest;
+  for (int dimension = first; dimension < shape.rank(); ++dimension) rest.push_back(shape[dimension]);
+  return rest;
+}
 }  // namespace detail
 
 /// What one matrix or vector in files is to a weight: the whole, or one part of it; of all experts, or of one.

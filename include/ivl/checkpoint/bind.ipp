@@ -34,15 +34,6 @@ namespace detail {
 /// Inputs that share a scale in the published AWQ files, and sides of FP8's blocks.
 inline constexpr int awq_group = 128, f8_block = 128;
 
-/// GGUF files store no dimensions of 1 in front.
-inline Shape without_leading_ones(const Shape& shape) {
-  int first = 0;
-  while (first + 1 < shape.rank() && shape[first] == 1) ++first;
-  Shape rest;
-  for (int dimension = first; dimension < shape.rank(); ++dimension) rest.push_back(shape[dimension]);
-  return rest;
-}
-
 /// The tensors of one piece in one form.
 inline std::vector<BoundTensor> planes_of(const WeightSlot& slot, const BoundPiece& piece, Dialect dialect,
                                           const TensorSource& source) {

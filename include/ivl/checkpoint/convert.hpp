@@ -2,23 +2,13 @@
 // under the other names; one with an adapter merged into it; or a GGUF pair or a quantised folder in bf16.
 #pragma once
 #include <filesystem>
-#include <map>
-#include <string>
 
+#include "ivl/checkpoint/converted_tokens.hpp"
 #include "ivl/checkpoint/load_options.hpp"
 #include "ivl/core/compiled.hpp"
 #include "ivl/facts/model_facts.hpp"
 
 namespace ivl {
-
-/// What the tokenizer of a checkpoint says, which configs of the HF format repeat.
-struct ConvertedTokens {
-  int image = 0;  ///< id of <IMG_CONTEXT>
-  int end = 0;    ///< id of the token that ends an answer
-  /// Of a GGUF pair: the text of each file of the tokenizer, by its name (`tokenizer_files`). Of a folder none: its own
-  /// are copied.
-  std::map<std::string, std::string> files = {};
-};
 
 /// Writes the checkpoint `from`, a folder or a GGUF pair, to the new folder `to` in the format `target`, in files of at
 /// most 5 GB.

@@ -10,7 +10,7 @@
 #include <utility>
 
 #include "ivl/checkpoint/checkpoint_config.hpp"
-#include "ivl/checkpoint/convert.hpp"
+#include "ivl/checkpoint/converted_tokens.hpp"
 #include "ivl/checkpoint/read_decoder.hpp"
 #include "ivl/files/json.hpp"
 

@@ -227,7 +227,8 @@ class VideoContainer {
     codec_ = avcodec_find_decoder(id);
     if (!codec_ || av_match_list(codec_->name, video_decoders, ',') <= 0) {
       fail<ImageError>(name_, ": expected H.264, HEVC, VP8, VP9, AV1, MPEG-1, -2 or -4 or Motion JPEG, found ",
-                       avcodec_get_name(id), ": convert it first, such as with ffmpeg -i FILE video.mp4");
+                       avcodec_get_name(id), id == AV_CODEC_ID_AV1 ? " and an FFmpeg without libdav1d" : "",
+                       ": convert it first, such as with ffmpeg -i FILE video.mp4");
     }
     for (unsigned i = 0; i < format_->nb_streams; ++i)
       if (int(i) != stream_) format_->streams[i]->discard = AVDISCARD_ALL;

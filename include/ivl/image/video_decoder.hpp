@@ -29,9 +29,27 @@ class VideoDecoder {
 
   /// The frame of a packet. Where the decoder gives none for it, the one before, or the first one behind.
   const AVFrame& frame_of(std::int64_t packet) {
-    const std::int64_t wanted = index_.time(packet), start = index_.start_of(packet);
+    std::int64_t start = index_.start_of(packet);
     if (!reaches(packet, start)) go_to(start);
     const std::int64_t end = index_.key_behind(packet);  // what is stored behind it does not help
+    for (int groups = 1; !show(index_.time(packet), end); ++groups) {
+      // Nothing comes from this group: the one before it may have a frame. As far back as decord goes.
+      if (start == 0 || groups > 16)
+        fail<ImageError>(container_.name(), ": cannot decode the video: no frame comes from packets ", start, " to ",
+                         end - 1, " of ", index_.size());
+      start = index_.start_of(start - 1);
+      go_to(start);
+    }
+    return has_shown_ ? *shown_ : *ahead_;
+  }
+
+  std::int64_t decoded() const { return decoded_; }
+  std::int64_t damaged() const { return damaged_; }
+
+ private:
+  /// Decodes from where it stands until the frame of a time is shown, or the last one before it. False where no frame
+  /// came at all.
+  bool show(std::int64_t wanted, std::int64_t end) {
     while (!(has_shown_ && shown_time_ == wanted)) {
       if (!has_ahead_ && !(has_ahead_ = decode(end))) break;
       if (ahead_time_ > wanted) break;
@@ -40,16 +58,9 @@ class VideoDecoder {
       has_shown_ = true;
       has_ahead_ = false;
     }
-    if (!has_shown_ && !has_ahead_)
-      fail<ImageError>(container_.name(), ": cannot decode the video: no frame comes from packets ", start, " to ",
-                       end - 1, " of ", index_.size());
-    return has_shown_ ? *shown_ : *ahead_;
+    return has_shown_ || has_ahead_;
   }
 
-  std::int64_t decoded() const { return decoded_; }
-  std::int64_t damaged() const { return damaged_; }
-
- private:
   /// Whether going on gives the frame of `packet`, whose key frame is `start`, and nothing is gained by a seek.
   bool reaches(std::int64_t packet, std::int64_t start) const {
     if (first_ < 0 || start < first_ || (has_shown_ && index_.time(packet) < shown_time_)) return false;

@@ -52,7 +52,7 @@ class VideoFile {
 
   /// Packets that went through the decoder so far.
   std::int64_t decoded() const;
-  /// Those of them that it refused.
+  /// Those of them that it refused; one that is met again counts again.
   std::int64_t damaged() const;
   /// No other open video of the process has this number.
   std::uint64_t serial() const { return serial_; }
