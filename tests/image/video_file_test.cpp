@@ -139,6 +139,8 @@ TEST_CASE("frames by seconds are those that are shown then, whatever the rate") 
   CHECK(frames_by_time(varying, 2.5) == Indices{0, 25, 50, 75, 100});
   CHECK(frames_by_time(varying, 0.625, TimeRange{9.75, 11.5}) == Indices{97, 118, 150});
   CHECK(frames_by_time(varying, 100) == Indices{0});
+  // The first 20 frames are hidden, and decord counts them from the second key frame on.
+  CHECK(frames_by_time(VideoFile(video_folder / "edit_list_groups.mp4"), 1) == Indices{0, 50, 80});
   CHECK(frames_by_time(varying, 5, TimeRange{-3, 1e9}) == Indices{0, 50, 100});
   CHECK(test::error_of<RequestError>([&] { frames_by_time(varying, 1e-9); }) ==
         "video: expected seconds between frames that take each of its 200 at most once, found 1e-09");

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <iterator>
 #include <mutex>
 #include <span>
 #include <string_view>
@@ -147,9 +148,15 @@ IVL_INLINE std::vector<std::int64_t> frames_by_time(const VideoFile& video, doub
                                                     std::optional<TimeRange> range) {
   if (!(every_s > 0) || !std::isfinite(every_s))
     fail<RequestError>("video: expected a positive number of seconds between frames, found ", every_s);
-  const double last_s = video.time_s(video.frames() - 1);
-  const double begin_s = range ? std::max(range->begin_s, 0.0) : 0,
-               end_s = range ? std::min(range->end_s, last_s) : last_s;
+  // With edit lists the order of frames may not be that of their times.
+  std::vector<std::pair<double, std::int64_t>> shown;
+  for (std::int64_t frame = 0; frame < video.frames(); ++frame)
+    if (video.shows(frame)) shown.emplace_back(video.time_s(frame), frame);
+  if (shown.empty()) fail<RequestError>("video: expected a frame to show, found none");
+  std::sort(shown.begin(), shown.end());
+  const double last_s = shown.back().first;
+  const double begin_s = range ? std::max(range->begin_s, 0.0) : 0;
+  const double end_s = range ? std::min(range->end_s, last_s) : last_s;
   if (!(begin_s <= end_s))
     fail<RequestError>("video: expected a time range inside ", last_s, " s, found ", range->begin_s, " s to ",
                        range->end_s, " s");
@@ -160,13 +167,9 @@ IVL_INLINE std::vector<std::int64_t> frames_by_time(const VideoFile& video, doub
   for (std::int64_t i = 0;; ++i) {
     const double time_s = begin_s + double(i) * every_s;
     if (time_s > end_s) return indices;
-    // The last frame that begins by then.
-    std::int64_t frame = 0, behind = video.frames();
-    while (behind - frame > 1) {
-      const std::int64_t middle = frame + (behind - frame) / 2;
-      (video.time_s(middle) <= time_s ? frame : behind) = middle;
-    }
-    indices.push_back(frame);
+    const auto begins_later = [](double time, const auto& other) { return time < other.first; };
+    const auto behind = std::upper_bound(shown.begin(), shown.end(), time_s, begins_later);
+    indices.push_back(behind == shown.begin() ? behind->second : std::prev(behind)->second);
   }
 }
 
