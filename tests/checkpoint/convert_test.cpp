@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "../support/tiny_models.hpp"
+#include "ivl/checkpoint/convert_config.hpp"
 #include "ivl/checkpoint/names.hpp"
 #include "ivl/checkpoint/read_config.hpp"
 #include "ivl/core/tensor.hpp"
@@ -96,6 +97,14 @@ TEST_CASE("A converted gpt-oss checkpoint says its own prompt template") {
   const test::TemporaryFolder work;
   convert_folder(tiny_folder("gpt_oss_tiny", "hf"), work.path() / "there", FolderFormat::github, qwen3_tokens);
   CHECK(read_json(work.path() / "there/config.json")["template"] == "internvl3_5_gpt_oss");
+}
+
+TEST_CASE("A GGUF pair that names a prompt template keeps it") {
+  CheckpointConfig known = read_checkpoint_config(tiny_folder("gpt_oss_tiny", "gguf"));
+  const auto written = [&] { return detail::config_of(known, qwen3_tokens, FolderFormat::github)["template"]; };
+  CHECK(written() == "internvl3_5_gpt_oss");
+  known.facts.prompt_template = "internvl2_5";
+  CHECK(written() == "internvl2_5");
 }
 
 TEST_CASE("Pixel statistics that a folder leaves to the defaults are written as people write them") {

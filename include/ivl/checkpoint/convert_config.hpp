@@ -65,12 +65,13 @@ inline void add_outer_keys(const CheckpointConfig& known, const ConvertedTokens&
                            Json& result) {
   result["tie_word_embeddings"] = known.facts.tied_head;  // the formats have different defaults
   if (target == FolderFormat::github) {
+    const std::string& own = known.facts.prompt_template;  // none in the HF format
     const bool harmony = known.facts.family == Family::gpt_oss;
     result["model_type"] = "internvl_chat";
     result["architectures"] = {"InternVLChatModel"};
     result["ps_version"] = "v2";
     result["select_layer"] = -1;
-    result["template"] = harmony ? "internvl3_5_gpt_oss" : "internvl2_5";
+    result["template"] = !own.empty() ? own : harmony ? "internvl3_5_gpt_oss" : "internvl2_5";
     result["force_image_size"] = known.vlm.vit.tile_px;
     result["dynamic_image_size"] = true;
     result["use_thumbnail"] = true;
