@@ -13,6 +13,7 @@
 #include "ivl/cuda/cuda.cuh"
 #include "tests/support/drawn_answers.hpp"
 #include "tests/support/engine_on.hpp"
+#include "tests/support/gguf_floats.hpp"
 #include "tests/support/golden.hpp"
 #include "tests/support/tiny_models.hpp"
 #include "tests/support/unseen_scenes.hpp"
@@ -45,6 +46,30 @@ TEST_CASE("on CUDA Qwen3-MoE is the reference") { check_case<qwen3_moe_tiny>("qw
 TEST_CASE("on CUDA InternLM3 with dynamic NTK is the reference") { check_case<internlm3_tiny>("internlm3_tiny"); }
 TEST_CASE("on CUDA GPT-OSS in MXFP4 is the reference") { check_case<gpt_oss_tiny>("gpt_oss_tiny", "mxfp4"); }
 TEST_CASE("on CUDA the 6B kind of tower is the reference") { check_case<vit6b_qwen3>("vit6b_qwen3"); }
+
+TEST_CASE("on CUDA a GGUF file that mixes types computes with the numbers that its blocks mean") {
+  ivl::cuda::Context ctx;
+  const GgufFiles files{tiny_folder("qwen3_moe_tiny", "mixed") / "model.gguf",
+                        tiny_folder("qwen3_moe_tiny", "gguf") / "mmproj.gguf"};
+  const auto mixed = load<qwen3_moe_tiny>(ctx, files.model, {.mmproj = files.mmproj});
+  const GgufFloats floats(files);
+  Vlm<qwen3_moe_tiny> meant;
+  meant.facts = mixed.vlm.facts;
+  place_weights(ctx, bind_weights(weight_slots(meant), meant.facts, floats, {.dialects = {Dialect::gguf}}), "floats");
+  const std::vector<std::int32_t> ids{5, 60, 7, 120, 9, 200, 11, 4, 250, 31};
+  const auto exact = logits<float>(ctx, mixed.vlm, ids).values;
+  // Rows of floats take weights one by one, whatever their format.
+  CHECK(exact == logits<float>(ctx, meant, ids).values);
+  // Tensor cores round the rows alone: as far from floats as the reference's own bf16 run, in the median of places.
+  const Golden golden(tiny_folder("qwen3_moe_tiny", "golden.safetensors"));
+  const int vocabulary = mixed.vlm.facts.vocab_rows;
+  const auto rounded = logits<bf16>(ctx, mixed.vlm, ids).values;
+  std::vector<float> ours;
+  for (std::size_t at = 0; at < exact.size(); at += std::size_t(vocabulary))
+    ours.push_back(float(divergence(&exact[at], &rounded[at], vocabulary)));
+  const auto reference = golden.floats("kl_bfloat16");
+  CHECK(median(ours) <= 1.25 * median(std::vector<float>(reference.begin(), reference.end())));
+}
 
 TEST_CASE("on CUDA an engine makes of pictures what the reference makes of their pixel values") {
   ivl::cuda::Context ctx;

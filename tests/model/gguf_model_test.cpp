@@ -6,8 +6,6 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
-#include <map>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,7 +16,7 @@
 #include "ivl/cpu/cpu.hpp"
 #include "ivl/files/gguf.hpp"
 #include "ivl/files/gguf_writer.hpp"
-#include "ivl/formats/ggml.hpp"
+#include "tests/support/gguf_floats.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 namespace {
@@ -48,29 +46,8 @@ TEST_CASE("A file that mixes types computes with the floats that its blocks mean
   cpu::Context ctx(1);
   const auto mixed = load<qwen3_moe_tiny>(ctx, files.model, {.mmproj = files.mmproj});
 
-  // The same tensors as floats, dequantised by what tests/formats compares with the gguf package, as a source.
-  struct Floats {
-    std::map<std::string, std::vector<float>> values;
-    std::map<std::string, TensorView> views;
-    const TensorView* find(const std::string& name) const {
-      const auto view = views.find(name);
-      return view == views.end() ? nullptr : &view->second;
-    }
-  } floats;
-  std::set<std::string_view> types;
-  for (const fs::path& path : {files.model, files.mmproj}) {
-    const Gguf file(path);
-    for (const std::string_view name : file.names()) {
-      const GgufTensor& tensor = *file.find(name);
-      types.insert(name_of(tensor.type));
-      const std::int64_t in = tensor.shape[tensor.shape.rank() - 1], all = *elements_of(tensor.shape);
-      std::vector<float>& values = floats.values[std::string(name)];
-      values.resize(std::size_t(all));
-      dequantise_rows(tensor.type, tensor.bytes, all / in, in, values.data());
-      floats.views[std::string(name)] = {Dtype::f32, tensor.shape, std::as_bytes(std::span(values))};
-    }
-  }
-  CHECK(types.size() >= 8);
+  const GgufFloats floats(files);
+  CHECK(floats.types.size() >= 8);
   Vlm<qwen3_moe_tiny> meant;
   meant.facts = mixed.vlm.facts;
   place_weights(ctx, bind_weights(weight_slots(meant), meant.facts, floats, {.dialects = {Dialect::gguf}}), "floats");

@@ -10,8 +10,8 @@
 //   refused        if it has some: bytes that mean NaN
 //   Scale          if it has them: the scalar of the scales, which lie in the plane `scale_plane` and are finite
 //   largest        beside Scale: of a code without its scale; the product is finite too
-// A new one is listed below. A backend that has a layout of its own for it multiplies it as it is (on the CPU a
-// PanelFormat, on CUDA a Stored); any other places it as the floats that it means.
+// A new one is listed below. The CPU multiplies those that have a PanelFormat as they are, and places others as the
+// floats that they mean; on CUDA each has a Stored.
 #pragma once
 #include <cstddef>
 #include <cstdint>

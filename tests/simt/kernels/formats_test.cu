@@ -497,7 +497,7 @@ TEST_CASE("on CUDA experts have the bits of experts in floats, where no tensor c
 
 TEST_CASE("on CUDA experts in formats with scales have the bits of linear, expert for expert") {
   ivl::cuda::Context ctx(0, 2);
-  const ExpertRows<bf16> rows(5, 256, 288, 4);
+  const ExpertRows<bf16> rows(3, 256, 288, 4);
   const auto check = [&](Format of_gate_up, Format of_down) {
     CAPTURE(name_of(of_gate_up));
     CAPTURE(name_of(of_down));

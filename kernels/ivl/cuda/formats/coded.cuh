@@ -2,7 +2,8 @@
 // minimum; or one of them a float.
 //
 // A code becomes a bf16 by a look at its bits: 0x4300 | q is 128 + q for q up to 127, so a mask and one exact sum make
-// a pair of numbers: 2.5 instructions a weight with four bits, 3 with eight, 4 where they stand for a table's values.
+// a pair of numbers. Integer instructions a weight, counted on sm_90: 1.4 with four bits, 2.3 with five, six and eight,
+// 1.3 of FP8, 4.4 where codes stand for a table's values.
 #pragma once
 #include <cuda_runtime.h>
 
@@ -228,6 +229,7 @@ __device__ inline float coded_at(const CodedMatrix& w, std::int64_t row, int k) 
     if (k % 16 / 2 == i) pair = pairs[i];
   }
   const float2 both = prim::widen_pair<bf16>(pair);
+  // Where there is a minimum the product is exact, so it does not matter whether the compiler fuses the two.
   const float weight = (k % 2 == 0 ? both.x : both.y) * scale.scale(w.layout);
   return w.layout.has_minimum ? weight - scale.minimum(w.layout) : weight * w.layout.factor;
 }

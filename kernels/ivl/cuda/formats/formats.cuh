@@ -107,7 +107,7 @@ struct AnyMatrix {
       case Format::iq3_xxs:
       case Format::iq3_s: {
         const blocks::Element element = block_element(format, data, out, in, row, k);
-        return float(element.code) * element.scale - element.minimum;
+        return float(element.code) * element.scale - element.minimum;  // an exact product, as in coded_at
       }
       default:
         return coded_at(coded, row, k);
