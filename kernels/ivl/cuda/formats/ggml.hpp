@@ -25,10 +25,10 @@ struct GgmlCoded {
 
   static void codes(const BlockCells& cells, std::uint8_t* to) {
     const Block b = ivl::detail::block_at<F>(cells);
-    if constexpr (requires { F::codes(b, to); }) {
-      F::codes(b, to);
-    } else {
+    if constexpr (kind == CodeKind::int8) {  // with their signs; F::codes are 128 more
       std::memcpy(to, b.codes, sizeof b.codes);
+    } else {
+      F::codes(b, to);
     }
   }
   static void scales(const BlockCells& cells, std::byte* to) {

@@ -16,7 +16,7 @@ struct ByteCoded {
   static constexpr CodedLayout layout{
       .kind = kind, .group = F::planes[F::scale_plane].ins, .scale = kind_of<typename F::Scale>};
 
-  static void codes(const BlockCells& cells, std::uint8_t* to) { std::memcpy(to, cells.at[0], std::size_t(F::block)); }
+  static void codes(const BlockCells& cells, std::uint8_t* to) { F::codes(cells, to); }
   static void scales(const BlockCells& cells, std::byte* to) {
     std::memcpy(to, cells.at[F::scale_plane], sizeof(typename F::Scale));
   }
