@@ -120,7 +120,8 @@ struct WeightBytes {
   double experts = 0;   ///< of all layers
   double vision = 0;    ///< tower and projector
   double embedding = 0;
-  double all() const { return language + experts + vision + embedding; }
+  double vectors = 0;  ///< biases and norms
+  double all() const { return language + experts + vision + embedding + vectors; }
 };
 
 template <VlmConfig C>
@@ -134,17 +135,14 @@ WeightBytes weight_bytes_of(const Vlm<C>& vlm) {
       double& sum = std::string_view(module).starts_with("language.") ? bytes.language : bytes.vision;
       for (const Strip& strip : placed.strips) sum += double(strip.memory.bytes);
     } else {
-      double& sum = std::string_view(part) == "embedding.weight"        ? bytes.embedding
-                    : std::string_view(module).starts_with("language.") ? bytes.language
-                                                                        : bytes.vision;
-      sum += double(placed.memory.bytes);
+      (std::string_view(part) == "embedding.weight" ? bytes.embedding : bytes.vectors) += double(placed.memory.bytes);
     }
   });
   return bytes;
 }
 
-/// Bytes that a step of so many rows reads: weights once, of the experts those that some row goes to (if they choose at
-/// random), and the keys and values of all sequences.
+/// Bytes that a step of so many rows reads: matrices once, of the experts those that some row goes to (if they choose
+/// at random), and the keys and values of all sequences.
 inline double step_bytes(const DecoderConfig& c, const WeightBytes& weights, int rows, double kv_tokens) {
   const double chosen = c.sparse() ? 1 - std::pow(1 - double(c.moe.active) / c.moe.experts, rows) : 0;
   return weights.language + chosen * weights.experts + kv_tokens * double(kv_bytes_per_token(c));

@@ -57,12 +57,13 @@ void check_prediction() {
   const double window_kv = 2.0 * d.windows() * d.attention.kv_width() * sizeof(bf16);  // of a token
   CHECK(prediction.kv_bytes == double(kv_bytes_per_token(d)) + window_kv);
 
+  const bench::WeightBytes weights = bench::weight_bytes_of(packed);
   for (const auto& [rows, before] : {std::pair{1, 4095}, {8, 511}}) {
     CAPTURE(rows);
     const Tally step = tally_of([&] { run_step(ctx, packed, rows, before, 1); });
     const double tokens = double(rows) * (before + 1), seen = double(rows) * std::min(before + 1, d.attention.window);
     CHECK(step.matrix_bytes + ctx.ops["attention"].kv_bytes ==
-          about(bench::step_bytes(d, vocabulary, rows, tokens) + seen * window_kv));
+          about(bench::step_bytes(d, weights, rows, tokens) + seen * window_kv));
   }
   if (d.attention.window == 0) {
     const Tally chunk = tally_of([&] { run_step(ctx, vlm, 1, 1000, 512); });
