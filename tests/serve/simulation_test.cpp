@@ -314,4 +314,28 @@ TEST_CASE("A request that is cancelled at any step, waiting or running, takes no
   }
 }
 
+TEST_CASE("The next turn knows all of the last one, behind pictures too") {
+  HashingRunner runner({}, 10, stop_id);
+  Engine engine(runner, {.kv_tokens = 400, .feature_tokens = 60});
+  const Picture picture(Image{4, 4, std::vector<std::uint8_t>(48, 9)}, {.max_tiles = 1});
+  const Picture other(Image{4, 4, std::vector<std::uint8_t>(48, 8)}, {.max_tiles = 1});
+  const auto cached_of = [&](const Prompt& prompt) {
+    const auto sequence =
+        engine.start({.prompt = prompt, .generation = {.max_new_tokens = 1, .ignore_stop_ids = true}});
+    engine.run();
+    return sequence->statistics().cached_tokens;
+  };
+  Prompt prompt{std::vector<std::int32_t>(70, 20), {{66, picture}}};
+  CHECK(cached_of(prompt) == 0);
+  prompt.ids.push_back(21);
+  CHECK(cached_of(prompt) == 80);  // two ids of the second page, the picture's ten rows and four ids more
+  prompt.pictures[0].picture = other;
+  prompt.ids.push_back(22);
+  CHECK(cached_of(prompt) == 64);
+  prompt.pictures = {{66, other}, {71, picture}};
+  CHECK(cached_of(prompt) == 81);  // up to the second picture
+  prompt.ids.push_back(23);
+  CHECK(cached_of(prompt) == 92);  // and behind it
+}
+
 }  // namespace

@@ -89,6 +89,8 @@ class Engine {
   /// wanted, and takes the tail of one that has ended.
   void find_cached(Sequence& sequence);
 
+  void find_tail(Sequence& sequence, int end);
+
   /// Pages that are full by now can be found by others, and those in front of the window are nobody's.
   void keep_pages(Sequence& sequence);
 

@@ -187,17 +187,33 @@ IVL_INLINE void Engine::find_cached(Sequence& sequence) {
   sequence.kept_pages_ = pages;
   sequence.cached_ = pages * kv_page_tokens;
 
-  const auto ids = sequence.ids_of_page(sequence.cached_, most);
-  const Digest before = sequence.key_before_tail(sequence.cached_);
-  const KvPool::Tail tail = pool_->find_tail(KvGroup::full, before, ids);
-  if (tail.common == 0) return;
-  if (has_window) {
-    const KvPool::Tail in_window = pool_->find_tail(KvGroup::window, before, ids.first(std::size_t(tail.common)));
-    if (in_window.common < tail.common) return;
-    sequence.pages_.share(KvGroup::window, in_window.page);
+  find_tail(sequence, most);
+}
+
+IVL_INLINE void Engine::find_tail(Sequence& sequence, int end) {
+  const int page_begin = sequence.cached_, page_end = std::min(end, page_begin + kv_page_tokens);
+  const bool has_window = room_.pages[KvGroup::window] > 0;
+  KvPool::Tail best, best_of_window;
+  // A tail begins with its page or behind a picture.
+  for (int begin = page_begin; begin < page_end; ++begin) {
+    if (begin > page_begin && sequence.tokens_[std::size_t(begin - 1)] >= 0) continue;
+    const auto ids = sequence.ids_of_page(begin, end);
+    if (ids.empty()) continue;
+    const Digest before = sequence.key_before_tail(begin, page_begin);
+    const KvPool::Tail tail = pool_->find_tail(KvGroup::full, before, ids);
+    if (tail.common == 0) continue;
+    KvPool::Tail of_window;
+    if (has_window) {
+      of_window = pool_->find_tail(KvGroup::window, before, ids.first(std::size_t(tail.common)));
+      if (of_window.common < tail.common) continue;
+    }
+    best = tail;
+    best_of_window = of_window;
+    sequence.cached_ = begin + tail.common;  // the last place is the best
   }
-  sequence.pages_.share(KvGroup::full, tail.page);
-  sequence.cached_ += tail.common;
+  if (best.common == 0) return;
+  sequence.pages_.share(KvGroup::full, best.page);
+  if (has_window) sequence.pages_.share(KvGroup::window, best_of_window.page);
 }
 
 IVL_INLINE void Engine::keep_pages(Sequence& sequence) {
@@ -217,8 +233,9 @@ IVL_INLINE void Engine::give_back(Sequence& sequence) {
   for (const KvGroup group : all_kv_groups) {
     const auto& table = sequence.pages_.table(group);
     if (!sequence.uses_cache() || page >= int(table.size())) continue;
-    pool_->keep_tail(group, table[std::size_t(page)], sequence.key_before_tail(sequence.cached_),
-                     sequence.ids_of_page(page * kv_page_tokens, sequence.cached_));
+    const int begin = sequence.tail_begin(sequence.cached_);
+    pool_->keep_tail(group, table[std::size_t(page)], sequence.key_before_tail(begin, sequence.cached_),
+                     sequence.ids_of_page(begin, sequence.cached_));
   }
   sequence.pages_.clear();
   sequence.cached_ = sequence.kept_pages_ = 0;

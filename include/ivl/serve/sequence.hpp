@@ -79,8 +79,11 @@ class Sequence {
   /// What page `index` holds once it is full: SHA-256 over the key of the page in front of it, the token ids, and the
   /// pictures and their rows. The one in front of page 0 is -1.
   const Digest& page_key(int index);
-  /// What lies in front of the last page, not full, of a sequence that is known up to `end`.
-  Digest key_before_tail(int end);
+  /// What lies in front of a tail, the ids [begin, ...) of a page that is not full, in a sequence known up to `end`.
+  Digest key_before_tail(int begin, int end);
+  /// Behind the last row of a picture in `end`'s page, or the page's begin: pictures in front of a tail are in its key.
+  int tail_begin(int end) const;
+  void hash_tokens(Sha256& hash, int begin, int end) const;
   /// Beyond the context, dynamic NTK turns a prompt's keys by the prompt's whole length.
   bool turned_by_length(int end) const;
 

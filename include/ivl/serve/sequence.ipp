@@ -49,28 +49,41 @@ IVL_INLINE const Digest& Sequence::page_key(int index) {
     Sha256 hash;
     hash.add(std::as_bytes(std::span(page_keys_.back())));
     if (turned_by_length(end)) hash.add(std::uint64_t(prompt_tokens_));
-    for (int position = begin; position < end; ++position) {
-      const std::int32_t token = tokens_[std::size_t(position)];
-      if (token >= 0) {
-        hash.add(std::uint64_t(token));
-        continue;
-      }
-      const PictureSpan& span = *span_at(position);
-      hash.add(~std::uint64_t(position - span.begin));  // no token id
-      hash.add(std::as_bytes(std::span(span.key)));
-    }
+    hash_tokens(hash, begin, end);
     page_keys_.push_back(hash.finish());
   }
   return page_keys_[std::size_t(index + 1)];
 }
 
-IVL_INLINE Digest Sequence::key_before_tail(int end) {
-  const Digest& before = page_key(end / kv_page_tokens - 1);
-  if (!turned_by_length(end)) return before;
+IVL_INLINE Digest Sequence::key_before_tail(int begin, int end) {
+  const int page = begin / kv_page_tokens;
+  const Digest& before = page_key(page - 1);
+  if (begin % kv_page_tokens == 0 && !turned_by_length(end)) return before;
   Sha256 hash;
   hash.add(std::as_bytes(std::span(before)));
-  hash.add(std::uint64_t(prompt_tokens_));
+  hash_tokens(hash, page * kv_page_tokens, begin);
+  if (turned_by_length(end)) hash.add(std::uint64_t(prompt_tokens_));
   return hash.finish();
+}
+
+IVL_INLINE int Sequence::tail_begin(int end) const {
+  const int page_begin = end / kv_page_tokens * kv_page_tokens;
+  int begin = end;
+  while (begin > page_begin && tokens_[std::size_t(begin - 1)] >= 0) --begin;
+  return begin;
+}
+
+IVL_INLINE void Sequence::hash_tokens(Sha256& hash, int begin, int end) const {
+  for (int position = begin; position < end; ++position) {
+    const std::int32_t token = tokens_[std::size_t(position)];
+    if (token >= 0) {
+      hash.add(std::uint64_t(token));
+      continue;
+    }
+    const PictureSpan& span = *span_at(position);
+    hash.add(~std::uint64_t(position - span.begin));  // no token id
+    hash.add(std::as_bytes(std::span(span.key)));
+  }
 }
 
 IVL_INLINE bool Sequence::turned_by_length(int end) const {
