@@ -55,6 +55,7 @@ class LineEditor {
   /// The line with its end; empty at the end of input and where Ctrl-C came first.
   std::string read() {
     el_resize(editor_.get());
+    el_set(editor_.get(), EL_PREP_TERM, 1);  // before the prompt, not behind it: who types at once is edited too
     int bytes = 0;
     const char* typed = el_gets(editor_.get(), &bytes);
     if (!typed || bytes <= 0) return "";
