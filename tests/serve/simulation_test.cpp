@@ -147,7 +147,8 @@ class Simulation {
     for (const Asked& asked : pending_)
       waited.push_back(finish_of(asked) == Finish::waiting ? asked.sequence->preemptions() : -1);
     const std::int64_t steps_before = runner_.steps;
-    engine_.step();
+    const bool goes_on = engine_.step();
+    CHECK(goes_on == !std::ranges::all_of(pending_, [](const Asked& asked) { return asked.sequence->done(); }));
     const bool somebody_runs = std::ranges::find(pending_, Finish::running, finish_of) != pending_.end();
     CHECK((runner_.steps > steps_before || !somebody_runs));
     if (!somebody_runs) check_all_is_free(engine_);  // who waits holds nothing
@@ -336,6 +337,25 @@ TEST_CASE("The next turn knows all of the last one, behind pictures too") {
   CHECK(cached_of(prompt) == 81);  // up to the second picture
   prompt.ids.push_back(23);
   CHECK(cached_of(prompt) == 92);  // and behind it
+}
+
+TEST_CASE("A request that waits for a page goes on when the step beside it fails") {
+  HashingRunner runner({}, 10, stop_id);
+  Engine engine(runner, {.kv_tokens = 192, .max_sequences = 2});  // four pages
+  const Prompt prompt{std::vector<std::int32_t>(10, 20)};
+  const auto waits = engine.start({.prompt = prompt, .generation = {.max_new_tokens = 170, .ignore_stop_ids = true}});
+  const auto keeps = engine.start(
+      {.prompt = prompt,  // three pages from the start, which nobody may take
+       .generation = {
+           .max_new_tokens = 130, .ignore_stop_ids = true, .on_prompt_logits = [](int, std::span<const float>) {}}});
+  for (int step = 0; step < 80; ++step) REQUIRE(engine.step());
+  REQUIRE(waits->length() == 65);
+  REQUIRE(keeps->length() > 65);
+  runner.fails_behind_sequence = 0;
+  CHECK(engine.step());
+  CHECK(keeps->finish() == Finish::error);
+  engine.run();
+  CHECK(waits->finish() == Finish::length);
 }
 
 }  // namespace

@@ -89,6 +89,7 @@ class Engine {
   /// wanted, and takes the tail of one that has ended.
   void find_cached(Sequence& sequence);
 
+  /// Of the page behind the shared ones, the tail that has most of the sequence's tokens before `end`.
   void find_tail(Sequence& sequence, int end);
 
   /// Pages that are full by now can be found by others, and those in front of the window are nobody's.

@@ -85,15 +85,20 @@ IVL_INLINE bool Engine::step() {
   choose_step();
   if (in_step_.empty()) return !waiting_.empty();  // of those that run, one always has a page
   scheduler_.plan(in_step_, step_);
+  std::exception_ptr error;
   try {
     runner_.run(step_, results_);
   } catch (...) {
-    for (const Scheduler::Part& part : scheduler_.parts()) fail_with(*part.sequence, std::current_exception());
-    remove_done();
-    return !waiting_.empty();
+    error = std::current_exception();
   }
-  for (const Scheduler::Part& part : scheduler_.parts()) take_results(part);
+  for (const Scheduler::Part& part : scheduler_.parts()) {
+    if (error)
+      fail_with(*part.sequence, error);
+    else
+      take_results(part);
+  }
   remove_done();
+  in_step_.clear();  // what has ended is its caller's alone
   return !running_.empty() || !waiting_.empty();
 }
 

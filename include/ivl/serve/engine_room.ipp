@@ -129,9 +129,7 @@ IVL_INLINE bool Engine::see_pictures(Sequence& sequence) {
     if (!sequence.cancelled())
       span.features = see(places[i].picture, span.key, sequence.statistics_,
                           [&](int tiles) { report(progress.tiles_done + tiles); });
-    if (!span.features) {
-      return false;
-    }
+    if (!span.features) return false;
   }
   return true;
 }
@@ -217,8 +215,8 @@ IVL_INLINE void Engine::find_tail(Sequence& sequence, int end) {
 }
 
 IVL_INLINE void Engine::keep_pages(Sequence& sequence) {
-  for (int& page = sequence.kept_pages_; sequence.uses_cache() && (page + 1) * kv_page_tokens <= sequence.cached_;
-       ++page) {
+  const int full = sequence.uses_cache() ? sequence.cached_ / kv_page_tokens : 0;
+  for (int& page = sequence.kept_pages_; page < full; ++page) {
     const Digest& key = sequence.page_key(page);
     for (const KvGroup group : all_kv_groups) {
       if (room_.pages[group] > 0) pool_->keep(group, sequence.pages_.table(group)[std::size_t(page)], key);

@@ -32,13 +32,12 @@ IVL_INLINE void Scheduler::plan(std::span<const std::shared_ptr<Sequence>> runni
   }
   for (std::size_t i = 0; i < running.size(); ++i) {
     Sequence& sequence = *running[i];
+    // Behind the newest token alone, in pages that it has, and no more than the answer may have.
     const int known = sequence.length();
-    sequence.drafts_.clear();
-    if (known == sequence.cached_ + 1) {  // in pages that it has, and no more than the answer may have
-      const int room_tokens = int(sequence.pages_.table(KvGroup::full).size()) * kv_page_tokens - known;
-      const int left = sequence.prompt_tokens_ + sequence.max_new_tokens_ - known - 1;
-      sequence.guess(std::min({draft_tokens_, spare_rows, spare_wanted, room_tokens, left}));
-    }
+    const int most = known == sequence.cached_ + 1 ? draft_tokens_ : 0;
+    const int room_tokens = int(sequence.pages_.table(KvGroup::full).size()) * kv_page_tokens - known;
+    const int left = sequence.prompt_tokens_ + sequence.max_new_tokens_ - known - 1;
+    sequence.guess(std::min({most, spare_rows, spare_wanted, room_tokens, left}));
     const int drafts = int(sequence.drafts_.size());
     spare_rows -= drafts;
     spare_wanted -= drafts;
