@@ -269,7 +269,8 @@ class Page(unittest.TestCase):
     def test_a_stream_may_be_cut_anywhere(self):
         page = self.browser
         text = "Über 🎈 <img src=x onerror='document.title=1'> & </article>\n“so”"
-        stream = ": keep-alive\n\n" + whole({"reasoning_content": "Zwölf 🎈"}, {"content": text[:9]}, {"content": text[9:]})
+        two_lines = event({"reasoning_content": "Zwölf 🎈"}).replace(", ", ",\ndata: ", 1)
+        stream = ": keep-alive\n\n" + two_lines + whole({"content": text[:9]}, {"content": text[9:]})
         crlf = stream.replace("\n", "\r\n")
         steps = [(stream, 1), (stream, 3), (crlf, 1), (crlf, 2), (crlf, 5), (crlf, 10**6)]
         self.fake(*({"text": body, "step": step} for body, step in steps))
