@@ -17,13 +17,34 @@ namespace json_tokens {
 
 inline ivl::Tokenizer tokenizer() {
   const std::string space = small_tokenizer::letter(' ');
-  const small_tokenizer::Merges merges = {{"{", "\""},         {"\"", ":"},      {"\":", space},     {"\":" + space, "\""},
-                                          {",", space},        {"\"", "," + space}, {"\"," + space, "\""}, {"}", "}"},
-                                          {"\"", "}"},         {"\"}", "}"},     {"]", "}"},         {"[", "["},
-                                          {"[", "{\""},        {"]", "]"},       {"\"", "]"},        {"1", "2"},
-                                          {"0", "0"},          {"t", "r"},       {"tr", "u"},        {"tru", "e"},
-                                          {"n", "u"},          {"nu", "ll"},     {"a", "b"},         {"ab", "c"},
-                                          {"\\", "\""},        {"\\", "u"},      {"{", "}"},         {"[", "]"}};
+  const small_tokenizer::Merges merges = {{"{", "\""},
+                                          {"\"", ":"},
+                                          {"\":", space},
+                                          {"\":" + space, "\""},
+                                          {",", space},
+                                          {"\"", "," + space},
+                                          {"\"," + space, "\""},
+                                          {"}", "}"},
+                                          {"\"", "}"},
+                                          {"\"}", "}"},
+                                          {"]", "}"},
+                                          {"[", "["},
+                                          {"[", "{\""},
+                                          {"]", "]"},
+                                          {"\"", "]"},
+                                          {"1", "2"},
+                                          {"0", "0"},
+                                          {"t", "r"},
+                                          {"tr", "u"},
+                                          {"tru", "e"},
+                                          {"n", "u"},
+                                          {"nu", "ll"},
+                                          {"a", "b"},
+                                          {"ab", "c"},
+                                          {"\\", "\""},
+                                          {"\\", "u"},
+                                          {"{", "}"},
+                                          {"[", "]"}};
   small_tokenizer::Merges all = {{"l", "l"}};
   all.insert(all.end(), merges.begin(), merges.end());
   return ivl::Tokenizer::from_json(small_tokenizer::description(all).dump());

@@ -41,7 +41,7 @@ class ByteAutomatonMaker {
                          " steps to make; fewer alternatives that begin alike need less");
   }
 
-  // ---- the grammar ---------------------------------------------------------------------------------------------------
+  // ---- the grammar --------------------------------------------------------------------------------------------------
   /// A state is live where some text leads from it to the end of its rule, or of all.
   void find_live() {
     live_.assign(std::size_t(grammar_.states()), false);
@@ -90,7 +90,7 @@ class ByteAutomatonMaker {
     made_.classes_ = number + 1;
   }
 
-  // ---- sets ----------------------------------------------------------------------------------------------------------
+  // ---- sets ---------------------------------------------------------------------------------------------------------
   /// Of states that are live, with those that follow without a byte; only those that read or end something stay.
   int state_of(Set set) {
     Set reached, kept;
@@ -190,7 +190,7 @@ class ByteAutomatonMaker {
     return at->second = state_of(std::move(behind));
   }
 
-  // ---- what can be reached -------------------------------------------------------------------------------------------
+  // ---- what can be reached ------------------------------------------------------------------------------------------
   /// What happens between an opening byte and its end, which depends on the state behind that byte alone.
   struct Level {
     std::vector<bool> holds = {};                   // states
@@ -260,7 +260,7 @@ class ByteAutomatonMaker {
     for (const auto& [outer, opening] : openers) enter(outer, state_behind(opening, ended));
   }
 
-  // ---- depth ---------------------------------------------------------------------------------------------------------
+  // ---- depth --------------------------------------------------------------------------------------------------------
   /// need: the least over the bytes that may follow of the largest that then may have to be gone to. A text that keeps
   /// to it at every byte always finds an end that is no deeper than the limit.
   void find_needs() {
@@ -291,8 +291,8 @@ class ByteAutomatonMaker {
       }
     }
     if (made_.need(made_.start_) > ByteAutomaton::most_nested)
-      fail<RequestError>(grammar_.what(), ": every text that follows it nests deeper than ",
-                         ByteAutomaton::most_nested, " levels");
+      fail<RequestError>(grammar_.what(), ": every text that follows it nests deeper than ", ByteAutomaton::most_nested,
+                         " levels");
     for (const std::uint8_t need : made_.need_)
       if (need != endless) made_.most_need_ = std::max<int>(made_.most_need_, need);
   }

@@ -43,8 +43,7 @@ IVL_INLINE std::shared_ptr<const Constraint> Constraint::json_object(std::shared
 
 IVL_INLINE Constraint::Constraint(std::shared_ptr<const TokenTrie> tokens, const ByteGrammar& grammar)
     : tokens_(std::move(tokens)), automaton_(grammar), known_(std::size_t(automaton_.states())) {
-  if (tokens_->drops_first_space() &&
-      automaton_.move(automaton_.start(), ' ').kind != ByteAutomaton::Move::Kind::none)
+  if (tokens_->drops_first_space() && automaton_.move(automaton_.start(), ' ').kind != ByteAutomaton::Move::Kind::none)
     fail<RequestError>(grammar.what(), ": a text may begin with a space, which this tokenizer leaves out of answers");
 }
 
@@ -144,8 +143,8 @@ IVL_INLINE void ConstraintState::find_allowed() {
   visited_ = 0;
   std::ranges::fill(tokens_.allowed, 0);
   // Where no token can come near the limit of depth, what may follow does not depend on how deep it is.
-  const bool shallow = cursor_.depth + constraint_->tokens().most_openings() + automaton.most_need() <=
-                       ByteAutomaton::most_nested;
+  const bool shallow =
+      cursor_.depth + constraint_->tokens().most_openings() + automaton.most_need() <= ByteAutomaton::most_nested;
   if (!shallow) {
     path_[0] = cursor_;
     return walk(0, all, [](std::int32_t, int) {});

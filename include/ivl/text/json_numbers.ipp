@@ -59,7 +59,8 @@ inline void add_magnitudes(ByteGrammar& grammar, int from, int to, const JsonBou
     if (!bounds.above_least) grammar.skip(behind, whole);
     // A digit that is not 0 stands behind the point.
     for (int zeros = 0; bounds.above_least && zeros < fraction_digits; ++zeros)
-      fraction(behind, "0{" + std::to_string(zeros) + "}[1-9][0-9]{0," + std::to_string(fraction_digits - zeros - 1) + "}");
+      fraction(behind,
+               "0{" + std::to_string(zeros) + "}[1-9][0-9]{0," + std::to_string(fraction_digits - zeros - 1) + "}");
   }
   if (bounds.below_most || bounds.most < bounds.least || (bounds.most == bounds.least && bounds.above_least)) return;
   const int behind = exactly(bounds.most);
@@ -91,7 +92,8 @@ IVL_INLINE void add_integers(ByteGrammar& grammar, int from, int to, JsonBounds 
 
 IVL_INLINE void add_decimals(ByteGrammar& grammar, int from, int to, const JsonBounds& bounds, int fraction_digits) {
   const auto add = [&](int begin, const JsonBounds& side) {
-    if (side.least <= side.most) detail::add_magnitudes(grammar, begin, to, detail::not_negative(side), fraction_digits);
+    if (side.least <= side.most)
+      detail::add_magnitudes(grammar, begin, to, detail::not_negative(side), fraction_digits);
   };
   if (bounds.most >= 0) add(from, bounds);
   if (bounds.least > 0) return;

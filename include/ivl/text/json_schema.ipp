@@ -20,115 +20,18 @@
 #include "ivl/text/byte_regex.hpp"
 #include "ivl/text/json_numbers.hpp"
 #include "ivl/text/json_schema.hpp"
+#include "ivl/text/schema_document.hpp"
 
 namespace ivl {
-
-namespace detail {
-
-/// A JSON document that knows the order in which each object's keys were written.
-class OrderedJson : private JsonBuilder {
- public:
-  OrderedJson(std::string_view text, std::string_view where) : JsonBuilder(std::string(where)) {
-    constexpr std::size_t most_bytes = 1 << 18;
-    parse(text, most_bytes);
-    root_ = take();
-  }
-
-  const Json& root() const { return root_; }
-
-  std::vector<std::string> keys(const Json& object) const {
-    const auto found = keys_.find(object.get_ptr<const Json::object_t*>());
-    return found == keys_.end() ? std::vector<std::string>() : found->second;
-  }
-
- private:
-  bool key(string_t& name) override {
-    keys_[open_.back()->get_ptr<Json::object_t*>()].push_back(name);
-    return JsonBuilder::key(name);
-  }
-
-  Json root_;
-  std::map<const Json::object_t*, std::vector<std::string>> keys_;  // an object moves without its map
-};
-
-/// What a value can be: a bit each. An integer is a number.
-enum JsonKind : unsigned {
-  no_kind = 0,
-  null_kind = 1,
-  boolean_kind = 2,
-  number_kind = 4,
-  string_kind = 8,
-  array_kind = 16,
-  object_kind = 32,
-  integer_kind = 64,  ///< of `type` alone
-  every_kind = 63
-};
-
-inline constexpr std::pair<std::string_view, JsonKind> json_kinds[] = {
-    {"null", null_kind},   {"boolean", boolean_kind}, {"number", number_kind}, {"string", string_kind},
-    {"array", array_kind}, {"object", object_kind},   {"integer", integer_kind}};
-
-/// Keywords that hold for values of one kind alone.
-inline constexpr std::pair<std::string_view, JsonKind> json_keywords[] = {
-    {"minimum", number_kind},      {"maximum", number_kind},   {"exclusiveMinimum", number_kind},
-    {"exclusiveMaximum", number_kind}, {"pattern", string_kind},   {"minLength", string_kind},
-    {"maxLength", string_kind},    {"items", array_kind},      {"prefixItems", array_kind},
-    {"minItems", array_kind},      {"maxItems", array_kind},   {"uniqueItems", array_kind},
-    {"properties", object_kind},   {"required", object_kind},  {"additionalProperties", object_kind}};
-
-/// Keywords that hold whatever the value is.
-inline constexpr std::string_view json_general_keywords[] = {"type", "enum", "const", "anyOf", "oneOf", "allOf", "$ref"};
-
-/// Keywords that ask nothing of a value.
-inline constexpr std::string_view json_annotations[] = {
-    "title", "description", "default",  "examples",  "$schema",     "$comment", "deprecated",
-    "$defs", "readOnly",    "writeOnly", "definitions", "discriminator"};
-
-template <class List>
-bool is_among(const List& list, std::string_view name) {
-  return std::ranges::find(list, name) != std::ranges::end(list);
-}
-
-inline unsigned kind_of_value(const Json& value) {
-  if (value.is_null()) return null_kind;
-  if (value.is_boolean()) return boolean_kind;
-  if (value.is_number()) return number_kind;
-  if (value.is_string()) return string_kind;
-  return value.is_array() ? array_kind : object_kind;
-}
-
-/// A place in a schema: JSON pointers name it in errors.
-struct SchemaPlace {
-  const Json* schema;
-  std::string pointer;
-
-  SchemaPlace at(std::string_view keyword) const { return {&schema->at(std::string(keyword)), below(keyword)}; }
-  SchemaPlace at(std::size_t index) const { return {&schema->at(index), below(std::to_string(index))}; }
-
-  std::string below(std::string_view name) const {
-    std::string escaped = pointer + "/";
-    for (const char letter : name) escaped += letter == '~' ? "~0" : letter == '/' ? "~1" : std::string(1, letter);
-    return escaped;
-  }
-
-  template <class... Parts>
-  [[noreturn]] void refuse(const Parts&... parts) const {
-    const std::string quoted = in_quotes(pointer);
-    fail<RequestError>("json_schema: #", std::string_view(quoted).substr(1, quoted.size() - 2), ": ", parts...);
-  }
-};
-
-}  // namespace detail
 
 /// Every value is read from a state to a state; objects, arrays and strings by rules of their own, whose bodies are
 /// made one after the other, so that schemas may refer to themselves.
 class JsonSchemaGrammar {
  public:
-  explicit JsonSchemaGrammar(std::string_view schema) : document_(schema, "json_schema"), grammar_("json_schema") {}
+  explicit JsonSchemaGrammar(std::string_view schema) : document_(schema), grammar_("json_schema") {}
 
   ByteGrammar make() {
-    const Place root{&document_.root(), ""};
-    add_value(root, grammar_.start(), grammar_.end());
+    add_value(document_.root(), grammar_.start(), grammar_.end());
     for (std::size_t done = 0; done < to_do_.size(); ++done) {
       const ToDo next = to_do_[done];
       const ByteGrammar::Rule rule = grammar_.rules()[std::size_t(next.rule)];
@@ -147,93 +50,14 @@ class JsonSchemaGrammar {
     int rule;
   };
 
-  // ---- keywords ------------------------------------------------------------------------------------------------------
-  static bool has(const Place& place, std::string_view keyword) { return place.schema->contains(std::string(keyword)); }
-
-  /// Refuses what is not read, and gives the kinds that the schema's other keywords speak of.
-  unsigned check_keywords(const Place& place) const {
-    unsigned kinds = detail::no_kind;
-    for (const auto& [keyword, value] : place.schema->items()) {
-      const auto found = std::ranges::find(detail::json_keywords, std::string_view(keyword),
-                                           &std::pair<std::string_view, detail::JsonKind>::first);
-      if (found != std::ranges::end(detail::json_keywords))
-        kinds |= found->second;
-      else if (!detail::is_among(detail::json_general_keywords, keyword) &&
-               !detail::is_among(detail::json_annotations, keyword) && !(keyword == "$id" && place.pointer.empty()))
-        Place{&value, place.below(keyword)}.refuse("this keyword is not supported");
-    }
-    return kinds;
-  }
-
-  /// Refuses keywords that ask something, beside `keyword` and `also`.
-  static void check_alone(const Place& place, std::string_view keyword, std::string_view also = {}) {
-    for (const auto& [other, value] : place.schema->items()) {
-      if (other == keyword || other == also || other == "$id" || detail::is_among(detail::json_annotations, other))
-        continue;
-      Place{&value, place.below(other)}.refuse("not supported beside ", keyword);
-    }
-  }
-
-  static unsigned kinds_of_type(const Place& type) {
-    const auto one = [](const Place& name) {
-      if (name.schema->is_string()) {
-        for (const auto& [text, kind] : detail::json_kinds)
-          if (*name.schema == text) return unsigned(kind);
-      }
-      name.refuse("expected null, boolean, integer, number, string, array or object, found ",
-                  detail::describe(*name.schema));
-    };
-    if (!type.schema->is_array()) return one(type);
-    if (type.schema->empty()) type.refuse("expected at least one type, found none");
-    unsigned kinds = detail::no_kind;
-    for (std::size_t i = 0; i < type.schema->size(); ++i) kinds |= one(type.at(i));
-    return kinds & detail::number_kind ? kinds & ~unsigned(detail::integer_kind) : kinds;
-  }
-
-  static std::int64_t count(const Place& place, std::string_view keyword, std::int64_t otherwise) {
-    if (!has(place, keyword)) return otherwise;
-    const Place at = place.at(keyword);
-    const double value = at.schema->is_number() ? at.schema->get<double>() : -1;
-    if (value < 0 || value != std::floor(value))
-      at.refuse("expected a whole number of 0 or more, found ", detail::describe(*at.schema));
-    return std::int64_t(std::min(value, 1e9));
-  }
-
-  /// Where a chain of $ref ends.
-  Place resolved(Place place) const {
-    constexpr int most = 100;
-    for (int hops = 0; place.schema->is_object() && has(place, "$ref"); ++hops) {
-      if (hops == most) place.refuse("$ref leads in a circle, or to more than ", most, " others");
-      check_keywords(place);
-      check_alone(place, "$ref");
-      place = target_of(place.at("$ref"));
-    }
-    return place;
-  }
-
-  Place target_of(const Place& reference) const {
-    if (!reference.schema->is_string()) reference.refuse("expected a string, found ", detail::describe(*reference.schema));
-    const auto& text = reference.schema->get_ref<const std::string&>();
-    const bool local = text == "#" || text.starts_with("#/");
-    if (!local || text.find('%') != text.npos)
-      reference.refuse("expected # or #/ and a JSON pointer without %, within the schema itself, found ",
-                       in_quotes(text));
-    try {
-      const Json::json_pointer pointer(text.substr(1));
-      return {&document_.root().at(pointer), text.substr(1)};
-    } catch (const Json::exception&) {
-      reference.refuse("the schema has no ", in_quotes(text));
-    }
-  }
-
-  // ---- values --------------------------------------------------------------------------------------------------------
+  // ---- values -------------------------------------------------------------------------------------------------------
   void add_value(const Place& unresolved, int from, int to) {
     constexpr int most_inside = 100;
     if (++inside_ > most_inside)
       unresolved.refuse("it refers to itself without an object or array between, or nests deeper than ", most_inside);
     const int begin = grammar_.add_state();  // so that whatever grows is noticed
     grammar_.skip(from, begin);
-    const Place place = resolved(unresolved);
+    const Place place = document_.resolved(unresolved);
     if (place.schema->is_boolean()) {
       if (place.schema->get<bool>()) add_kinds(anything(), detail::every_kind, begin, to);
     } else if (place.schema->is_object()) {
@@ -245,18 +69,18 @@ class JsonSchemaGrammar {
   }
 
   void add_schema(const Place& place, int from, int to) {
-    const unsigned spoken_of = check_keywords(place);
+    const unsigned spoken_of = place.check_keywords();
     for (const char* keyword : {"anyOf", "oneOf", "allOf"}) {
-      if (!has(place, keyword)) continue;
-      check_alone(place, keyword);
+      if (!place.has(keyword)) continue;
+      place.check_alone(keyword);
       return add_alternatives(place.at(keyword), keyword, from, to);
     }
     unsigned kinds = spoken_of == detail::no_kind ? unsigned(detail::every_kind) : spoken_of;
-    if (has(place, "type")) kinds = kinds_of_type(place.at("type"));
+    if (place.has("type")) kinds = place.at("type").kinds_of_type();
     for (const char* keyword : {"enum", "const"}) {
-      if (!has(place, keyword)) continue;
-      check_alone(place, keyword, "type");
-      return add_choice(place, keyword, has(place, "type") ? kinds : unsigned(detail::every_kind), from, to);
+      if (!place.has(keyword)) continue;
+      place.check_alone(keyword, "type");
+      return add_choice(place, keyword, place.has("type") ? kinds : unsigned(detail::every_kind), from, to);
     }
     add_kinds(place, kinds, from, to);
   }
@@ -269,40 +93,15 @@ class JsonSchemaGrammar {
     if (keyword == "oneOf") {
       unsigned before = detail::no_kind;
       for (std::size_t i = 0; i < number; ++i) {
-        const unsigned kinds = kinds_of(list.at(i), 0);
+        const unsigned kinds = document_.kinds_of(list.at(i));
         if (before & kinds)
-          list.at(i).refuse("values of it may be valid by an earlier schema of oneOf too; anyOf lets both be, and "
-                            "schemas of different types exclude each other");
+          list.at(i).refuse(
+              "values of it may be valid by an earlier schema of oneOf too; anyOf lets both be, and "
+              "schemas of different types exclude each other");
         before |= kinds;
       }
     }
     for (std::size_t i = 0; i < number; ++i) add_value(list.at(i), from, to);
-  }
-
-  /// The kinds of all values that are valid by a schema, whether we write them or not.
-  unsigned kinds_of(const Place& unresolved, int nested) const {
-    constexpr int most = 20;
-    const Place place = resolved(unresolved);
-    if (!place.schema->is_object() || nested > most) return *place.schema == false ? 0u : unsigned(detail::every_kind);
-    unsigned kinds = detail::every_kind;
-    if (has(place, "type")) {
-      kinds = kinds_of_type(place.at("type"));
-      if (kinds & detail::integer_kind) kinds = (kinds & detail::every_kind) | detail::number_kind;
-    }
-    const auto of_all = [&](const Place& list, const auto& kinds_at) {
-      if (!list.schema->is_array()) return;  // refused when its turn comes
-      unsigned all = detail::no_kind;
-      for (std::size_t i = 0; i < list.schema->size(); ++i) all |= kinds_at(list.at(i));
-      kinds &= all;
-    };
-    if (has(place, "const")) kinds &= detail::kind_of_value(place.schema->at("const"));
-    if (has(place, "enum"))
-      of_all(place.at("enum"), [](const Place& value) { return detail::kind_of_value(*value.schema); });
-    for (const char* keyword : {"anyOf", "oneOf"}) {
-      if (has(place, keyword))
-        of_all(place.at(keyword), [&](const Place& schema) { return kinds_of(schema, nested + 1); });
-    }
-    return kinds;
   }
 
   Place anything() const { return {&anything_, ""}; }
@@ -322,7 +121,7 @@ class JsonSchemaGrammar {
 
   /// Of strings without bounds there is one rule: what tokens may follow in it is found once.
   int rule_of(const Place& place, unsigned kind) {
-    const bool bounded = has(place, "pattern") || has(place, "minLength") || has(place, "maxLength");
+    const bool bounded = place.has("pattern") || place.has("minLength") || place.has("maxLength");
     const Place of = kind == detail::string_kind && !bounded ? anything() : place;
     const auto [at, is_new] = rules_.emplace(std::pair(of.schema, kind), 0);
     if (is_new) {
@@ -332,7 +131,7 @@ class JsonSchemaGrammar {
     return at->second;
   }
 
-  // ---- enum and const ------------------------------------------------------------------------------------------------
+  // ---- enum and const -----------------------------------------------------------------------------------------------
   void add_choice(const Place& place, std::string_view keyword, unsigned kinds, int from, int to) {
     const Place at = place.at(keyword);
     if (keyword == "const") {
@@ -358,7 +157,7 @@ class JsonSchemaGrammar {
   }
 
   static bool fits(const Json& value, unsigned kinds) {
-    if (detail::kind_of_value(value) & kinds) return true;
+    if (detail::kind_of_json(value) & kinds) return true;
     if (!(kinds & detail::integer_kind) || !value.is_number()) return false;
     return value.is_number_integer() || value.get<double>() == std::floor(value.get<double>());
   }
@@ -391,10 +190,10 @@ class JsonSchemaGrammar {
     grammar_.read(at, value.is_array() ? ']' : '}', states.end);
   }
 
-  // ---- numbers -------------------------------------------------------------------------------------------------------
+  // ---- numbers ------------------------------------------------------------------------------------------------------
   void add_number(const Place& place, bool whole, int from, int to) {
     const bool bounded = std::ranges::any_of(detail::json_keywords, [&](const auto& keyword) {
-      return keyword.second == detail::number_kind && has(place, keyword.first);
+      return keyword.second == detail::number_kind && place.has(keyword.first);
     });
     if (!whole && !bounded) {
       static const ByteRegex number(R"(-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?([eE][+-]?[0-9]{1,2})?)", "number");
@@ -423,7 +222,7 @@ class JsonSchemaGrammar {
   /// as a double tells apart.
   static std::optional<std::int64_t> bound(const Place& place, std::string_view keyword, bool whole, int& digits,
                                            int inwards) {
-    if (!has(place, keyword)) return std::nullopt;
+    if (!place.has(keyword)) return std::nullopt;
     const Place at = place.at(keyword);
     if (!at.schema->is_number()) at.refuse("expected a number, found ", detail::describe(*at.schema));
     const bool exclusive = keyword.starts_with("exclusive");
@@ -446,20 +245,20 @@ class JsonSchemaGrammar {
     return exclusive ? next - inwards : next;
   }
 
-  // ---- strings -------------------------------------------------------------------------------------------------------
+  // ---- strings ------------------------------------------------------------------------------------------------------
   void add_string(const Place& place, const ByteGrammar::Rule& rule) {
     const int end = grammar_.add_state();
     grammar_.read(end, '"', rule.end);
-    const std::int64_t least = count(place, "minLength", 0), most = count(place, "maxLength", -1);
-    const bool has_length = has(place, "minLength") || has(place, "maxLength");
-    if (has(place, "pattern")) {
+    const std::int64_t least = place.count("minLength", 0), most = place.count("maxLength", -1);
+    const bool has_length = place.has("minLength") || place.has("maxLength");
+    if (place.has("pattern")) {
       const Place at = place.at("pattern");
       if (has_length) at.refuse("not supported beside minLength or maxLength; a pattern can count: ^.{1,9}$");
       if (!at.schema->is_string()) at.refuse("expected a string, found ", detail::describe(*at.schema));
       const ByteRegex pattern(at.schema->get_ref<const std::string&>(), "json_schema: #" + at.pointer);
       return pattern.add_search(grammar_, rule.start, end, ByteRegex::Spelling::json);
     }
-    if (has(place, "maxLength") && most < least) place.at("maxLength").refuse("expected at least minLength");
+    if (place.has("maxLength") && most < least) place.at("maxLength").refuse("expected at least minLength");
     static const ByteRegex character(
         R"([^"\\\x00-\x1f]|\\(["\\/bfnrt]|u([0-9a-cefA-CEF][0-9a-fA-F]{3}|[dD][0-7][0-9a-fA-F]{2}|)"
         R"([dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})))",
@@ -468,23 +267,24 @@ class JsonSchemaGrammar {
                  [&](int before, int after) { character.add_whole(grammar_, before, after); });
   }
 
-  // ---- arrays --------------------------------------------------------------------------------------------------------
+  // ---- arrays -------------------------------------------------------------------------------------------------------
   void add_array(const Place& place, const ByteGrammar::Rule& rule) {
-    if (has(place, "uniqueItems") && *place.at("uniqueItems").schema != false)
+    if (place.has("uniqueItems") && *place.at("uniqueItems").schema != false)
       place.at("uniqueItems").refuse("only false is supported");
     std::vector<Place> first;
-    if (has(place, "prefixItems")) {
+    if (place.has("prefixItems")) {
       const Place list = place.at("prefixItems");
       if (!list.schema->is_array()) list.refuse("expected an array of schemas, found ", detail::describe(*list.schema));
       for (std::size_t i = 0; i < list.schema->size(); ++i) first.push_back(list.at(i));
     }
     Place items = anything();
-    if (has(place, "items")) items = place.at("items");
+    if (place.has("items")) items = place.at("items");
     if (items.schema->is_array()) items.refuse("expected a schema, found an array; prefixItems has one for each place");
-    const std::int64_t least = count(place, "minItems", 0);
-    std::int64_t most = count(place, "maxItems", std::numeric_limits<std::int64_t>::max());
+    const std::int64_t least = place.count("minItems", 0);
+    std::int64_t most = place.count("maxItems", std::numeric_limits<std::int64_t>::max());
     if (*items.schema == false) most = std::min(most, std::int64_t(first.size()));
-    if (most < least) place.refuse("expected room for minItems, found ", most, " items at most and ", least, " at least");
+    if (most < least)
+      place.refuse("expected room for minItems, found ", most, " items at most and ", least, " at least");
     int at = rule.start;
     for (std::int64_t written = 0;; ++written) {
       if (written >= least) grammar_.read(at, ']', rule.end);
@@ -499,16 +299,16 @@ class JsonSchemaGrammar {
     }
   }
 
-  // ---- objects -------------------------------------------------------------------------------------------------------
+  // ---- objects ------------------------------------------------------------------------------------------------------
   void add_object(const Place& place, const ByteGrammar::Rule& rule) {
     const std::set<std::string> required = required_of(place);
-    if (has(place, "properties") && !place.at("properties").schema->is_object())
+    if (place.has("properties") && !place.at("properties").schema->is_object())
       place.at("properties").refuse("expected an object, found ", detail::describe(*place.at("properties").schema));
-    if (!has(place, "properties") || place.at("properties").schema->empty()) {
+    if (!place.has("properties") || place.at("properties").schema->empty()) {
       if (!required.empty()) place.at("required").refuse("expected each to be one of properties");
       return add_map(place, rule);
     }
-    if (has(place, "additionalProperties")) {
+    if (place.has("additionalProperties")) {
       const Json& others = *place.at("additionalProperties").schema;
       if (!others.is_boolean() && !others.is_object())
         place.at("additionalProperties").refuse("expected a schema, found ", detail::describe(others));
@@ -536,7 +336,7 @@ class JsonSchemaGrammar {
 
   static std::set<std::string> required_of(const Place& place) {
     std::set<std::string> names;
-    if (!has(place, "required")) return names;
+    if (!place.has("required")) return names;
     const Place list = place.at("required");
     if (!list.schema->is_array()) list.refuse("expected an array of strings, found ", detail::describe(*list.schema));
     for (std::size_t i = 0; i < list.schema->size(); ++i) {
@@ -551,7 +351,7 @@ class JsonSchemaGrammar {
   void add_map(const Place& place, const ByteGrammar::Rule& rule) {
     grammar_.read(rule.start, '}', rule.end);
     Place values = anything();
-    if (has(place, "additionalProperties")) values = place.at("additionalProperties");
+    if (place.has("additionalProperties")) values = place.at("additionalProperties");
     if (!values.schema->is_boolean() && !values.schema->is_object())
       values.refuse("expected a schema, found ", detail::describe(*values.schema));
     if (*values.schema == false) return;
@@ -564,7 +364,7 @@ class JsonSchemaGrammar {
     grammar_.read(after, '}', rule.end);
   }
 
-  const detail::OrderedJson document_;
+  const detail::SchemaDocument document_;
   const Json anything_ = Json::object();
   ByteGrammar grammar_;
   std::map<std::pair<const Json*, unsigned>, int> rules_;

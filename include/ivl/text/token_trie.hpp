@@ -12,9 +12,9 @@
 
 namespace ivl {
 
-/// All tokens that write text, as a tree over their bytes: built once for a tokenizer, which it does not refer to later,
-/// and shared by all constraints. Special tokens are not in it, nor are added tokens of a SentencePiece model, which
-/// change how the next piece is written. Const after construction; threads may share it.
+/// All tokens that write text, as a tree over their bytes: built once for a tokenizer, which it does not refer to
+/// later, and shared by all constraints. Special tokens are not in it, nor are added tokens of a SentencePiece model,
+/// which change how the next piece is written. Const after construction; threads may share it.
 class TokenTrie {
  public:
   explicit TokenTrie(const Tokenizer& tokenizer);

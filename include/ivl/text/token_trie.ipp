@@ -23,8 +23,8 @@ IVL_INLINE TokenTrie::TokenTrie(const Tokenizer& tokenizer)
     bytes_ += bytes;
     tokens_.push_back(id);
     longest_bytes_ = std::max(longest_bytes_, int(bytes.size()));
-    most_openings_ = std::max(
-        most_openings_, int(std::ranges::count_if(bytes, [](char byte) { return byte == '{' || byte == '['; })));
+    most_openings_ = std::max(most_openings_,
+                              int(std::ranges::count_if(bytes, [](char byte) { return byte == '{' || byte == '['; })));
   }
   bytes_begin_.push_back(std::uint32_t(bytes_.size()));
   std::ranges::stable_sort(tokens_, {}, [this](std::int32_t id) { return bytes_of(id); });
