@@ -15,6 +15,7 @@ import collections
 import json
 import random
 import re
+import signal
 import subprocess
 import sys
 from importlib.metadata import version
@@ -182,6 +183,47 @@ def judge_schema(schema, answer):
     return None
 
 
+class TooLong(Exception):
+    """re goes back and forth for ever in some repeats of repeats."""
+
+
+def matches(regex, text):
+    signal.setitimer(signal.ITIMER_REAL, 0.5)
+    try:
+        return bool(re.fullmatch(regex, text))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def give_up(*_):
+    raise TooLong
+
+
+def changed(r, text):
+    """`text` with one character more, less or other."""
+    at = r.randrange(len(text) + 1)
+    other = r.choice("0129-.e\"\\,: []{}abctnu\u00e9")
+    return r.choice([text[:at] + other + text[at:], text[:at] + text[at + 1:], text[:at] + other + text[at + 1:]])
+
+
+def write_golden(path, cases):
+    """Cases of (kind, text, valid answers, judge): beside them go texts that the judge refuses."""
+    golden = {"jsonschema": VERSION, "python": sys.version.split()[0], "cases": []}
+    for kind, text, answers, judge in cases:
+        r = random.Random(text)
+        valid = sorted({a for a in answers if len(a) < 100})[:4]
+        invalid = {changed(r, a) for a in valid for _ in range(6)}
+        try:
+            invalid = sorted(t for t in invalid if judge(t))[:6]
+        except TooLong:
+            continue
+        if valid and len(text) < 600:
+            golden["cases"].append({kind: text, "valid": valid, "invalid": invalid})
+    with open(path, "w") as file:
+        file.write(json.dumps(golden, ensure_ascii=True).replace('{"schema": ', '\n{"schema": ').replace('{"regex": ', '\n{"regex": '))
+        file.write("\n")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("program")
@@ -193,7 +235,9 @@ def main():
     args = parser.parse_args()
     assert version("jsonschema") == VERSION, f"expected jsonschema {VERSION}, found {version('jsonschema')}"
     counts = collections.Counter()
+    signal.signal(signal.SIGALRM, give_up)
     bad = 0
+    cases = []
     batch = 500
     for first in range(args.first, args.first + args.schemas, batch):
         seeds = range(first, min(first + batch, args.first + args.schemas))
@@ -205,6 +249,7 @@ def main():
                 counts["schemas refused: " + re.sub(r"#\S*:|found .*", "", result["refused"])[:90]] += 1
                 continue
             counts["schemas"] += 1
+            cases.append(("schema", json.dumps(schema), result["answers"], lambda t, schema=schema: judge_schema(schema, t)))
             counts["answers cut"] += result["cut"]
             counts["states of the largest"] = max(counts["states of the largest"], result["states"])
             for answer in result["answers"]:
@@ -222,12 +267,20 @@ def main():
                 counts["regexes refused: " + result["refused"]] += 1
                 continue
             counts["regexes"] += 1
+            cases.append(("regex", regex, result["answers"], lambda t, regex=regex: not matches(regex, t)))
             counts["regex answers cut"] += result["cut"]
             for answer in result["answers"]:
+                try:
+                    matched = matches(regex, answer)
+                except TooLong:
+                    counts["regex answers not judged: re takes too long"] += 1
+                    continue
                 counts["regex answers"] += 1
-                if not re.fullmatch(regex, answer):
+                if not matched:
                     bad += 1
                     print("NO MATCH", regex, repr(answer), sep="\n  ")
+    if args.golden and not bad:
+        write_golden(args.golden, cases)
     for name, count in sorted(counts.items()):
         print(f"{count:8} {name}")
     print(f"{bad:8} bad")

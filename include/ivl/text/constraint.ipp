@@ -75,9 +75,11 @@ IVL_INLINE void ConstraintState::mask(std::span<float> logits) {
   constexpr float forbidden = -std::numeric_limits<float>::infinity();
   find_allowed();
   std::vector<std::uint64_t>& allowed = tokens_.allowed;
-  if (may_end()) {
-    for (const int id : stop_ids_)
-      if (std::size_t(id) / 64 < allowed.size()) allowed[std::size_t(id) / 64] |= std::uint64_t(1) << id % 64;
+  for (const int id : stop_ids_) {  // one that has a text too ends the answer all the same
+    if (id < 0 || std::size_t(id) / 64 >= allowed.size()) continue;
+    const std::uint64_t bit = std::uint64_t(1) << id % 64;
+    std::uint64_t& word = allowed[std::size_t(id) / 64];
+    word = may_end() ? word | bit : word & ~bit;
   }
   for (std::size_t word = 0; word * 64 < logits.size(); ++word) {
     const std::uint64_t bits = word < allowed.size() ? allowed[word] : 0;

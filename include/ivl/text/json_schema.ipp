@@ -1,8 +1,6 @@
 // The bodies of json_schema.hpp.
 #pragma once
 #include <algorithm>
-#include <array>
-#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -192,9 +190,8 @@ class JsonSchemaGrammar {
 
   // ---- numbers ------------------------------------------------------------------------------------------------------
   void add_number(const Place& place, bool whole, int from, int to) {
-    const bool bounded = std::ranges::any_of(detail::json_keywords, [&](const auto& keyword) {
-      return keyword.second == detail::number_kind && place.has(keyword.first);
-    });
+    const bool bounded =
+        place.has("minimum") || place.has("maximum") || place.has("exclusiveMinimum") || place.has("exclusiveMaximum");
     if (!whole && !bounded) {
       static const ByteRegex number(R"(-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?([eE][+-]?[0-9]{1,2})?)", "number");
       return number.add_whole(grammar_, from, to);
