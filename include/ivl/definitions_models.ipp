@@ -20,4 +20,5 @@
 #include "ivl/serve/sampling.ipp"
 #include "ivl/serve/scheduler.ipp"
 #include "ivl/serve/sequence.ipp"
+#include "ivl/serve/service.ipp"
 #include "ivl/serve/token_rules.ipp"

@@ -26,6 +26,8 @@ constexpr std::uint64_t mixed(std::uint64_t a, std::uint64_t b) {
 /// What the fake model computes. A token's key is a hash of all tokens up to it, as in a model of many layers; the
 /// logits of a position are hashes of every key that it sees, in layers with and without a window.
 struct HashingModel {
+  static constexpr int stop_id = 1;
+
   int vocab_rows = 61;
   int window = 0;  ///< 0: no layers of KvGroup::window
   int repeating =
@@ -68,11 +70,12 @@ struct HashingModel {
     return std::int32_t(hash % usable.size());
   }
 
+  using ChooseId = std::function<std::int32_t(std::vector<float> logits, int number)>;
+
   /// The answer of a prompt alone, by the definition above: up to `longest` ids, or the stop id.
   /// `choose(logits, number)` chooses id number 0, 1, ...
-  template <class Choose>
   std::vector<std::int32_t> answer(const Prompt& prompt, int tokens_per_tile, int longest, int stop_id,
-                                   const Choose& choose_id) const {
+                                   const ChooseId& choose_id) const {
     int prompt_tokens = int(prompt.ids.size());
     for (const Prompt::Place& place : prompt.pictures) prompt_tokens += place.picture.tiles() * tokens_per_tile;
     std::vector<std::uint64_t> keys;
@@ -106,10 +109,10 @@ struct HashingModel {
 /// every page, row, position and draw of every step was.
 class HashingRunner final : public AnyRunner {
  public:
-  HashingRunner(const HashingModel& model, int tokens_per_tile, int stop_id) : model_(model) {
+  HashingRunner(const HashingModel& model, int tokens_per_tile) : model_(model) {
     facts_.vocab_rows = model.vocab_rows;
     facts_.context_length = 1 << 20;
-    facts_.stop_ids = {stop_id};
+    facts_.stop_ids = {HashingModel::stop_id};
     if (model.context > 0) facts_.rope = {.kind = RopeKind::dynamic_ntk, .context = model.context};
     sizes_ = {.hidden = 1, .tokens_per_tile = tokens_per_tile, .tile_px = TileRules{}.tile_px, .window = model.window};
     sizes_.layers[KvGroup::full] = 1;

@@ -33,10 +33,16 @@ class Engine {
   AnyRunner& runner() const { return runner_; }
   const EngineOptions& options() const { return options_; }
   const KvPool& pool() const { return *pool_; }
+  EngineStatus status() const;
 
   /// Queues a request; `step` then runs it, together with others, as soon as there is room for it. Throws RequestError
   /// for one that could never run: a prompt that does not fit the context, the engine's room or the vocabulary.
   std::shared_ptr<Sequence> start(Request request);
+
+  /// `start` in two parts. `prepare` checks a request and lays it out, which is most of the work and may be done in any
+  /// thread; what cannot be read of its pictures it throws.
+  std::shared_ptr<Sequence> prepare(Request request) const;
+  void start(const std::shared_ptr<Sequence>& prepared);
 
   /// The rows that stand for a picture, as floats [rows, hidden]. A request about it does not see it again.
   std::vector<float> features(const Picture& picture);
@@ -44,8 +50,14 @@ class Engine {
   /// Takes a sequence out before it is done.
   void stop(Sequence& sequence);
 
-  /// One step of all running sequences. Returns whether any request is left. An error, a callback's among them, ends
-  /// its own sequence; an error of the step itself ends all that ran in it.
+  /// Leaves a sequence out of the steps until it is resumed: its reader is slow. It keeps its place and its pages only
+  /// for as long as nobody else waits for them.
+  void pause(Sequence& sequence) { sequence.paused_ = true; }
+  void resume(Sequence& sequence) { sequence.paused_ = false; }
+
+  /// One step of all running sequences. Returns whether there is more to do: any request is left that is not paused,
+  /// nor waits for one that is. An error, a callback's among them, ends its own sequence; an error of the step itself
+  /// ends all that ran in it.
   bool step();
 
   /// Steps until nothing is left to do.
@@ -62,18 +74,19 @@ class Engine {
   /// How many tokens the prompt has, its pictures' rows among them.
   int check_prompt(const Request& request) const;
 
+  /// Tokens, and a span for each picture.
+  void lay_out(Sequence& sequence) const;
+
   /// Ends the sequences whose callers ask for it.
   void end_cancelled();
 
   /// Lets waiting requests run, first come first served, while there is room for their prompts and the next token.
   void admit();
+  void let_run(const std::shared_ptr<Sequence>& sequence);
 
   /// What is known of its tokens already, its pictures, and pages. Returns false, and holds nothing, where running
   /// requests have the room.
   bool find_room(Sequence& sequence);
-
-  /// Tokens, and a span for each picture.
-  void lay_out(Sequence& sequence);
 
   /// The rows of all pictures with tokens that are not cached. Returns false where there is no room for all.
   bool see_pictures(Sequence& sequence);
@@ -105,16 +118,20 @@ class Engine {
   void choose_step();
   void find_next_page(Sequence& sequence);
 
-  /// Of the latest third of those that run, never the first, the one that has least to compute again; null if none may.
+  /// One that is paused; else of the latest third of those that run, never the first, the one that has least to compute
+  /// again; null if none may.
   std::shared_ptr<Sequence> next_victim() const;
+  std::shared_ptr<Sequence> paused_victim() const;
   void preempt(const std::shared_ptr<Sequence>& sequence);
 
   template <class Sequences>
-  static void insert_by_arrival(Sequences& sequences, const std::shared_ptr<Sequence>& sequence) {
+  static void insert_in_order(Sequences& sequences, const std::shared_ptr<Sequence>& sequence) {
     const auto later = std::ranges::find_if(
-        sequences, [&](const std::shared_ptr<Sequence>& other) { return other->arrival_ > sequence->arrival_; });
+        sequences, [&](const std::shared_ptr<Sequence>& other) { return sequence->comes_before(*other); });
     sequences.insert(later, sequence);
   }
+
+  bool is_left() const;
 
   // ---- after a step ------------------------------------------------------------------------------------------------
   void take_results(const Scheduler::Part& part);
@@ -139,9 +156,11 @@ class Engine {
   FeaturePool features_;
   Step step_;
   StepResults results_;
+  std::vector<float> own_logits_;  ///< the model's, where logprobs are wanted
   Scheduler scheduler_;
   std::uint64_t arrivals_ = 0;
-  std::deque<std::shared_ptr<Sequence>> waiting_;  ///< in the order of their arrival, as those that run
+  EngineStatus counts_;                            ///< only what is counted from the start on
+  std::deque<std::shared_ptr<Sequence>> waiting_;  ///< in the order of their turns, as those that run
   std::vector<std::shared_ptr<Sequence>> running_;
   std::vector<std::shared_ptr<Sequence>> in_step_;
 };

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <string_view>
 #include <utility>
 
 #include "ivl/core/constant.hpp"
@@ -50,23 +51,38 @@ IVL_INLINE StepRoom Engine::room_of(const AnyRunner& runner, const EngineOptions
 // ---- admission ---------------------------------------------------------------------------------------------------
 
 IVL_INLINE void Engine::admit() {
-  while (!waiting_.empty() && running_.size() < std::size_t(options_.max_sequences)) {
-    const std::shared_ptr<Sequence> sequence = waiting_.front();
+  for (std::size_t i = 0; i < waiting_.size();) {
+    const std::shared_ptr<Sequence> sequence = waiting_[i];
+    if (sequence->paused_) {
+      ++i;
+      continue;
+    }
     try {
-      if (!find_room(*sequence)) return;
+      if (running_.size() < std::size_t(options_.max_sequences) && find_room(*sequence)) {
+        let_run(sequence);
+        continue;
+      }
+      const std::shared_ptr<Sequence> victim = paused_victim();
+      if (!victim) return;
+      preempt(victim);  // it may now stand in front of the sequence
     } catch (...) {
       fail_with(*sequence, std::current_exception());
       remove_done();
-      continue;
     }
-    sequence->finish_ = Finish::running;
-    waiting_.pop_front();
-    insert_by_arrival(running_, sequence);
   }
 }
 
+IVL_INLINE void Engine::let_run(const std::shared_ptr<Sequence>& sequence) {
+  sequence->finish_ = Finish::running;
+  std::erase(waiting_, sequence);
+  insert_in_order(running_, sequence);
+  if (std::exchange(sequence->was_started_, true)) return;
+  counts_.prompt_tokens += sequence->prompt_tokens_;
+  counts_.cached_tokens += sequence->statistics_.cached_tokens;
+  if (sequence->request_.on_start) sequence->request_.on_start(*sequence);
+}
+
 IVL_INLINE bool Engine::find_room(Sequence& sequence) {
-  if (sequence.tokens_.empty()) lay_out(sequence);
   find_cached(sequence);
   const int total = sequence.prompt_tokens_ + sequence.max_new_tokens_;
   const bool whole = !sequence.may_give_way();
@@ -91,7 +107,19 @@ IVL_INLINE bool Engine::find_room(Sequence& sequence) {
   return true;
 }
 
-IVL_INLINE void Engine::lay_out(Sequence& sequence) {
+namespace detail {
+
+inline Digest salted(const Digest& key, std::string_view salt) {
+  if (salt.empty()) return key;
+  Sha256 hash;
+  hash.add(std::as_bytes(std::span(key)));
+  hash.add(salt);
+  return hash.finish();
+}
+
+}  // namespace detail
+
+IVL_INLINE void Engine::lay_out(Sequence& sequence) const {
   const Prompt& prompt = sequence.request_.prompt;
   sequence.tokens_.reserve(std::size_t(sequence.prompt_tokens_ + sequence.max_new_tokens_));
   sequence.text_.reserve(std::size_t(sequence.max_new_tokens_) * 8);
@@ -104,7 +132,8 @@ IVL_INLINE void Engine::lay_out(Sequence& sequence) {
   for (const Prompt::Place& place : prompt.pictures) {
     ids_to(place.at);
     const int rows = place.picture.tiles() * runner_.sizes().tokens_per_tile;
-    sequence.spans_.push_back({sequence.length(), rows, key_of(place.picture)});
+    sequence.spans_.push_back(
+        {sequence.length(), rows, detail::salted(key_of(place.picture), sequence.request_.cache_salt)});
     sequence.tokens_.resize(sequence.tokens_.size() + std::size_t(rows), -1);
   }
   ids_to(prompt.ids.size());
@@ -137,7 +166,11 @@ IVL_INLINE bool Engine::see_pictures(Sequence& sequence) {
 IVL_INLINE std::shared_ptr<const PictureRows> Engine::see(const Picture& picture, const Digest& key,
                                                           AnswerStatistics& statistics,
                                                           const std::function<void(int tiles)>& on_tiles) {
-  if (auto known = features_.find(key)) return known;
+  ++counts_.pictures;
+  if (auto known = features_.find(key)) {
+    ++counts_.known_pictures;
+    return known;
+  }
   auto features = features_.reserve(key, picture.tiles());
   if (!features) return nullptr;
   try {
@@ -241,7 +274,10 @@ IVL_INLINE void Engine::give_back(Sequence& sequence) {
 }
 
 IVL_INLINE void Engine::choose_step() {
-  in_step_ = running_;
+  in_step_.clear();
+  for (const auto& sequence : running_) {
+    if (!sequence->paused_) in_step_.push_back(sequence);
+  }
   for (const auto& sequence : in_step_) find_next_page(*sequence);
   std::erase_if(in_step_, [](const std::shared_ptr<Sequence>& sequence) {
     const auto room = std::int64_t(sequence->pages_.table(KvGroup::full).size()) * kv_page_tokens;
@@ -261,8 +297,17 @@ IVL_INLINE void Engine::find_next_page(Sequence& sequence) {
     pages.grow(KvGroup::full, sequence.cached_ + 1);
 }
 
+IVL_INLINE std::shared_ptr<Sequence> Engine::paused_victim() const {
+  const auto may = [](const std::shared_ptr<Sequence>& sequence) {
+    return sequence->paused_ && sequence->uses_cache();
+  };
+  const auto last = std::find_if(running_.rbegin(), running_.rend(), may);
+  return last == running_.rend() ? nullptr : *last;
+}
+
 IVL_INLINE std::shared_ptr<Sequence> Engine::next_victim() const {
-  std::shared_ptr<Sequence> victim;
+  std::shared_ptr<Sequence> victim = paused_victim();
+  if (victim) return victim;
   const std::size_t number = running_.size(),
                     late = std::max<std::size_t>(1, number - std::max<std::size_t>(1, number / 3));
   for (std::size_t i = late; i < number; ++i) {
@@ -275,9 +320,10 @@ IVL_INLINE std::shared_ptr<Sequence> Engine::next_victim() const {
 IVL_INLINE void Engine::preempt(const std::shared_ptr<Sequence>& sequence) {
   give_back(*sequence);
   sequence->finish_ = Finish::waiting;
-  ++sequence->preemptions_;
+  if (!sequence->paused_) ++sequence->preemptions_;
+  ++counts_.preemptions;
   std::erase(running_, sequence);
-  insert_by_arrival(waiting_, sequence);
+  insert_in_order(waiting_, sequence);
 }
 
 }  // namespace ivl

@@ -73,6 +73,10 @@ struct GenerationOptions {
   /// but in chats of GitHub folders, whose reference hands embeddings to transformers, which so sees the answer alone.
   std::optional<bool> count_prompt = {};
 
+  /// So many of the most probable tokens are told with each token of the answer (Sequence::logprobs), 0 for the token
+  /// alone. Like the rules above, this costs a device the way of the logits to the host.
+  std::optional<int> logprobs = {};
+
   /// Ends the answer before its next token once it is true: set from another thread, or in a signal's handler.
   const std::atomic<bool>* cancel = nullptr;
   /// Called between the parts of the work that comes before the first token. What it throws ends its own sequence.
@@ -111,6 +115,16 @@ struct AnswerStatistics {
   int drafted_tokens = 0, accepted_tokens = 0;       ///< tried ahead, and of these, right
   double queue_s = 0;                                ///< waiting for its turn
   double vision_s = 0, prefill_s = 0, decode_s = 0;  ///< prefill ends with the first token
+};
+
+/// What an engine holds at the moment, and has done so far.
+struct EngineStatus {
+  int running = 0, waiting = 0, paused = 0;  ///< those that are paused run or wait as well
+  int pages = 0, used_pages = 0;             ///< of keys and values in layers without a window; used by those that run
+  std::int64_t steps = 0, rows = 0;
+  std::int64_t prompt_tokens = 0, cached_tokens = 0, new_tokens = 0;  ///< of requests that run or have run
+  std::int64_t preemptions = 0;
+  std::int64_t pictures = 0, known_pictures = 0;  ///< of prompts, behind what is cached; and of these, seen before
 };
 
 enum class Finish : std::uint8_t { waiting, running, stop_token, stop_string, length, cancelled, error };
