@@ -59,6 +59,13 @@ IVL_INLINE std::shared_ptr<Sequence> Engine::prepare(Request request) const {
   const Tokenizer* const tokenizer = sequence->request_.tokenizer;
   sequence->rules_ =
       token_rules(generation, facts, tokenizer, usable, sequence->stop_ids_, prompt_tokens, sequence->max_new_tokens_);
+  if (generation.constraint) {
+    const int ids = generation.constraint->tokens().ids();
+    if (tokenizer && tokenizer->size() != ids)
+      fail<RequestError>("constraint: expected the tokens of the request's tokenizer, which has ", tokenizer->size(),
+                         ", found those of one that has ", ids);
+    sequence->constraint_.emplace(generation.constraint, sequence->stop_ids_);
+  }
   if (generation.stop_strings.empty()) generation.stop_strings = facts.sampling.stop_strings;
   if (tokenizer)
     sequence->decoder_.emplace(*tokenizer, std::move(generation.stop_strings),
@@ -290,6 +297,7 @@ IVL_INLINE int Engine::choose(Sequence& sequence, std::span<float> logits) {
   const auto usable = logits.first(std::size_t(draw.ids));
   if (detail::largest_of(usable) < 0) return -1;
   sequence.rules_.edit(sequence.seen_by_rules(), int(sequence.generated().size()), logits);
+  if (sequence.constraint_) sequence.constraint_->mask(logits);
   if (generation.mask) generation.mask(logits);
   if (generation.choose) {
     const int id = generation.choose(logits);
@@ -299,7 +307,9 @@ IVL_INLINE int Engine::choose(Sequence& sequence, std::span<float> logits) {
   }
   const int id = is_greedy(draw) ? detail::largest_of(usable) : runner_.choose(logits, draw);
   if (id < 0)
-    fail<RequestError>(generation.mask ? "mask" : "bad words, n-grams and stop tokens before min_new_tokens",
+    fail<RequestError>(generation.mask        ? "mask"
+                       : sequence.constraint_ ? "constraint, with what else the request forbids"
+                                              : "bad words, n-grams and stop tokens before min_new_tokens",
                        ": expected a token that may be chosen, found none");
   return id;
 }
@@ -311,6 +321,7 @@ IVL_INLINE void Engine::take_token(Sequence& sequence, int id) {
     if (sequence.decoder_) give(sequence, sequence.decoder_->finish());
     return;
   }
+  if (sequence.constraint_) sequence.constraint_->accept(id);
   sequence.tokens_.push_back(id);
   sequence.statistics_.new_tokens = int(sequence.generated().size());
   ++counts_.new_tokens;

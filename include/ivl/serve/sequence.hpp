@@ -21,6 +21,7 @@
 #include "ivl/serve/options.hpp"
 #include "ivl/serve/sampling.hpp"
 #include "ivl/serve/token_rules.hpp"
+#include "ivl/text/constraint.hpp"
 #include "ivl/text/stream_decoder.hpp"
 
 namespace ivl {
@@ -121,7 +122,7 @@ class Sequence {
   void learn(int right);
   /// Whether the engine itself chooses the next token, from logits.
   bool chooses_on_host() const {
-    return bool(request_.generation.mask) || bool(request_.generation.choose) || request_.generation.logprobs ||
+    return constraint_ || request_.generation.mask || request_.generation.choose || request_.generation.logprobs ||
            rules_.apply_to(int(generated().size()));
   }
   /// The tokens that count for penalties and rules.
@@ -158,6 +159,7 @@ class Sequence {
   RopeFacts rope_;
   int preemptions_ = 0;
   TokenRules rules_;
+  std::optional<ConstraintState> constraint_;
   std::vector<std::int32_t> tokens_;  ///< the prompt, then what was generated; -1: a row of a picture
   std::vector<PictureSpan> spans_;
   std::vector<std::int32_t> drafts_;  ///< of the step that runs
