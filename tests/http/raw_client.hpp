@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cerrno>
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
@@ -89,6 +90,7 @@ class RawClient {
     char bytes[1 << 16];
     const ssize_t size = ::recv(socket_, bytes, sizeof bytes, 0);
     if (size <= 0) ended_ = true;
+    if (size < 0) reset_ = errno == ECONNRESET;
     if (size > 0) received_.append(bytes, std::size_t(size));
     return size > 0;
   }
@@ -144,6 +146,8 @@ class RawClient {
     return result;
   }
 
+  /// Whether the connection's end was a reset.
+  bool reset() const { return reset_; }
   const std::string& received() const { return received_; }
   int descriptor() const { return socket_; }
 
@@ -174,7 +178,7 @@ class RawClient {
 
   int socket_ = -1;
   std::string received_;
-  bool ended_ = false;
+  bool ended_ = false, reset_ = false;
 };
 
 }  // namespace ivl::test

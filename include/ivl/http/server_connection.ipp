@@ -67,6 +67,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void tell_backlog();
   void finish();
   void linger();
+  void reset();
 
   // time
   void set_deadline(Clock::duration from_now);

@@ -220,6 +220,13 @@ inline void Connection::close() {
   if (told) tell(action);
 }
 
+/// Closes it without the system still trying to send what the client does not take.
+inline void Connection::reset() {
+  boost::system::error_code ignored;
+  socket_.set_option(asio::socket_base::linger(true, 0), ignored);
+  close();
+}
+
 /// An error of the handler's own code shall not end the loop.
 template <class Action, class... Arguments>
 void Connection::tell(const Action& action, Arguments... arguments) {
@@ -264,7 +271,7 @@ inline void Connection::on_deadline() {
     case State::body:
       return refuse(too_slow);
     case State::answering:
-      if (backlog() > 0) return close();
+      if (backlog() > 0) return reset();
       add_part(": keep-alive\n\n");
       return flush();
     case State::idle:
