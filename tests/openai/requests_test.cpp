@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "ivl/core/version.hpp"
 #include "ivl/openai/base64.hpp"
 #include "tests/support/api_on.hpp"
 #include "tests/support/text.hpp"
@@ -52,9 +53,7 @@ Json with_picture(const Json& url, Json image = Json::object()) {
 
 /// Nothing but a header: 16 bits grey, not interlaced.
 std::string png_of(std::uint32_t width, std::uint32_t height) {
-  const auto big = [](std::uint32_t n) {
-    return std::string{char(n >> 24), char(n >> 16), char(n >> 8), char(n)};
-  };
+  const auto big = [](std::uint32_t n) { return std::string{char(n >> 24), char(n >> 16), char(n >> 8), char(n)}; };
   const auto chunk = [&](std::string_view type, const std::string& data) {
     return big(std::uint32_t(data.size())) + std::string(type) + data + std::string(4, '\0');
   };
@@ -88,7 +87,9 @@ TEST_CASE("every field has its bounds, and an error names it") {
       {{{"max_tokens", 0}}, "max_tokens", "from 1 to"},
       {{{"max_completion_tokens", -1}}, "max_completion_tokens", "from 1 to"},
       {{{"max_tokens", 100000}}, "max_tokens", "expected at most 1", "context_length_exceeded"},
-      {{{"max_completion_tokens", 1024}}, "max_completion_tokens", "which a context of 1024 tokens leaves",
+      {{{"max_completion_tokens", 1024}},
+       "max_completion_tokens",
+       "which a context of 1024 tokens leaves",
        "context_length_exceeded"},
       {{{"min_tokens", -1}}, "min_tokens", "from 0 to"},
       {{{"priority", -1}}, "priority", "from 0 to"},
@@ -143,34 +144,33 @@ TEST_CASE("every field has its bounds, and an error names it") {
       {{{"prompt", "a"}, {"suffix", "b"}}, "suffix", "not supported", "unsupported_parameter"}};
   for (const Refusal& refusal : of_completions)
     check_refusal(silent.post("/v1/completions", refusal.body)->wait(), refusal);
-  CHECK(contains(silent.get("/metrics")->wait().body, "reason=\"refused\"} " +
-                                                          std::to_string(refusals.size() + of_completions.size())));
+  CHECK(contains(silent.get("/metrics")->wait().body,
+                 "reason=\"refused\"} " + std::to_string(refusals.size() + of_completions.size())));
 }
 
 TEST_CASE("what other servers know and this one does not is refused by name; what asks for nothing is not") {
   Silent silent;
   const Json function{{"type", "function"}, {"function", {{"name", "f"}}}};
-  const std::vector<std::pair<std::string, Json>> unsupported{
-      {"tools", {function}},
-      {"tool_choice", "auto"},
-      {"functions", {function}},
-      {"audio", {{"voice", "a"}}},
-      {"modalities", {"text", "audio"}},
-      {"web_search_options", {{"a", 1}}},
-      {"guided_json", {{"type", "object"}}},
-      {"guided_choice", {"a"}},
-      {"structured_outputs", {{"regex", "a"}}},
-      {"chat_template", "{{ x }}"},
-      {"mm_processor_kwargs", {{"max_dynamic_patch", 40}}},
-      {"continue_final_message", true},
-      {"add_generation_prompt", false},
-      {"prompt_logprobs", 1},
-      {"allowed_token_ids", {1}},
-      {"use_beam_search", true},
-      {"best_of", 2},
-      {"include_stop_str_in_output", true},
-      {"echo", true},
-      {"reasoning_effort", "high"}};
+  const std::vector<std::pair<std::string, Json>> unsupported{{"tools", {function}},
+                                                              {"tool_choice", "auto"},
+                                                              {"functions", {function}},
+                                                              {"audio", {{"voice", "a"}}},
+                                                              {"modalities", {"text", "audio"}},
+                                                              {"web_search_options", {{"a", 1}}},
+                                                              {"guided_json", {{"type", "object"}}},
+                                                              {"guided_choice", {"a"}},
+                                                              {"structured_outputs", {{"regex", "a"}}},
+                                                              {"chat_template", "{{ x }}"},
+                                                              {"mm_processor_kwargs", {{"max_dynamic_patch", 40}}},
+                                                              {"continue_final_message", true},
+                                                              {"add_generation_prompt", false},
+                                                              {"prompt_logprobs", 1},
+                                                              {"allowed_token_ids", {1}},
+                                                              {"use_beam_search", true},
+                                                              {"best_of", 2},
+                                                              {"include_stop_str_in_output", true},
+                                                              {"echo", true},
+                                                              {"reasoning_effort", "high"}};
   for (const auto& [name, value] : unsupported)
     check_refusal(silent.post("/v1/chat/completions", chat_body({{name, value}}))->wait(),
                   {{}, name, name + ": not supported here", "unsupported_parameter"});
@@ -185,16 +185,27 @@ TEST_CASE("what other servers know and this one does not is refused by name; wha
                             {{"messages", {user_message(Json::array({{{"type", type}, {type, {{"url", "a"}}}}}))}}})
                       ->wait(),
                   {{}, "messages[0].content[0]", type, "unsupported_parameter"});
-  check_refusal(silent.post("/v1/chat/completions",
-                            {{"messages", {user_message("a"), {{"role", "tool"}, {"content", "b"}}}}})
-                    ->wait(),
-                {{}, "messages[1].role", "no tools", "unsupported_parameter"});
+  check_refusal(
+      silent.post("/v1/chat/completions", {{"messages", {user_message("a"), {{"role", "tool"}, {"content", "b"}}}}})
+          ->wait(),
+      {{}, "messages[1].role", "no tools", "unsupported_parameter"});
 
-  const Json nothing{{"tools", Json::array()}, {"tool_choice", "none"}, {"functions", nullptr},
-                     {"use_beam_search", false}, {"best_of", 1}, {"modalities", {"text"}}, {"audio", nullptr},
-                     {"temperature", nullptr}, {"reasoning_effort", "none"}, {"response_format", {{"type", "text"}}},
-                     {"chat_template_kwargs", {{"enable_thinking", false}}}, {"a_field_of_tomorrow", {1, 2}},
-                     {"metadata", {{"a", "b"}}}, {"store", false}, {"user", "u"}, {"parallel_tool_calls", true}};
+  const Json nothing{{"tools", Json::array()},
+                     {"tool_choice", "none"},
+                     {"functions", nullptr},
+                     {"use_beam_search", false},
+                     {"best_of", 1},
+                     {"modalities", {"text"}},
+                     {"audio", nullptr},
+                     {"temperature", nullptr},
+                     {"reasoning_effort", "none"},
+                     {"response_format", {{"type", "text"}}},
+                     {"chat_template_kwargs", {{"enable_thinking", false}}},
+                     {"a_field_of_tomorrow", {1, 2}},
+                     {"metadata", {{"a", "b"}}},
+                     {"store", false},
+                     {"user", "u"},
+                     {"parallel_tool_calls", true}};
   CHECK(silent.post("/v1/chat/completions", chat_body(nothing))->wait().status == 200);
 }
 
@@ -220,7 +231,8 @@ TEST_CASE("thinking is a system message, where the model has the mode") {
 TEST_CASE("bodies: JSON objects of bounded depth and number of values, of their own type") {
   Silent silent;
   const auto post = [&](std::string body, std::string type = "application/json") {
-    return silent.send({"POST", "/v1/chat/completions", "", {{"content-type", std::move(type)}}, std::move(body)})->wait();
+    return silent.send({"POST", "/v1/chat/completions", "", {{"content-type", std::move(type)}}, std::move(body)})
+        ->wait();
   };
   const std::string good = R"({"messages":[{"role":"user","content":"Hi"}]})";
   CHECK(post(good, "Application/JSON; charset=utf-8").status == 200);
@@ -253,8 +265,8 @@ TEST_CASE("base64 is RFC 4648's, to the last bit") {
   CHECK(openai::from_base64("Zm9v") == "foo");
   CHECK(openai::from_base64("Zm9vYmFy") == "foobar");
   CHECK(openai::from_base64("+/+/") == "\xfb\xff\xbf");
-  for (const char* bad : {"Z", "Zg", "Zg=", "Zm9", "Zg==Zg==", "Zm9v\n", "Zm 9", "Zm-_", "Zh==", "Zm9=", "====", "Z===",
-                          "=Zg=", "Zg=g"})
+  for (const char* bad :
+       {"Z", "Zg", "Zg=", "Zm9", "Zg==Zg==", "Zm9v\n", "Zm 9", "Zm-_", "Zh==", "Zm9=", "====", "Z===", "=Zg=", "Zg=g"})
     CHECK_MESSAGE(!openai::from_base64(bad), bad);
 }
 
@@ -265,13 +277,15 @@ TEST_CASE("pictures come by data: URLs, are what their bytes say, and are counte
   const std::string png = bytes_of_file(toy_folder() / "../demo/hill.png");
   CHECK(post(with_picture("data:image/jpeg;base64," + to_base64(png))).status == 200);  // the type is not believed
   CHECK(post(with_picture("data:;base64," + to_base64(png))).status == 200);
-  for (const char* other : {"file:///etc/passwd", "/etc/passwd", "http://127.0.0.1/a.png", "ftp://a/b", "", "DATA:,",
-                            "HTTPS://a/b"})
+  for (const char* other :
+       {"file:///etc/passwd", "/etc/passwd", "http://127.0.0.1/a.png", "ftp://a/b", "", "DATA:,", "HTTPS://a/b"})
     check_refusal(post(with_picture(other)), {{}, url, "expected a data: URL, found"});
-  check_refusal(post(with_picture("https://example.com/a.png")), {{}, url, "fetches no pictures", "unsupported_parameter"});
+  check_refusal(post(with_picture("https://example.com/a.png")),
+                {{}, url, "fetches no pictures", "unsupported_parameter"});
   for (const char* other : {"data:image/png,abc", "data:image/png;base64", "data:", "data:text/html;charset=utf-8,<p>"})
     check_refusal(post(with_picture(other)), {{}, url, "expected data:image/...;base64,"});
-  check_refusal(post(with_picture("data:" + std::string(300, 'x') + ";base64,AAAA")), {{}, url, "expected data:image/"});
+  check_refusal(post(with_picture("data:" + std::string(300, 'x') + ";base64,AAAA")),
+                {{}, url, "expected data:image/"});
   check_refusal(post(with_picture("data:image/png;base64,A")), {{}, url, "expected base64"});
   check_refusal(post(with_picture(data_url(""))), {{}, url, "found none", "invalid_image"});
   check_refusal(post(with_picture(data_url("<svg/>"))), {{}, url, "SVG drawing", "invalid_image"});
@@ -295,38 +309,43 @@ TEST_CASE("pictures come by data: URLs, are what their bytes say, and are counte
   Json many = with_picture(data_url(png));
   for (int n = 0; n < 64; ++n) many["messages"][0]["content"].push_back(many["messages"][0]["content"][0]);
   check_refusal(post(many), {{}, "messages[0].content[64].image_url.url", "at most 64 pictures", "too_many_images"});
-  check_refusal(post({{"messages", {{{"role", "system"}, {"content", with_picture(data_url(png))["messages"][0]["content"]}},
-                                    user_message("Hi")}}}),
+  check_refusal(post({{"messages",
+                       {{{"role", "system"}, {"content", with_picture(data_url(png))["messages"][0]["content"]}},
+                        user_message("Hi")}}}),
                 {{}, "messages[0].content[0]", "of the user alone"});
-  check_refusal(post({{"messages", {user_message("<image> <image>"), {{"role", "assistant"}, {"content", "a"}},
-                                    with_picture(data_url(png))["messages"][0]}}}),
+  check_refusal(post({{"messages",
+                       {user_message("<image> <image>"),
+                        {{"role", "assistant"}, {"content", "a"}},
+                        with_picture(data_url(png))["messages"][0]}}}),
                 {{}, "messages", "1 images, but 3 <image> marks"});
 }
 
 TEST_CASE("memory for pictures is one budget, and comes back") {
-  // hill.png is 224 x 224: 150528 bytes.
   const std::string png = bytes_of_file(toy_folder() / "../demo/hill.png");
   const PixelSize size = size_of_image(std::as_bytes(std::span(png)), "hill.png");
   const std::int64_t bytes = std::int64_t(size.width) * size.height * 3;
   openai::ApiOptions options;
   options.pictures.total_bytes = 2 * bytes;
-  options.pictures.request_bytes = 3 * bytes;
   Silent silent(options);
-  Json body = with_picture(data_url(png));
-  const auto post = [&] { return silent.post("/v1/chat/completions", body)->wait(); };
-  for (int n = 0; n < 5; ++n) CHECK(post().status == 200);
-  Json& content = body["messages"][0]["content"];
-  content.push_back(content[0]);
-  CHECK(post().status == 200);
-  content.push_back(content[0]);
-  const Received busy = post();
-  check_refusal(busy, {{}, "", "memory", "overloaded", 503});
+  Json one = with_picture(data_url(png)), two = one, three = one;
+  const Json part = one["messages"][0]["content"][0];
+  two["messages"][0]["content"].push_back(part);
+  three["messages"][0]["content"] = {part, part, part};
+  const auto post = [&](const Json& body) { return silent.post("/v1/chat/completions", body); };
+  for (int n = 0; n < 5; ++n) CHECK(post(one)->wait().status == 200);
+  check_refusal(post(three)->wait(),
+                {{}, "messages[0].content[2].image_url.url", "decoded bytes in one request", "image_too_large"});
+  silent.runner.holds = true;
+  const auto slow = post(two);
+  const Received busy = post(one)->wait();
+  check_refusal(busy, {{}, "", "memory that there is for pictures", "overloaded", 503});
   CHECK(busy.field("Retry-After") == "1");
-  content.push_back(content[0]);
-  check_refusal(post(), {{}, "messages[0].content[3].image_url.url", "decoded bytes in one request", "image_too_large"});
-  content.erase(2);
-  content.erase(2);
-  CHECK(post().status == 200);
+  // A count decodes nothing.
+  CHECK(silent.post("/v1/chat/completions/input_tokens", one)->wait().status == 200);
+  silent.runner.holds = false;
+  CHECK(slow->wait().status == 200);
+  silent.service.drain();
+  CHECK(post(two)->wait().json()["error"]["code"] == "overloaded");  // taken of the budget, and refused by the service
 }
 
 TEST_CASE("addresses go to whoever fetches, whose reasons alone are told") {
@@ -338,7 +357,9 @@ TEST_CASE("addresses go to whoever fetches, whose reasons alone are told") {
   };
   Silent silent(options);
   const std::string url = "messages[0].content[0].image_url.url";
-  const auto post = [&](const char* address) { return silent.post("/v1/chat/completions", with_picture(address))->wait(); };
+  const auto post = [&](const char* address) {
+    return silent.post("/v1/chat/completions", with_picture(address))->wait();
+  };
   CHECK(post("https://example.com/hill.png").status == 200);
   check_refusal(post("https://10.0.0.1/"), {{}, url, "the address is not allowed", "invalid_image_url", 422});
   check_refusal(post("https://example.com/secret"), {{}, url, "cannot be fetched", "invalid_image_url", 422});
@@ -394,7 +415,8 @@ TEST_CASE("keys guard all but /health, /version and the page, and two keys share
   }
   for (const char* path : {"/v1/chat/completions", "/v1/completions", "/tokenize", "/detokenize"})
     check_refusal(silent.post(path, Json::object(), "third")->wait(), {{}, "", "not known", "invalid_api_key", 401});
-  check_refusal(silent.post("/tokenize", Json::object(), "firs")->wait(), {{}, "", "not known", "invalid_api_key", 401});
+  check_refusal(silent.post("/tokenize", Json::object(), "firs")->wait(),
+                {{}, "", "not known", "invalid_api_key", 401});
   CHECK(silent.send({"GET", "/v1/models", "", {{"authorization", "bearer second"}}, ""})->wait().status == 200);
   CHECK(silent.send({"GET", "/v1/models", "", {{"authorization", "first"}}, ""})->wait().status == 401);
 
@@ -462,6 +484,7 @@ TEST_CASE("metrics are Prometheus' text, and count what was served") {
   for (const double seconds : {0.3, 0.31, 1e9}) histogram.observe(seconds);
   std::string text;
   histogram.write(text, "x", "help", "a=\"b\"");
-  CHECK(text.starts_with("# HELP x help\n# TYPE x histogram\nx_bucket{a=\"b\",le=\"0.3\"} 1\nx_bucket{a=\"b\",le=\"0.5\"} 2\n"));
+  CHECK(text.starts_with(
+      "# HELP x help\n# TYPE x histogram\nx_bucket{a=\"b\",le=\"0.3\"} 1\nx_bucket{a=\"b\",le=\"0.5\"} 2\n"));
   CHECK(contains(text, "x_bucket{a=\"b\",le=\"+Inf\"} 3\n"));
 }

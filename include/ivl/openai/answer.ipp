@@ -128,9 +128,8 @@ IVL_INLINE void Answer::said(Choice& choice, std::string_view text) {
     metrics_.time_to_first_token_s.observe(detail::seconds_since(began_));
   choice.last = Clock::now();
   if (asked_.endpoint == Endpoint::completions) return take(choice, text, false);
-  choice.reader.push(text, [&](std::string_view channel, std::string_view part) {
-    take(choice, part, !is_answer(channel));
-  });
+  choice.reader.push(text,
+                     [&](std::string_view channel, std::string_view part) { take(choice, part, !is_answer(channel)); });
 }
 
 IVL_INLINE void Answer::take(Choice& choice, std::string_view text, bool thought) {
@@ -151,8 +150,9 @@ IVL_INLINE void Answer::add_tokens(Choice& choice, Piece& piece) const {
     const auto known = choice.sequence->logprobs();
     const std::size_t end = std::min(known.size(), ids.size());
     if (!asked_.stream || end > choice.told_logprobs)
-      piece.logprobs = json_of_logprobs(heading_.endpoint, known.subspan(choice.told_logprobs, end - choice.told_logprobs),
-                                   served_.processor.tokenizer(), choice.characters);
+      piece.logprobs =
+          json_of_logprobs(heading_.endpoint, known.subspan(choice.told_logprobs, end - choice.told_logprobs),
+                           served_.processor.tokenizer(), choice.characters);
     choice.told_logprobs = end;
   }
   if (asked_.token_ids) {
@@ -171,9 +171,8 @@ IVL_INLINE void Answer::ended(Choice& choice, const Sequence& sequence) {
   }
   choice.sequence = &sequence;
   if (asked_.endpoint == Endpoint::chat)
-    choice.reader.finish([&](std::string_view channel, std::string_view part) {
-      take(choice, part, !is_answer(channel));
-    });
+    choice.reader.finish(
+        [&](std::string_view channel, std::string_view part) { take(choice, part, !is_answer(channel)); });
   if (!error_) end_choice(choice, sequence);
   choice.sequence = nullptr;
   if (--left_ == 0) finish();

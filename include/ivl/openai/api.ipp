@@ -77,11 +77,12 @@ IVL_INLINE const Api::Route& Api::route_of(const http::Request& request) {
 IVL_INLINE Api::Api(Service& service, const Processor& processor, ApiOptions options)
     : service_(service),
       options_(std::move(options)),
-      served_{processor, options_.name,
-              std::min(processor.facts().context_length, service.options().kv_tokens)},
+      served_{processor, options_.name, std::min(processor.facts().context_length, service.options().kv_tokens)},
       budget_(options_.pictures.total_bytes),
       created_s_(new_heading(Endpoint::chat, "").created_s) {
   processor.tokenizer();
+  // What one alone may not take is refused for good.
+  options_.pictures.request_bytes = std::min(options_.pictures.request_bytes, options_.pictures.total_bytes);
   for (std::string& key : options_.keys) {
     if (key.empty()) fail<RequestError>("API keys: expected a text, found an empty one");
     keys_.push_back(detail::digest_of(key));
@@ -97,8 +98,7 @@ IVL_INLINE void Api::operator()(http::Request request, const std::shared_ptr<htt
     (this->*route.answer)(exchange);
   } catch (...) {
     const ApiError error = api_error_of(std::current_exception());
-    if (error.status == 500 && options_.log)
-      options_.log("a request failed: " + words_of(std::current_exception()));
+    if (error.status == 500 && options_.log) options_.log("a request failed: " + words_of(std::current_exception()));
     http::Fields fields;
     if (error.status == 401) fields.emplace_back("WWW-Authenticate", "Bearer");
     if (error.status == 405) {
@@ -118,8 +118,9 @@ IVL_INLINE std::string Api::check_key(const http::Request& request) const {
   bool known = false;
   for (const Digest& key : keys_) known |= detail::equal(key, digest);
   if (!known)
-    throw ApiError(401, shown.empty() ? "Authorization: expected Bearer and an API key, found none"
-                                      : "Authorization: the API key is not known here",
+    throw ApiError(401,
+                   shown.empty() ? "Authorization: expected Bearer and an API key, found none"
+                                 : "Authorization: the API key is not known here",
                    "", "invalid_api_key");
   return std::string(digest.begin(), digest.end());
 }
@@ -128,7 +129,8 @@ IVL_INLINE void Api::send(const Exchange& exchange, const OrderedJson& json) con
   exchange.responder->send(200, "application/json", text_of_json(json));
 }
 
-// ---- questions -------------------------------------------------------------------------------------------------------
+// ---- questions
+// -------------------------------------------------------------------------------------------------------
 IVL_INLINE PictureReader Api::reader(bool decode) {
   return {options_.pictures, budget_, options_.fetch, served_.processor.decode_options(), decode};
 }
@@ -167,7 +169,8 @@ IVL_INLINE void Api::completions(const Exchange& exchange) {
   }
 }
 
-// ---- tokens ----------------------------------------------------------------------------------------------------------
+// ---- tokens
+// ----------------------------------------------------------------------------------------------------------
 namespace detail {
 
 /// As the reference's tokenizer has them: <IMG_CONTEXT> for each row of a picture.
@@ -234,7 +237,8 @@ IVL_INLINE void Api::count_tokens(const Exchange& exchange) {
                   {"ivl", std::move(details)}});
 }
 
-// ---- the server ------------------------------------------------------------------------------------------------------
+// ---- the server
+// ------------------------------------------------------------------------------------------------------
 IVL_INLINE OrderedJson Api::json_of_model() const {
   return {{"id", served_.name},
           {"object", "model"},

@@ -31,9 +31,9 @@ struct Asked {
   double image_decode_s = 0;
   GenerationOptions generation = {};
   std::optional<int> max_tokens = {};
-  std::string max_tokens_field = {};       ///< as it was sent
-  std::optional<int> most_unasked = {};    ///< tokens of an answer where max_tokens is absent; unset: what is left
-  int answers = 1;                    ///< to each prompt
+  std::string max_tokens_field = {};     ///< as it was sent
+  std::optional<int> most_unasked = {};  ///< tokens of an answer where max_tokens is absent; unset: what is left
+  int answers = 1;                       ///< to each prompt
   int priority = 0;
   std::string cache_salt = {};
   bool stream = false, include_usage = false, token_ids = false;

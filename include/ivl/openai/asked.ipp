@@ -25,7 +25,8 @@ inline Asked read_common(const BodyFields& body, const Served& served, Endpoint 
   asked.priority = int(body.integer("priority", 0, most_int).value_or(0));
   asked.cache_salt = body.text("cache_salt", 128).value_or("");
   if (asked.cache_salt.find_first_of(std::string_view("@/\\\0", 4)) != std::string::npos)
-    refuse(body.place_of("cache_salt"), "expected a text without @, /, \\ and NUL, found ", in_quotes(asked.cache_salt));
+    refuse(body.place_of("cache_salt"), "expected a text without @, /, \\ and NUL, found ",
+           in_quotes(asked.cache_salt));
   asked.token_ids = body.flag("return_token_ids").value_or(false);
   asked.stream = body.flag("stream").value_or(false);
   if (const Json* options = body.find("stream_options")) {
@@ -53,8 +54,9 @@ inline void read_max_tokens(const BodyFields& body, Asked& asked, std::initializ
 
 inline Prompt prompt_of_ids(const Json& value, const std::string& place, const Served& served) {
   if (value.size() > std::size_t(served.context))
-    throw ApiError(400, place + ": expected at most " + std::to_string(served.context) + " token ids, found " +
-                            std::to_string(value.size()),
+    throw ApiError(400,
+                   place + ": expected at most " + std::to_string(served.context) + " token ids, found " +
+                       std::to_string(value.size()),
                    place, "context_length_exceeded");
   Prompt prompt;
   for (const Json& id : value)
@@ -183,13 +185,15 @@ IVL_INLINE std::vector<Request> requests_of(const Asked& asked, std::size_t numb
   const int tokens = served.processor.tokens_of(prompt), rest = served.context - tokens;
   const std::string field = asked.endpoint == Endpoint::chat ? "messages" : "prompt";
   if (rest < 1)
-    throw ApiError(400, field + ": expected at most " + std::to_string(served.context - 1) + " tokens, found " +
-                            std::to_string(tokens),
-                   field, "context_length_exceeded");
+    throw ApiError(
+        400,
+        field + ": expected at most " + std::to_string(served.context - 1) + " tokens, found " + std::to_string(tokens),
+        field, "context_length_exceeded");
   if (asked.max_tokens.value_or(1) > rest)
-    throw ApiError(400, asked.max_tokens_field + ": expected at most " + std::to_string(rest) +
-                            ", which a context of " + std::to_string(served.context) + " tokens leaves behind " +
-                            std::to_string(tokens) + " of the prompt, found " + std::to_string(*asked.max_tokens),
+    throw ApiError(400,
+                   asked.max_tokens_field + ": expected at most " + std::to_string(rest) + ", which a context of " +
+                       std::to_string(served.context) + " tokens leaves behind " + std::to_string(tokens) +
+                       " of the prompt, found " + std::to_string(*asked.max_tokens),
                    asked.max_tokens_field, "context_length_exceeded");
   const bool proposed = facts.sampling.max_new_tokens > 0 || facts.sampling.max_length > 0;
   const int most = asked.most_unasked.value_or(proposed ? longest_answer({}, facts, tokens) : rest);

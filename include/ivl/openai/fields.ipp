@@ -83,7 +83,8 @@ IVL_INLINE std::optional<std::int64_t> BodyFields::integer(std::string_view name
   const Json* value = find(name);
   if (!value) return std::nullopt;
   if (value->is_number_unsigned()) {
-    if (const auto number = value->get<std::uint64_t>(); std::cmp_less_equal(low, number) && std::cmp_less_equal(number, high))
+    if (const auto number = value->get<std::uint64_t>();
+        std::cmp_less_equal(low, number) && std::cmp_less_equal(number, high))
       return std::int64_t(number);
   } else if (value->is_number_integer()) {
     if (const auto number = value->get<std::int64_t>(); low <= number && number <= high) return number;
@@ -127,7 +128,8 @@ IVL_INLINE std::vector<std::string> BodyFields::texts(std::string_view name, std
     texts.push_back(text_of(*value, place, most_bytes));
   } else {
     if (!value->is_array() || value->size() > most_texts)
-      refuse(place, "expected a string, or an array of at most ", most_texts, ", found ", ivl::detail::describe(*value));
+      refuse(place, "expected a string, or an array of at most ", most_texts, ", found ",
+             ivl::detail::describe(*value));
     for (const Json& text : *value) texts.push_back(text_of(text, element_place(place, texts.size()), most_bytes));
   }
   for (std::size_t n = 0; n < texts.size(); ++n) {

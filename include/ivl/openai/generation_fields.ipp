@@ -80,11 +80,29 @@ IVL_INLINE GenerationOptions read_generation(const BodyFields& body, const Model
 }
 
 IVL_INLINE void refuse_unsupported_fields(const BodyFields& body) {
-  body.refuse_unsupported({"tools", "functions", "function_call", "audio", "web_search_options", "moderation",
-                           "guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs",
-                           "chat_template", "documents", "mm_processor_kwargs", "media_io_kwargs",
-                           "continue_final_message", "prompt_logprobs", "allowed_token_ids", "use_beam_search",
-                           "length_penalty", "truncate_prompt_tokens", "include_stop_str_in_output", "suffix"});
+  body.refuse_unsupported({"tools",
+                           "functions",
+                           "function_call",
+                           "audio",
+                           "web_search_options",
+                           "moderation",
+                           "guided_json",
+                           "guided_regex",
+                           "guided_choice",
+                           "guided_grammar",
+                           "structured_outputs",
+                           "chat_template",
+                           "documents",
+                           "mm_processor_kwargs",
+                           "media_io_kwargs",
+                           "continue_final_message",
+                           "prompt_logprobs",
+                           "allowed_token_ids",
+                           "use_beam_search",
+                           "length_penalty",
+                           "truncate_prompt_tokens",
+                           "include_stop_str_in_output",
+                           "suffix"});
   if (const Json* choice = body.find("tool_choice"); choice && *choice != "none")
     refuse_unsupported(body.place_of("tool_choice"), "there are no tools");
   if (const Json* modalities = body.find("modalities"); modalities && *modalities != Json::array({"text"}))

@@ -33,15 +33,15 @@ class Histogram {
 };
 
 /// The fact sheet's bounds.
-inline constexpr std::array latency_bounds{0.3, 0.5,  0.8,  1.0,  1.5,   2.0,   2.5,   5.0,   10.0,   15.0,  20.0,
+inline constexpr std::array latency_bounds{0.3,  0.5,  0.8,  1.0,  1.5,   2.0,   2.5,   5.0,   10.0,   15.0,  20.0,
                                            30.0, 40.0, 50.0, 60.0, 120.0, 240.0, 480.0, 960.0, 1920.0, 7680.0};
 inline constexpr std::array first_token_bounds{0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1,  0.25,  0.5,   0.75,
                                                1.0,   2.5,   5.0,  7.5,  10.0, 20.0, 40.0, 80.0, 160.0, 640.0, 2560.0};
 /// As vLLM's.
-inline constexpr std::array token_time_bounds{0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3,  0.4,
-                                              0.5,  0.75,  1.0,  2.5,   5.0, 7.5,  10.0, 20.0, 40.0, 80.0};
-inline constexpr std::array count_bounds{1.0,   2.0,   5.0,    10.0,   20.0,   50.0,    100.0,   200.0,   500.0,
-                                         1e3,   2e3,   5e3,    1e4,    2e4,    5e4,     1e5};
+inline constexpr std::array token_time_bounds{0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2,  0.3,  0.4, 0.5,
+                                              0.75, 1.0,   2.5,  5.0,   7.5, 10.0, 20.0, 40.0, 80.0};
+inline constexpr std::array count_bounds{1.0,   2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0,
+                                         500.0, 1e3, 2e3, 5e3,  1e4,  2e4,  5e4,   1e5};
 inline constexpr std::array few_bounds{1.0, 2.0, 5.0, 10.0, 20.0};
 
 class Metrics {

@@ -108,8 +108,8 @@ IVL_INLINE std::string Metrics::text(const ServiceStatus& status, const std::str
 
   detail::write_head(text, "ivl:request_success_total", "counter", "Answers, by how they ended.");
   const auto finished = [&](std::string_view reason, const std::atomic<std::uint64_t>& number) {
-    detail::write_line(text, "ivl:request_success_total",
-                       labels + ",finished_reason=" + detail::label_text(reason), double(number));
+    detail::write_line(text, "ivl:request_success_total", labels + ",finished_reason=" + detail::label_text(reason),
+                       double(number));
   };
   finished("stop", stopped_);
   finished("length", cut_);
@@ -128,7 +128,8 @@ IVL_INLINE std::string Metrics::text(const ServiceStatus& status, const std::str
   };
   histogram(time_to_first_token_s, "ivl:time_to_first_token_seconds", "From the request to the first text.");
   histogram(inter_token_latency_s, "ivl:inter_token_latency_seconds", "Between pieces of text.");
-  histogram(time_per_output_token_s, "ivl:request_time_per_output_token_seconds", "Mean of a request, after its first.");
+  histogram(time_per_output_token_s, "ivl:request_time_per_output_token_seconds",
+            "Mean of a request, after its first.");
   histogram(request_latency_s, "ivl:e2e_request_latency_seconds", "From the request to the end of its answer.");
   histogram(queue_s, "ivl:request_queue_time_seconds", "Waiting for its turn.");
   histogram(inference_s, "ivl:request_inference_time_seconds", "Running.");

@@ -16,11 +16,11 @@
 namespace ivl::openai {
 
 struct PictureLimits {
-  int pictures = 64;                                       ///< of one request
-  int tiles = 24;                                          ///< of one picture, the most that a client may ask for
+  int pictures = 64;  ///< of one request
+  int tiles = 24;     ///< of one picture, the most that a client may ask for
   ImageLimits image = {.pixels = 50'000'000, .file_bytes = 32 << 20};
-  std::int64_t request_bytes = std::int64_t(512) << 20;    ///< of one request's decoded pictures
-  std::int64_t total_bytes = std::int64_t(2) << 30;        ///< of those of all requests together
+  std::int64_t request_bytes = std::int64_t(512) << 20;  ///< of one request's decoded pictures
+  std::int64_t total_bytes = std::int64_t(2) << 30;      ///< of those of all requests together
 };
 
 /// Memory for decoded pictures, counted before any of it is taken. Any thread may ask.

@@ -15,8 +15,8 @@ namespace ivl::openai {
 IVL_INLINE std::shared_ptr<const void> PictureBudget::reserve(std::int64_t bytes) {
   if (used_->fetch_add(bytes) + bytes > bytes_) {
     *used_ -= bytes;
-    throw ApiError(503, "the pictures of other requests have all memory that there is for pictures; ask again later", "",
-                   "overloaded");
+    throw ApiError(503, "the pictures of other requests have all memory that there is for pictures; ask again later",
+                   "", "overloaded");
   }
   return {used_.get(), [used = used_, bytes](const void*) { *used -= bytes; }};
 }
@@ -59,8 +59,8 @@ IVL_INLINE void ReceivedPicture::decode_now(std::shared_ptr<const void> room) {
 
 IVL_INLINE std::shared_ptr<const PictureSource> PictureReader::read(const std::string& url, const std::string& param) {
   if (++pictures_ > limits_.pictures)
-    throw ApiError(400, param + ": expected at most " + std::to_string(limits_.pictures) + " pictures, found more", param,
-                   "too_many_images");
+    throw ApiError(400, param + ": expected at most " + std::to_string(limits_.pictures) + " pictures, found more",
+                   param, "too_many_images");
   try {
     const auto picture = std::make_shared<ReceivedPicture>(bytes_at(url, param), param, options_);
     const std::int64_t bytes = std::int64_t(picture->size().width) * picture->size().height * 3;

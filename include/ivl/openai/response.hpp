@@ -26,7 +26,7 @@ inline std::string text_of_json(const OrderedJson& json) {
 /// What is the same in all chunks of an answer.
 struct Heading {
   Endpoint endpoint = Endpoint::chat;
-  std::string id;  ///< "chatcmpl-...", or "cmpl-..."
+  std::string id;              ///< "chatcmpl-...", or "cmpl-..."
   std::int64_t created_s = 0;  ///< since 1970
   std::string model;
 };
@@ -73,7 +73,7 @@ OrderedJson json_of(const Usage& usage);
 /// Log probabilities of tokens, in the form of the endpoint. `characters` stand in front of them in the answer
 /// (completions alone), and grow by theirs.
 OrderedJson json_of_logprobs(Endpoint endpoint, std::span<const TokenLogprobs> tokens, const Tokenizer& tokenizer,
-                        std::size_t& characters);
+                             std::size_t& characters);
 
 /// Where the time of a request went, in ms.
 struct Stages {

@@ -14,9 +14,7 @@ namespace ivl::openai {
 
 namespace detail {
 
-inline OrderedJson or_null(const std::optional<std::string>& text) {
-  return text ? OrderedJson(*text) : OrderedJson();
-}
+inline OrderedJson or_null(const std::optional<std::string>& text) { return text ? OrderedJson(*text) : OrderedJson(); }
 
 /// JSON has no infinity. The number is vLLM's.
 inline double as_number(float logprob) { return std::isfinite(logprob) ? double(logprob) : -9999.0; }
@@ -137,8 +135,8 @@ IVL_INLINE OrderedJson json_of(const Usage& usage) {
           {"prompt_tokens_details", {{"cached_tokens", usage.cached_tokens}, {"image_tokens", usage.image_tokens}}}};
 }
 
-IVL_INLINE OrderedJson json_of_logprobs(Endpoint endpoint, std::span<const TokenLogprobs> tokens, const Tokenizer& tokenizer,
-                                   std::size_t& characters) {
+IVL_INLINE OrderedJson json_of_logprobs(Endpoint endpoint, std::span<const TokenLogprobs> tokens,
+                                        const Tokenizer& tokenizer, std::size_t& characters) {
   return endpoint == Endpoint::chat ? detail::chat_logprobs(tokens, tokenizer)
                                     : detail::completion_logprobs(tokens, tokenizer, characters);
 }
