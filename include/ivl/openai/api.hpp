@@ -1,8 +1,7 @@
 // The HTTP interface that OpenAI's clients know, over a service: what is served, refused and promised is in
 // docs/serving.md.
 #pragma once
-#include <atomic>
-#include <functional>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -24,8 +23,9 @@ struct ApiOptions {
   std::string name = {};               ///< of the model, for clients
   std::vector<std::string> keys = {};  ///< any of which a client has to show; none: all may ask
   PictureLimits pictures = {};
-  FetchPicture fetch = {};  ///< of pictures at https addresses; unset: none are fetched
-  std::string page = {};    ///< HTML to show at "/"; empty: there is nothing
+  FetchPicture fetch = {};       ///< of pictures at https addresses; unset: none are fetched
+  std::string page = {};         ///< HTML to show at "/"; empty: there is nothing
+  std::string page_policy = {};  ///< its Content-Security-Policy
   Log log = {};
 };
 
@@ -39,9 +39,6 @@ class Api {
   Api& operator=(const Api&) = delete;
 
   void operator()(http::Request request, const std::shared_ptr<http::Responder>& responder);
-
-  /// From now on new questions get 503, and so does /health. What was taken goes on.
-  void stop_taking() { stopping_ = true; }
 
  private:
   using Clock = Answer::Clock;
@@ -82,7 +79,6 @@ class Api {
   PictureBudget budget_;
   Metrics metrics_;
   std::int64_t created_s_;
-  std::atomic<bool> stopping_{false};
 };
 
 /// What a server answers before there is an Api: 503 to everything.

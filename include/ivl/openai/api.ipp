@@ -148,7 +148,6 @@ IVL_INLINE void Api::answer(const Exchange& exchange, Asked asked) {
 
 IVL_INLINE void Api::chat(const Exchange& exchange) {
   try {
-    if (stopping_) throw ApiError(503, "the server is shutting down", "", "shutting_down");
     const Json body = read_body(exchange.request);
     exchange.request.body = {};
     PictureReader pictures = reader(true);
@@ -161,7 +160,6 @@ IVL_INLINE void Api::chat(const Exchange& exchange) {
 
 IVL_INLINE void Api::completions(const Exchange& exchange) {
   try {
-    if (stopping_) throw ApiError(503, "the server is shutting down", "", "shutting_down");
     answer(exchange, read_completion(read_body(exchange.request), served_));
   } catch (...) {
     metrics_.count_rejection(api_error_of(std::current_exception()).status);
@@ -260,10 +258,7 @@ IVL_INLINE void Api::model(const Exchange& exchange) {
   send(exchange, json_of_model());
 }
 
-IVL_INLINE void Api::health(const Exchange& exchange) {
-  if (stopping_) throw ApiError(503, "the server is shutting down", "", "shutting_down");
-  send(exchange, {{"status", "ok"}});
-}
+IVL_INLINE void Api::health(const Exchange& exchange) { send(exchange, {{"status", "ok"}}); }
 
 IVL_INLINE void Api::version(const Exchange& exchange) { send(exchange, {{"version", ivl::version}}); }
 
@@ -274,7 +269,8 @@ IVL_INLINE void Api::metrics(const Exchange& exchange) {
 
 IVL_INLINE void Api::page(const Exchange& exchange) {
   if (options_.page.empty()) throw ApiError(404, "path: nothing is served at '/'");
-  exchange.responder->send(200, "text/html; charset=utf-8", options_.page);
+  exchange.responder->send(200, "text/html; charset=utf-8", options_.page,
+                           {{"Content-Security-Policy", options_.page_policy}});
 }
 
 IVL_INLINE void answer_while_loading(const http::Request&, http::Responder& responder) {
