@@ -6,30 +6,16 @@
 #include <chrono>
 #include <csignal>
 #include <filesystem>
-#include <fstream>
+#include <memory>
 #include <string>
-#include <vector>
 
 #include "command_line.hpp"
+#include "ivl/http/fetch.hpp"
+#include "ivl/http/keys.hpp"
 #include "ivl/http/server.hpp"
 #include "ivl/openai/api.hpp"
 #include "ivl/serve/service.hpp"
 #include "page.hpp"
-
-/// One key a line; white space around it does not count, nor do empty lines.
-static std::vector<std::string> read_keys(const std::string& path) {
-  std::vector<std::string> keys;
-  if (path.empty()) return keys;
-  std::ifstream file(path);
-  if (!file) ivl::fail<ivl::FileError>(path, ": cannot read the API keys");
-  for (std::string line; std::getline(file, line);) {
-    constexpr const char* spaces = " \t\r";
-    const std::size_t begin = line.find_first_not_of(spaces);
-    if (begin != line.npos) keys.push_back(line.substr(begin, line.find_last_not_of(spaces) + 1 - begin));
-  }
-  if (keys.empty()) ivl::fail<ivl::FileError>(path, ": expected an API key on each line, found none");
-  return keys;
-}
 
 /// Its last part, without the ending of a file.
 static std::string name_of(const std::string& checkpoint) {
@@ -74,6 +60,7 @@ int main(int argc, char** argv) {
   LoadFlags load;
   ivl::http::ServerOptions http{.port = 8000};
   ivl::ServiceOptions service_options{.engine = {.kv_tokens = 32768, .max_sequences = 8}};
+  ivl::http::FetchOptions fetch_options;
   int threads = ivl::usable_cpus();
   bool quiet = false;
   app.add_option(
@@ -85,6 +72,9 @@ int main(int argc, char** argv) {
   app.add_option("--port", http.port, "0 takes a free one")->capture_default_str();
   app.add_option("--api-key-file", key_file,
                  "a key a line, one of which clients have to show (default: anybody may ask)");
+  app.add_option("--allow-media-domain", fetch_options.hosts,
+                 "a host, or host:port, whose pictures may be asked about by their https addresses; repeat for several "
+                 "(default: pictures come in data: URLs alone)");
   app.add_option("--served-name", name, "of the model, for clients (default: the name of the folder or file)");
   app.add_option("--max-sequences", service_options.engine.max_sequences,
                  "answers that are written together; four times as many wait, more are told to come again")
@@ -101,7 +91,13 @@ int main(int argc, char** argv) {
   return run_program(app, argc, argv, [&] {
     std::signal(SIGPIPE, SIG_IGN);
     const auto log = [](std::string_view line) { std::fprintf(stderr, "%.*s\n", int(line.size()), line.data()); };
-    const std::vector<std::string> keys = read_keys(key_file);
+    ivl::http::ApiKeys keys;
+    if (!key_file.empty()) keys = ivl::http::ApiKeys::read(key_file);
+    ivl::openai::FetchPicture fetch;
+    if (!fetch_options.hosts.empty()) {
+      const auto fetcher = std::make_shared<const ivl::http::Fetcher>(fetch_options);
+      fetch = [fetcher](const std::string& url) { return fetcher->fetch(url).bytes; };
+    }
     if (name.empty()) name = checkpoint == IVL_TOY ? "drawn_scenes" : name_of(checkpoint);
 
     // Clients may come while the model is read: they are told to wait.
@@ -124,7 +120,8 @@ int main(int argc, char** argv) {
     ivl::Service service(model.runner(), service_options);
     ivl::openai::Api api(service, model.processor(),
                          {.name = name,
-                          .keys = keys,
+                          .keys = std::move(keys),
+                          .fetch = std::move(fetch),
                           .page = std::string(page_html),
                           .page_policy = std::string(page_policy),
                           .log = log});

@@ -62,7 +62,6 @@ ANSWER = "There are three red circles and two yellow stars."
 class Client(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.enterClassContext(contextlib.ExitStack())
         cls.process, cls.address = cls.enterClassContext(server())
         cls.client = client_of(cls.address)
 
@@ -193,7 +192,7 @@ class Client(unittest.TestCase):
 class Servers(unittest.TestCase):
     def test_keys(self):
         with tempfile.NamedTemporaryFile("w") as keys:
-            keys.write(" first \n\nsecond\n")
+            keys.write("# of two clients\nfirst\n\nsecond\n")
             keys.flush()
             with server("--api-key-file", keys.name, "--served-name", "mine") as (_, address):
                 self.assertEqual(client_of(address, api_key="second").models.list().data[0].id, "mine")

@@ -3,12 +3,13 @@
 
 #include <array>
 #include <cmath>
+#include <fstream>
 #include <string>
 #include <vector>
 
 #include "ivl/core/version.hpp"
-#include "ivl/openai/base64.hpp"
 #include "tests/support/api_on.hpp"
+#include "tests/support/temporary_folder.hpp"
 #include "tests/support/text.hpp"
 
 using namespace ivl_test;
@@ -258,18 +259,6 @@ TEST_CASE("bodies: JSON objects of bounded depth and number of values, of their 
   check_refusal(post(many + "]}"), {{}, "", "more than 262144 values"});
 }
 
-TEST_CASE("base64 is RFC 4648's, to the last bit") {
-  CHECK(openai::from_base64("") == "");
-  CHECK(openai::from_base64("Zg==") == "f");
-  CHECK(openai::from_base64("Zm8=") == "fo");
-  CHECK(openai::from_base64("Zm9v") == "foo");
-  CHECK(openai::from_base64("Zm9vYmFy") == "foobar");
-  CHECK(openai::from_base64("+/+/") == "\xfb\xff\xbf");
-  for (const char* bad :
-       {"Z", "Zg", "Zg=", "Zm9", "Zg==Zg==", "Zm9v\n", "Zm 9", "Zm-_", "Zh==", "Zm9=", "====", "Z===", "=Zg=", "Zg=g"})
-    CHECK_MESSAGE(!openai::from_base64(bad), bad);
-}
-
 TEST_CASE("pictures come by data: URLs, are what their bytes say, and are counted before they are decoded") {
   Silent silent;
   const std::string url = "messages[0].content[0].image_url.url";
@@ -283,10 +272,9 @@ TEST_CASE("pictures come by data: URLs, are what their bytes say, and are counte
   check_refusal(post(with_picture("https://example.com/a.png")),
                 {{}, url, "fetches no pictures", "unsupported_parameter"});
   for (const char* other : {"data:image/png,abc", "data:image/png;base64", "data:", "data:text/html;charset=utf-8,<p>"})
-    check_refusal(post(with_picture(other)), {{}, url, "expected data:image/...;base64,"});
-  check_refusal(post(with_picture("data:" + std::string(300, 'x') + ";base64,AAAA")),
-                {{}, url, "expected data:image/"});
-  check_refusal(post(with_picture("data:image/png;base64,A")), {{}, url, "expected base64"});
+    check_refusal(post(with_picture(other)), {{}, url, "data URL: expected"});
+  check_refusal(post(with_picture("data:" + std::string(300, 'x') + ";base64,AAAA")), {{}, url, "data URL: expected"});
+  check_refusal(post(with_picture("data:image/png;base64,A")), {{}, url, "base64: expected a multiple of 4"});
   check_refusal(post(with_picture(data_url(""))), {{}, url, "found none", "invalid_image"});
   check_refusal(post(with_picture(data_url("<svg/>"))), {{}, url, "SVG drawing", "invalid_image"});
   check_refusal(post(with_picture(data_url(std::string("II*\0\0\0\0\0", 8)))), {{}, url, "TIFF", "invalid_image"});
@@ -402,8 +390,9 @@ TEST_CASE("routes, methods and what they say") {
 }
 
 TEST_CASE("keys guard all but /health, /version and the page, and two keys share no pages") {
-  openai::ApiOptions options{.keys = {"first", "second"}, .page = "<p>page</p>"};
-  Silent silent(options);
+  const test::TemporaryFolder folder;
+  std::ofstream(folder / "keys") << "first\nsecond\n";
+  Silent silent({.keys = http::ApiKeys::read(folder / "keys"), .page = "<p>page</p>"});
   for (const char* open : {"/health", "/version", "/"}) CHECK(silent.get(open)->wait().status == 200);
   for (const char* path : {"/v1/models", "/v1/models/toy", "/metrics"}) {
     const Received none = silent.get(path)->wait();
@@ -429,7 +418,6 @@ TEST_CASE("keys guard all but /health, /version and the page, and two keys share
   CHECK(cached("first", "a") == 0);
   CHECK(cached("second", "a") == 0);
   CHECK(cached("second", "a") > 0);
-  CHECK_THROWS_AS(Silent({.keys = {""}}), RequestError);
 }
 
 TEST_CASE("too many requests get 503 and when to come again") {

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "ivl/core/compiled.hpp"
-#include "ivl/core/sha256.hpp"
 #include "ivl/http/exchange.hpp"
+#include "ivl/http/keys.hpp"
 #include "ivl/model/processor.hpp"
 #include "ivl/openai/answer.hpp"
 #include "ivl/openai/asked.hpp"
@@ -20,8 +20,8 @@
 namespace ivl::openai {
 
 struct ApiOptions {
-  std::string name = {};               ///< of the model, for clients
-  std::vector<std::string> keys = {};  ///< any of which a client has to show; none: all may ask
+  std::string name = {};    ///< of the model, for clients
+  http::ApiKeys keys = {};  ///< one of which a client has to show; none: all may ask
   PictureLimits pictures = {};
   FetchPicture fetch = {};       ///< of pictures at https addresses; unset: none are fetched
   std::string page = {};         ///< HTML to show at "/"; empty: there is nothing
@@ -33,7 +33,7 @@ struct ApiOptions {
 class Api {
  public:
   /// Service and processor must outlive it, and it the service's requests: `Service::drain` or its destructor comes
-  /// first. Throws RequestError for a processor without a tokenizer, and for a key that is empty.
+  /// first. Throws RequestError for a processor without a tokenizer.
   Api(Service& service, const Processor& processor, ApiOptions options);
   Api(const Api&) = delete;
   Api& operator=(const Api&) = delete;
@@ -75,7 +75,6 @@ class Api {
   Service& service_;
   ApiOptions options_;
   Served served_;
-  std::vector<Digest> keys_;
   PictureBudget budget_;
   Metrics metrics_;
   std::int64_t created_s_;

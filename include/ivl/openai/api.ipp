@@ -12,19 +12,6 @@ namespace ivl::openai {
 
 namespace detail {
 
-inline Digest digest_of(std::string_view text) {
-  Sha256 hash;
-  hash.add(text);
-  return hash.finish();
-}
-
-/// Looks at every byte, wherever they differ.
-inline bool equal(const Digest& a, const Digest& b) {
-  unsigned difference = 0;
-  for (std::size_t n = 0; n < a.size(); ++n) difference |= unsigned(a[n] ^ b[n]);
-  return difference == 0;
-}
-
 /// Behind "Bearer ", whose case does not matter; empty where there is none.
 inline std::string_view bearer_of(std::string_view authorization) {
   constexpr std::string_view scheme = "bearer ";
@@ -83,11 +70,6 @@ IVL_INLINE Api::Api(Service& service, const Processor& processor, ApiOptions opt
   processor.tokenizer();
   // What one alone may not take is refused for good.
   options_.pictures.request_bytes = std::min(options_.pictures.request_bytes, options_.pictures.total_bytes);
-  for (std::string& key : options_.keys) {
-    if (key.empty()) fail<RequestError>("API keys: expected a text, found an empty one");
-    keys_.push_back(detail::digest_of(key));
-    key.clear();
-  }
 }
 
 IVL_INLINE void Api::operator()(http::Request request, const std::shared_ptr<http::Responder>& responder) {
@@ -112,17 +94,15 @@ IVL_INLINE void Api::operator()(http::Request request, const std::shared_ptr<htt
 }
 
 IVL_INLINE std::string Api::check_key(const http::Request& request) const {
-  if (keys_.empty()) return "";
+  if (options_.keys.size() == 0) return "";
   const std::string_view shown = detail::bearer_of(request.field("authorization"));
-  const Digest digest = detail::digest_of(shown);
-  bool known = false;
-  for (const Digest& key : keys_) known |= detail::equal(key, digest);
+  const std::optional<Digest> known = options_.keys.find(shown);
   if (!known)
     throw ApiError(401,
                    shown.empty() ? "Authorization: expected Bearer and an API key, found none"
                                  : "Authorization: the API key is not known here",
                    "", "invalid_api_key");
-  return std::string(digest.begin(), digest.end());
+  return std::string(known->begin(), known->end());
 }
 
 IVL_INLINE void Api::send(const Exchange& exchange, const OrderedJson& json) const {

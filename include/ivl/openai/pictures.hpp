@@ -38,7 +38,7 @@ class PictureBudget {
 };
 
 /// The bytes at an https address. Who gives one sees to it that nothing is fetched that may not be. A RequestError says
-/// to the client why it was not; of anything else it learns nothing.
+/// to the client why it was not; of anything else it learns nothing. Any thread may call it, several at once.
 using FetchPicture = std::function<std::string(const std::string& url)>;
 
 /// A picture as a request holds it: looked at, and decoded or not yet.

@@ -6,8 +6,8 @@
 #include <utility>
 
 #include "ivl/core/quotes.hpp"
+#include "ivl/http/data_url.hpp"
 #include "ivl/image/kind.hpp"
-#include "ivl/openai/base64.hpp"
 #include "ivl/openai/pictures.hpp"
 
 namespace ivl::openai {
@@ -84,26 +84,17 @@ IVL_INLINE std::shared_ptr<const PictureSource> PictureReader::read(const std::s
 }
 
 IVL_INLINE std::string PictureReader::bytes_at(const std::string& url, const std::string& param) const {
-  constexpr std::size_t most_head_bytes = 256;
-  if (url.starts_with("data:")) {
-    const std::size_t comma = url.find(',');
-    const std::string_view head = std::string_view(url).substr(0, comma);
-    if (comma == url.npos || comma > most_head_bytes || !head.ends_with(";base64"))
-      refuse(param, "expected data:image/...;base64,..., found ", in_quotes(url.substr(0, most_head_bytes)));
-    auto bytes = from_base64(std::string_view(url).substr(comma + 1));
-    if (!bytes) refuse(param, "expected base64 with its padding and nothing else behind the comma, found other bytes");
-    return *std::move(bytes);
-  }
-  if (!url.starts_with("https://"))
+  const bool is_data = url.starts_with("data:");
+  if (!is_data && !url.starts_with("https://"))
     refuse(param, "expected a data: URL", fetch_ ? " or an https one" : "", ", found ", in_quotes(url));
-  if (!fetch_) {
+  if (!is_data && !fetch_) {
     throw ApiError(400, param + ": expected a data: URL, found an address: this server fetches no pictures", param,
                    "unsupported_parameter");
   }
   try {
-    return fetch_(url);
+    return is_data ? http::parse_data_url(url, std::size_t(limits_.image.file_bytes)).bytes : fetch_(url);
   } catch (const RequestError& error) {
-    throw ApiError(422, param + ": " + error.what(), param, "invalid_image_url");
+    throw ApiError(is_data ? 400 : 422, param + ": " + error.what(), param, is_data ? "" : "invalid_image_url");
   } catch (const std::exception&) {
     throw ApiError(422, param + ": the picture cannot be fetched", param, "invalid_image_url");
   }

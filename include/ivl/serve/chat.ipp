@@ -205,8 +205,8 @@ IVL_INLINE void complete(Request& request, const Processor& processor, int kv_to
   const ModelFacts& facts = processor.facts();
   if (prompt_tokens >= facts.context_length) return;  // `start` refuses it
   // An answer may fill the room that is left; a prompt without room for one token is refused by `start`.
-  generation.max_new_tokens = std::min(longest_answer(generation, facts, prompt_tokens),
-                                       std::max(1, kv_tokens - prompt_tokens));
+  generation.max_new_tokens =
+      std::min(longest_answer(generation, facts, prompt_tokens), std::max(1, kv_tokens - prompt_tokens));
 }
 
 IVL_INLINE std::string_view answer_text(const Processor& processor, const Sequence& sequence) {
