@@ -13,3 +13,4 @@
 #include "ivl/openai/metrics.ipp"
 #include "ivl/openai/pictures.ipp"
 #include "ivl/openai/response.ipp"
+#include "ivl/openai/response_format.ipp"

@@ -201,6 +201,34 @@ TEST_CASE("log probabilities are those of the model's logits, with each token's 
   CHECK(logprobs["top_logprobs"][0]["h"].get<double>() == doctest::Approx(likely));
 }
 
+TEST_CASE("an answer has the form that is asked for") {
+  Scripted toy("no, never");
+  const auto text = [&](const std::string& fields) {
+    const std::string body = R"({"messages":[{"role":"user","content":"Hi"}],)" + fields + "}";
+    toy.runner.prompt_tokens =
+        toy.post("/v1/chat/completions/input_tokens", Json::parse(body))->wait().json()["input_tokens"].get<int>();
+    const Received answer =
+        toy.send({"POST", "/v1/chat/completions", "", {{"content-type", "application/json"}}, body})->wait();
+    CAPTURE(answer.body);
+    REQUIRE(answer.status == 200);
+    return answer.json()["choices"][0]["message"]["content"].get<std::string>();
+  };
+  CHECK(text(R"("response_format":{"type":"text"})") == "no, never");
+  CHECK(text(R"("structured_outputs":{"choice":["yes","no"]})") == "no");
+  CHECK(text(R"("structured_outputs":{"regex":"n[a-z]"})") == "no");
+  // Properties come in the schema's order, not in that of their names.
+  const std::string schema =
+      R"({"type":"object","required":["b","a"],"properties":{"b":{"type":"boolean"},"a":{"const":1}}})";
+  for (const std::string& field :
+       {R"("response_format":{"type":"json_schema","json_schema":{"name":"x","schema":)" + schema + "}}",
+        R"("structured_outputs":{"json":)" + schema + "}",
+        R"("structured_outputs":{"json":)" + Json(schema).dump() + "}"}) {
+    const std::string found = text(field);
+    CHECK((found == R"({"b": true, "a": 1})" || found == R"({"b": false, "a": 1})"));
+  }
+  CHECK(text(R"("max_tokens":1,"response_format":{"type":"json_object"})") == "{");
+}
+
 TEST_CASE("several answers come under their numbers, and their prompt counts once") {
   Scripted toy("two red hearts", {}, room_for(4));
   const Json json = toy.chat("Hi", {{"n", 3}})->wait().json();

@@ -7,6 +7,7 @@ Exits with 77 where the package is not there.
 """
 import base64
 import contextlib
+import json
 import math
 import pathlib
 import signal
@@ -120,6 +121,17 @@ class Client(unittest.TestCase):
         self.assertEqual(choice.message.content, "There are three red circles")
         self.assertEqual((choice.finish_reason, choice.stop_reason), ("stop", " and"))
         self.assertEqual(self.ask(max_completion_tokens=2).choices[0].finish_reason, "length")
+
+    def test_forms(self):
+        schema = {"type": "object", "properties": {"shape": {"enum": ["circle", "star"]}, "count": {"type": "integer"}},
+                  "required": ["shape", "count"], "additionalProperties": False}
+        form = {"type": "json_schema", "json_schema": {"name": "scene", "strict": True, "schema": schema}}
+        answer = json.loads(self.ask(response_format=form, max_tokens=80).choices[0].message.content)
+        self.assertEqual(list(answer), ["shape", "count"])
+        self.assertIn(answer["shape"], ("circle", "star"))
+        self.assertIsInstance(answer["count"], int)
+        choice = {"structured_outputs": {"choice": ["purple", "red"]}}
+        self.assertIn(self.ask(extra_body=choice).choices[0].message.content, ("purple", "red"))
 
     def test_completions(self):
         answer = self.client.completions.create(model="drawn_scenes", prompt=["How many", "What"], max_tokens=3, logprobs=2)

@@ -113,6 +113,22 @@ TEST_CASE("every field has its bounds, and an error names it") {
       {{{"cache_salt", "a/b"}}, "cache_salt", "without @, /"},
       {{{"cache_salt", std::string(129, 'x')}}, "cache_salt", "at most 128 bytes"},
       {{{"chat_template_kwargs", {{"enable_thinking", 1}}}}, "chat_template_kwargs.enable_thinking", "true or false"},
+      {{{"response_format", {{"type", "xml"}}}},
+       "response_format.type",
+       "expected one of text, json_object, json_schema"},
+      {{{"response_format", {{"type", "json_schema"}}}}, "response_format.json_schema", "found none"},
+      {{{"response_format", {{"type", "json_schema"}, {"json_schema", {{"name", "a"}}}}}},
+       "response_format.json_schema.schema",
+       "found none"},
+      {{{"response_format", {{"type", "json_schema"}, {"json_schema", {{"schema", {{"not", Json::object()}}}}}}}},
+       "response_format.json_schema.schema",
+       "not"},
+      {{{"structured_outputs", {{"regex", "(?=a)"}}}}, "structured_outputs.regex", "structured_outputs.regex: "},
+      {{{"structured_outputs", {{"regex", "a"}, {"choice", {"a"}}}}}, "structured_outputs.json", "one of json, regex"},
+      {{{"structured_outputs", Json::object()}}, "structured_outputs.json", "found none"},
+      {{{"structured_outputs", {{"regex", "a"}}}, {"response_format", {{"type", "json_object"}}}},
+       "structured_outputs",
+       "found both"},
       {{{"messages", Json::array()}}, "messages", "at least one message"},
       {{{"messages", "Hi"}}, "messages", "found the string 'Hi'"},
       {{{"messages", {1}}}, "messages[0]", "expected an object, found 1"},
@@ -160,7 +176,6 @@ TEST_CASE("what other servers know and this one does not is refused by name; wha
                                                               {"web_search_options", {{"a", 1}}},
                                                               {"guided_json", {{"type", "object"}}},
                                                               {"guided_choice", {"a"}},
-                                                              {"structured_outputs", {{"regex", "a"}}},
                                                               {"chat_template", "{{ x }}"},
                                                               {"mm_processor_kwargs", {{"max_dynamic_patch", 40}}},
                                                               {"continue_final_message", true},
@@ -177,9 +192,8 @@ TEST_CASE("what other servers know and this one does not is refused by name; wha
                   {{}, name, name + ": not supported here", "unsupported_parameter"});
   check_refusal(silent.post("/v1/chat/completions", chat_body({{"chat_template_kwargs", {{"x", 1}}}}))->wait(),
                 {{}, "chat_template_kwargs.x", "not supported", "unsupported_parameter"});
-  check_refusal(
-      silent.post("/v1/chat/completions", chat_body({{"response_format", {{"type", "json_object"}}}}))->wait(),
-      {{}, "response_format.type", "not supported", "unsupported_parameter"});
+  check_refusal(silent.post("/v1/chat/completions", chat_body({{"structured_outputs", {{"grammar", "a"}}}}))->wait(),
+                {{}, "structured_outputs.grammar", "not supported", "unsupported_parameter"});
   for (const char* type : {"video_url", "input_audio", "file"})
     check_refusal(silent
                       .post("/v1/chat/completions",
@@ -219,6 +233,10 @@ TEST_CASE("thinking is a system message, where the model has the mode") {
   };
   CHECK(contains(prompt(thinks), "<|im_start|>system\n" + std::string(thinking_system) + "<|im_end|>"));
   CHECK_FALSE(contains(prompt({{"messages", hi}}), "system"));
+  Json with_form = thinks;
+  with_form["response_format"] = {{"type", "json_object"}};
+  check_refusal(silent.post("/v1/chat/completions", with_form)->wait(),
+                {{}, "chat_template_kwargs.enable_thinking", "no room for thoughts"});
   for (const char* role : {"system", "developer"}) {
     Json with_system = thinks;
     with_system["messages"] = {{{"role", role}, {"content", "Be brief."}}, user_message("Hi")};

@@ -143,11 +143,8 @@ class ScriptRunner final : public AnyRunner {
   std::int32_t choose(std::span<const float> logits, const Draw&) override {
     return std::int32_t(std::ranges::max_element(logits) - logits.begin());
   }
-  void encode(const Picture& picture, std::span<const std::int32_t> rows,
-              const std::function<void(int)>& on_tiles) override {
-    picture.image();
-    if (on_tiles) on_tiles(int(rows.size()));
-  }
+  void cut(const Picture& picture, int) override { picture.image(); }
+  int see_on(std::span<const std::int32_t>) override { return 1; }
   void read_features(std::span<const std::int32_t>, float*) override {}
   Memory place_uses(std::span<const std::int32_t>) override { return {}; }
 

@@ -67,7 +67,7 @@ IVL_INLINE Api::Api(Service& service, const Processor& processor, ApiOptions opt
       served_{processor, options_.name, std::min(processor.facts().context_length, service.options().kv_tokens)},
       budget_(options_.pictures.total_bytes),
       created_s_(new_heading(Endpoint::chat, "").created_s) {
-  processor.tokenizer();
+  served_.tokens = std::make_shared<const TokenTrie>(processor.tokenizer());
   // What one alone may not take is refused for good.
   options_.pictures.request_bytes = std::min(options_.pictures.request_bytes, options_.pictures.total_bytes);
 }
@@ -129,9 +129,8 @@ IVL_INLINE void Api::answer(const Exchange& exchange, Asked asked) {
 IVL_INLINE void Api::chat(const Exchange& exchange) {
   try {
     const Json body = read_body(exchange.request);
-    exchange.request.body = {};
     PictureReader pictures = reader(true);
-    answer(exchange, read_chat(body, served_, pictures));
+    answer(exchange, read_chat(body, exchange.request.body, served_, pictures));
   } catch (...) {
     metrics_.count_rejection(api_error_of(std::current_exception()).status);
     throw;
@@ -140,7 +139,7 @@ IVL_INLINE void Api::chat(const Exchange& exchange) {
 
 IVL_INLINE void Api::completions(const Exchange& exchange) {
   try {
-    answer(exchange, read_completion(read_body(exchange.request), served_));
+    answer(exchange, read_completion(read_body(exchange.request), exchange.request.body, served_));
   } catch (...) {
     metrics_.count_rejection(api_error_of(std::current_exception()).status);
     throw;

@@ -1,8 +1,10 @@
 // What a request asks for: its JSON body as prompts and options, every field checked.
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "ivl/core/compiled.hpp"
@@ -11,14 +13,16 @@
 #include "ivl/openai/fields.hpp"
 #include "ivl/openai/pictures.hpp"
 #include "ivl/serve/sequence.hpp"
+#include "ivl/text/token_trie.hpp"
 
 namespace ivl::openai {
 
 /// What is served.
 struct Served {
   const Processor& processor;
-  std::string name;  ///< of the model
-  int context = 0;   ///< tokens of a prompt and its answer, at most
+  std::string name;                              ///< of the model
+  int context = 0;                               ///< tokens of a prompt and its answer, at most
+  std::shared_ptr<const TokenTrie> tokens = {};  ///< for answers whose form is asked for
 };
 
 enum class Endpoint { chat, completions };
@@ -39,9 +43,9 @@ struct Asked {
   bool stream = false, include_usage = false, token_ids = false;
 };
 
-/// The body of /v1/chat/completions, or of /v1/completions. Throws ApiError.
-Asked read_chat(const Json& body, const Served& served, PictureReader& reader);
-Asked read_completion(const Json& body, const Served& served);
+/// The body of /v1/chat/completions, or of /v1/completions, and its text. Throws ApiError.
+Asked read_chat(const Json& body, std::string_view text, const Served& served, PictureReader& reader);
+Asked read_completion(const Json& body, std::string_view text, const Served& served);
 
 /// The conversation of a chat's body as a prompt, and its pictures; with the system message that makes a model think
 /// where the body asks for it. Throws ApiError.

@@ -7,6 +7,7 @@
 #include "ivl/openai/asked.hpp"
 #include "ivl/openai/generation_fields.hpp"
 #include "ivl/openai/messages.hpp"
+#include "ivl/openai/response_format.hpp"
 #include "ivl/serve/chat.hpp"
 
 namespace ivl::openai {
@@ -16,7 +17,7 @@ namespace detail {
 inline constexpr int most_answers = 8, most_prompts = 64, most_top_logprobs = 20;
 
 /// Fields of both endpoints.
-inline Asked read_common(const BodyFields& body, const Served& served, Endpoint endpoint) {
+inline Asked read_common(const BodyFields& body, std::string_view text, const Served& served, Endpoint endpoint) {
   check_model(body, served);
   refuse_unsupported_fields(body);
   Asked asked{.endpoint = endpoint};
@@ -35,11 +36,11 @@ inline Asked read_common(const BodyFields& body, const Served& served, Endpoint 
     asked.include_usage = fields.flag("include_usage").value_or(false);
     fields.refuse_unsupported({"continuous_usage_stats"});
   }
-  if (const Json* format = body.find("response_format")) {
-    const BodyFields fields(*format, body.place_of("response_format"));
-    if (fields.text("type", 64).value_or("") != "text")
-      refuse_unsupported(fields.place_of("type"), "answers are free text");
-  }
+  asked.generation.constraint = read_constraint(body, text, served.tokens);
+  // Its thoughts, and the marks of its channels, would have to follow the form as well.
+  if (asked.generation.constraint && served.processor.style() == PromptStyle::internvl3_5_gpt_oss)
+    refuse_unsupported(body.find("response_format") ? "response_format" : "structured_outputs",
+                       "this model writes its answers in channels");
   return asked;
 }
 
@@ -141,9 +142,9 @@ IVL_INLINE Prompt read_conversation(const BodyFields& body, const Served& served
   return prompt;
 }
 
-IVL_INLINE Asked read_chat(const Json& json, const Served& served, PictureReader& reader) {
+IVL_INLINE Asked read_chat(const Json& json, std::string_view text, const Served& served, PictureReader& reader) {
   const BodyFields body(json);
-  Asked asked = detail::read_common(body, served, Endpoint::chat);
+  Asked asked = detail::read_common(body, text, served, Endpoint::chat);
   body.refuse_unsupported({"echo"});
   detail::read_max_tokens(body, asked, {"max_completion_tokens", "max_tokens"});
   const auto top = body.integer("top_logprobs", 0, detail::most_top_logprobs);
@@ -153,16 +154,20 @@ IVL_INLINE Asked read_chat(const Json& json, const Served& served, PictureReader
     refuse(body.place_of("top_logprobs"), "expected logprobs to be true, found no logprobs");
   asked.prompts.push_back(read_conversation(body, served, reader, asked.pictures));
   asked.image_decode_s = reader.decode_s();
-  // What the model card says of thinking.
-  if (asks_for_thoughts(body, served.processor) && !asked.generation.sampling.temperature)
-    asked.generation.sampling.temperature = 0.6f;
+  if (asks_for_thoughts(body, served.processor)) {
+    if (asked.generation.constraint)
+      refuse("chat_template_kwargs.enable_thinking",
+             "expected free text, found a form that leaves no room for thoughts");
+    // What the model card says of thinking.
+    if (!asked.generation.sampling.temperature) asked.generation.sampling.temperature = 0.6f;
+  }
   return asked;
 }
 
-IVL_INLINE Asked read_completion(const Json& json, const Served& served) {
+IVL_INLINE Asked read_completion(const Json& json, std::string_view text, const Served& served) {
   constexpr int default_max_tokens = 16;  // OpenAI's
   const BodyFields body(json);
-  Asked asked = detail::read_common(body, served, Endpoint::completions);
+  Asked asked = detail::read_common(body, text, served, Endpoint::completions);
   detail::read_max_tokens(body, asked, {"max_tokens"});
   asked.most_unasked = default_max_tokens;
   if (const auto top = body.integer("logprobs", 0, detail::most_top_logprobs)) asked.generation.logprobs = int(*top);

@@ -90,7 +90,6 @@ IVL_INLINE void refuse_unsupported_fields(const BodyFields& body) {
                            "guided_regex",
                            "guided_choice",
                            "guided_grammar",
-                           "structured_outputs",
                            "chat_template",
                            "documents",
                            "mm_processor_kwargs",
