@@ -139,8 +139,8 @@ class FarRows {
   int width_;
 };
 
-/// Runs `test` in each thread order of the emulator; once on a GPU. The two builds that check accesses, which costs time,
-/// share the orders.
+/// Runs `test` in each thread order of the emulator; once on a GPU. The two builds that check accesses, which costs
+/// time, share the orders.
 template <class Test>
 void for_each_order(const Test& test) {
 #if defined(__CUDACC__)
