@@ -59,6 +59,13 @@ IVL_INLINE std::shared_ptr<Sequence> Engine::prepare(Request request) const {
   const Tokenizer* const tokenizer = sequence->request_.tokenizer;
   sequence->rules_ =
       token_rules(generation, facts, tokenizer, usable, sequence->stop_ids_, prompt_tokens, sequence->max_new_tokens_);
+  if (generation.constraint) {
+    const int ids = generation.constraint->tokens().ids();
+    if (tokenizer && tokenizer->size() != ids)
+      fail<RequestError>("constraint: expected the tokens of the request's tokenizer, which has ", tokenizer->size(),
+                         ", found those of one that has ", ids);
+    sequence->constraint_.emplace(generation.constraint, sequence->stop_ids_);
+  }
   if (generation.stop_strings.empty()) generation.stop_strings = facts.sampling.stop_strings;
   if (tokenizer)
     sequence->decoder_.emplace(*tokenizer, std::move(generation.stop_strings),
@@ -85,11 +92,13 @@ IVL_INLINE EngineStatus Engine::status() const {
 }
 
 IVL_INLINE std::vector<float> Engine::features(const Picture& picture) {
-  AnswerStatistics unused;
-  const auto seen = see(picture, key_of(picture), unused);
+  const Digest key = key_of(picture);
+  auto seen = features_.find(key);
+  if (!seen) seen = features_.reserve(key, picture.tiles());
   if (!seen)
     fail<RequestError>("engine: the picture's ", picture.tiles() * runner_.sizes().tokens_per_tile,
                        " rows find no room beside those of running requests");
+  while (!seen->whole()) see_on(picture, *seen, key);
   std::vector<std::int32_t> rows;
   for (int row = 0; row < seen->rows(); ++row) rows.push_back(seen->row(row));
   std::vector<float> values(rows.size() * std::size_t(runner_.sizes().hidden));
@@ -106,11 +115,19 @@ IVL_INLINE void Engine::stop(Sequence& sequence) {
 IVL_INLINE bool Engine::step() {
   end_cancelled();
   admit();
+  const auto begin = Clock::now();
+  const bool saw = see_pictures(begin);
   choose_step();
-  if (in_step_.empty()) return false;  // of those that run and are not paused, one always has a page
-  scheduler_.plan(in_step_, step_);
+  if (in_step_.empty()) {
+    // Of those that run and are not paused one has a page, or its pictures are being seen, or it has just been
+    // cancelled.
+    const auto cancelled = [](const std::shared_ptr<Sequence>& sequence) { return sequence->cancelled(); };
+    return is_left() && (saw || std::ranges::any_of(running_, cancelled));
+  }
+  scheduler_.plan(in_step_, most_prefill_rows(begin), step_);
   ++counts_.steps;
   counts_.rows += step_.rows;
+  const auto run_begin = Clock::now();
   std::exception_ptr error;
   try {
     runner_.run(step_, results_);
@@ -123,6 +140,7 @@ IVL_INLINE bool Engine::step() {
     else
       take_results(part);
   }
+  learn_speed(seconds_since(run_begin));
   remove_done();
   in_step_.clear();  // what has ended is its caller's alone
   return is_left();
@@ -279,6 +297,7 @@ IVL_INLINE int Engine::choose(Sequence& sequence, std::span<float> logits) {
   const auto usable = logits.first(std::size_t(draw.ids));
   if (detail::largest_of(usable) < 0) return -1;
   sequence.rules_.edit(sequence.seen_by_rules(), int(sequence.generated().size()), logits);
+  if (sequence.constraint_) sequence.constraint_->mask(logits);
   if (generation.mask) generation.mask(logits);
   if (generation.choose) {
     const int id = generation.choose(logits);
@@ -288,18 +307,21 @@ IVL_INLINE int Engine::choose(Sequence& sequence, std::span<float> logits) {
   }
   const int id = is_greedy(draw) ? detail::largest_of(usable) : runner_.choose(logits, draw);
   if (id < 0)
-    fail<RequestError>(generation.mask ? "mask" : "bad words, n-grams and stop tokens before min_new_tokens",
+    fail<RequestError>(generation.mask        ? "mask"
+                       : sequence.constraint_ ? "constraint, with what else the request forbids"
+                                              : "bad words, n-grams and stop tokens before min_new_tokens",
                        ": expected a token that may be chosen, found none");
   return id;
 }
 
 IVL_INLINE void Engine::take_token(Sequence& sequence, int id) {
-  sequence.statistics_.decode_s = std::chrono::duration<double>(Sequence::Clock::now() - sequence.last_).count();
+  sequence.statistics_.decode_s = seconds_since(sequence.last_);
   if (sequence.stops_at(id)) {
     end(sequence, Finish::stop_token);
     if (sequence.decoder_) give(sequence, sequence.decoder_->finish());
     return;
   }
+  if (sequence.constraint_) sequence.constraint_->accept(id);
   sequence.tokens_.push_back(id);
   sequence.statistics_.new_tokens = int(sequence.generated().size());
   ++counts_.new_tokens;

@@ -21,6 +21,7 @@
 #include "ivl/serve/options.hpp"
 #include "ivl/serve/sampling.hpp"
 #include "ivl/serve/token_rules.hpp"
+#include "ivl/text/constraint.hpp"
 #include "ivl/text/stream_decoder.hpp"
 
 namespace ivl {
@@ -49,7 +50,7 @@ struct PictureSpan {
   int begin = 0;
   int rows = 0;
   Digest key{};
-  std::shared_ptr<const PictureRows> features = {};  ///< while the sequence runs
+  std::shared_ptr<PictureRows> features = {};  ///< while the sequence runs
 };
 
 /// Made by Engine::start, changed by the engine's steps alone.
@@ -92,6 +93,10 @@ class Sequence {
   /// The number that a step embeds at `position`.
   std::int32_t source(int position) const;
   const PictureSpan* span_at(int position) const;
+  /// The picture that has to be seen before more rows can run; null if there is none.
+  PictureSpan* unseen();
+  /// Tokens whose rows may run: up to the first tile that is not seen.
+  int ready() const;
   /// What page `index` holds once it is full: SHA-256 over the key of the page in front of it, the token ids, and the
   /// pictures and their rows. The one in front of page 0 is -1.
   const Digest& page_key(int index);
@@ -117,7 +122,7 @@ class Sequence {
   void learn(int right);
   /// Whether the engine itself chooses the next token, from logits.
   bool chooses_on_host() const {
-    return bool(request_.generation.mask) || bool(request_.generation.choose) || request_.generation.logprobs ||
+    return constraint_ || request_.generation.mask || request_.generation.choose || request_.generation.logprobs ||
            rules_.apply_to(int(generated().size()));
   }
   /// The tokens that count for penalties and rules.
@@ -150,9 +155,11 @@ class Sequence {
   std::vector<int> stop_ids_;
   std::uint64_t arrival_ = 0;  ///< the earlier, the smaller
   bool was_started_ = false, paused_ = false;
+  int overtaken_ = 0;
   RopeFacts rope_;
   int preemptions_ = 0;
   TokenRules rules_;
+  std::optional<ConstraintState> constraint_;
   std::vector<std::int32_t> tokens_;  ///< the prompt, then what was generated; -1: a row of a picture
   std::vector<PictureSpan> spans_;
   std::vector<std::int32_t> drafts_;  ///< of the step that runs
