@@ -154,7 +154,6 @@ TEST_CASE("Text of special tokens is written by other tokens, and a token that m
 }
 
 TEST_CASE("A tokenizer that leaves out an answer's first space is told that no answer can begin with one") {
-  Json description = small_tokenizer::description();
   const auto folder = ivl::test::real_tokenizer("internlm2_base");
   if (folder.empty()) return;
   const auto tokens = std::make_shared<const TokenTrie>(Tokenizer::from_folder(folder));
