@@ -14,6 +14,7 @@
 #include "ivl/serve/batch_chat.ipp"
 #include "ivl/serve/chat.ipp"
 #include "ivl/serve/engine.ipp"
+#include "ivl/serve/engine_pace.ipp"
 #include "ivl/serve/engine_room.ipp"
 #include "ivl/serve/feature_pool.ipp"
 #include "ivl/serve/kv_pool.ipp"

@@ -92,11 +92,13 @@ IVL_INLINE EngineStatus Engine::status() const {
 }
 
 IVL_INLINE std::vector<float> Engine::features(const Picture& picture) {
-  AnswerStatistics unused;
-  const auto seen = see(picture, key_of(picture), unused);
+  const Digest key = key_of(picture);
+  auto seen = features_.find(key);
+  if (!seen) seen = features_.reserve(key, picture.tiles());
   if (!seen)
     fail<RequestError>("engine: the picture's ", picture.tiles() * runner_.sizes().tokens_per_tile,
                        " rows find no room beside those of running requests");
+  while (!seen->whole()) see_on(picture, *seen, key);
   std::vector<std::int32_t> rows;
   for (int row = 0; row < seen->rows(); ++row) rows.push_back(seen->row(row));
   std::vector<float> values(rows.size() * std::size_t(runner_.sizes().hidden));
@@ -113,11 +115,19 @@ IVL_INLINE void Engine::stop(Sequence& sequence) {
 IVL_INLINE bool Engine::step() {
   end_cancelled();
   admit();
+  const auto begin = Clock::now();
+  const bool saw = see_pictures(begin);
   choose_step();
-  if (in_step_.empty()) return false;  // of those that run and are not paused, one always has a page
-  scheduler_.plan(in_step_, step_);
+  if (in_step_.empty()) {
+    // Of those that run and are not paused one has a page, or its pictures are being seen, or it has just been
+    // cancelled.
+    const auto cancelled = [](const std::shared_ptr<Sequence>& sequence) { return sequence->cancelled(); };
+    return is_left() && (saw || std::ranges::any_of(running_, cancelled));
+  }
+  scheduler_.plan(in_step_, most_prefill_rows(begin), step_);
   ++counts_.steps;
   counts_.rows += step_.rows;
+  const auto run_begin = Clock::now();
   std::exception_ptr error;
   try {
     runner_.run(step_, results_);
@@ -130,6 +140,7 @@ IVL_INLINE bool Engine::step() {
     else
       take_results(part);
   }
+  learn_speed(seconds_since(run_begin));
   remove_done();
   in_step_.clear();  // what has ended is its caller's alone
   return is_left();
@@ -304,7 +315,7 @@ IVL_INLINE int Engine::choose(Sequence& sequence, std::span<float> logits) {
 }
 
 IVL_INLINE void Engine::take_token(Sequence& sequence, int id) {
-  sequence.statistics_.decode_s = std::chrono::duration<double>(Sequence::Clock::now() - sequence.last_).count();
+  sequence.statistics_.decode_s = seconds_since(sequence.last_);
   if (sequence.stops_at(id)) {
     end(sequence, Finish::stop_token);
     if (sequence.decoder_) give(sequence, sequence.decoder_->finish());

@@ -51,25 +51,52 @@ IVL_INLINE StepRoom Engine::room_of(const AnyRunner& runner, const EngineOptions
 // ---- admission ---------------------------------------------------------------------------------------------------
 
 IVL_INLINE void Engine::admit() {
+  Sequence* without_room = nullptr;  // the first that found none
   for (std::size_t i = 0; i < waiting_.size();) {
     const std::shared_ptr<Sequence> sequence = waiting_[i];
-    if (sequence->paused_) {
+    const bool waits_on =
+        sequence->paused_ || is_being_computed(*sequence) || (without_room && !may_overtake(*without_room, *sequence));
+    if (waits_on) {
       ++i;
       continue;
     }
+    const bool has_place = running_.size() < std::size_t(options_.max_sequences);
     try {
-      if (running_.size() < std::size_t(options_.max_sequences) && find_room(*sequence)) {
+      if (has_place && find_room(*sequence)) {
+        if (without_room) ++without_room->overtaken_;
         let_run(sequence);
         continue;
       }
-      const std::shared_ptr<Sequence> victim = paused_victim();
-      if (!victim) return;
-      preempt(victim);  // it may now stand in front of the sequence
     } catch (...) {
       fail_with(*sequence, std::current_exception());
       remove_done();
+      continue;
     }
+    if (const auto victim = paused_victim()) {
+      preempt(victim);  // it may now stand in front of the sequence
+      continue;
+    }
+    if (!has_place) return;
+    if (!without_room) without_room = sequence.get();
+    ++i;
   }
+}
+
+IVL_INLINE bool Engine::may_overtake(const Sequence& waiting, const Sequence& sequence) const {
+  const int pages = int(ceil_div(sequence.prompt_tokens_ + sequence.max_new_tokens_, kv_page_tokens));
+  return waiting.overtaken_ < 8 && sequence.spans_.empty() && pages <= pool_->free(KvGroup::full);
+}
+
+IVL_INLINE bool Engine::is_being_computed(Sequence& sequence) const {
+  if (!sequence.uses_cache()) return false;
+  int page = 0;
+  const auto fits = [&](int tokens) { return (page + 1) * kv_page_tokens <= tokens; };
+  while (fits(sequence.length() - 1) && pool_->find(KvGroup::full, sequence.page_key(page)) >= 0) ++page;
+  if (!fits(sequence.length() - 1)) return false;
+  return std::ranges::any_of(running_, [&](const std::shared_ptr<Sequence>& other) {
+    return !other->paused_ && other->uses_cache() && other->kept_pages_ <= page && fits(other->prompt_tokens_) &&
+           other->page_key(page) == sequence.page_key(page);
+  });
 }
 
 IVL_INLINE void Engine::let_run(const std::shared_ptr<Sequence>& sequence) {
@@ -80,6 +107,7 @@ IVL_INLINE void Engine::let_run(const std::shared_ptr<Sequence>& sequence) {
   counts_.prompt_tokens += sequence->prompt_tokens_;
   counts_.cached_tokens += sequence->statistics_.cached_tokens;
   if (sequence->request_.on_start) sequence->request_.on_start(*sequence);
+  report_tiles(*sequence);
 }
 
 IVL_INLINE bool Engine::find_room(Sequence& sequence) {
@@ -92,14 +120,12 @@ IVL_INLINE bool Engine::find_room(Sequence& sequence) {
     give_back(sequence);
     return false;
   }
-  sequence.statistics_.queue_s += sequence.lap_s();
-  const bool seen = see_pictures(sequence);
-  sequence.statistics_.vision_s += sequence.lap_s();
-  if (!seen) {
-    assert(!running_.empty() || sequence.cancelled());  // alone, every prompt that `start` takes has room
+  if (!reserve_features(sequence)) {
+    assert(!running_.empty());  // alone, every prompt that `start` takes has room
     give_back(sequence);
     return false;
   }
+  sequence.statistics_.queue_s += sequence.lap_s();
   sequence.pages_.grow(KvGroup::full, tokens);
   if (penalises(sequence.sampling_) && sequence.uses_.data == nullptr) place_uses(sequence);
   if (sequence.preemptions_ == 0) sequence.statistics_.cached_tokens = sequence.cached_;
@@ -140,47 +166,23 @@ IVL_INLINE void Engine::lay_out(Sequence& sequence) const {
   assert(sequence.length() == sequence.prompt_tokens_);
 }
 
-IVL_INLINE bool Engine::see_pictures(Sequence& sequence) {
-  std::vector<Prompt::Place>& places = sequence.request_.prompt.pictures;
-  const GenerationOptions& generation = sequence.request_.generation;
-  AnswerProgress progress{.prompt_tokens = sequence.prompt_tokens_};
-  for (const Prompt::Place& place : places) progress.tiles += place.picture.tiles();
-  const auto report = [&](int tiles) {
-    progress.tiles_done = tiles;
-    if (generation.on_progress) generation.on_progress(progress);
-  };
-  int before = 0;  // tiles of the pictures that are seen
+IVL_INLINE bool Engine::reserve_features(Sequence& sequence) {
+  const std::vector<Prompt::Place>& places = sequence.request_.prompt.pictures;
+  int known = 0, all = 0;
   for (std::size_t i = 0; i < places.size(); ++i) {
-    report(before);
     PictureSpan& span = sequence.spans_[i];
-    before += places[i].picture.tiles();
     if (span.begin + span.rows <= sequence.cached_) continue;
-    if (!sequence.cancelled())
-      span.features = see(places[i].picture, span.key, sequence.statistics_,
-                          [&](int tiles) { report(progress.tiles_done + tiles); });
+    ++all;
+    span.features = features_.find(span.key);
+    if (span.features)
+      ++known;
+    else
+      span.features = features_.reserve(span.key, places[i].picture.tiles());
     if (!span.features) return false;
   }
+  counts_.pictures += all;
+  counts_.known_pictures += known;
   return true;
-}
-
-IVL_INLINE std::shared_ptr<const PictureRows> Engine::see(const Picture& picture, const Digest& key,
-                                                          AnswerStatistics& statistics,
-                                                          const std::function<void(int tiles)>& on_tiles) {
-  ++counts_.pictures;
-  if (auto known = features_.find(key)) {
-    ++counts_.known_pictures;
-    return known;
-  }
-  auto features = features_.reserve(key, picture.tiles());
-  if (!features) return nullptr;
-  try {
-    runner_.encode(picture, features->first_rows, on_tiles);
-  } catch (...) {
-    features_.forget(key);
-    throw;
-  }
-  statistics.tiles += picture.tiles();
-  return features;
 }
 
 IVL_INLINE void Engine::place_uses(Sequence& sequence) {
@@ -276,7 +278,7 @@ IVL_INLINE void Engine::give_back(Sequence& sequence) {
 IVL_INLINE void Engine::choose_step() {
   in_step_.clear();
   for (const auto& sequence : running_) {
-    if (!sequence->paused_) in_step_.push_back(sequence);
+    if (!sequence->paused_ && sequence->ready() > sequence->cached_) in_step_.push_back(sequence);
   }
   for (const auto& sequence : in_step_) find_next_page(*sequence);
   std::erase_if(in_step_, [](const std::shared_ptr<Sequence>& sequence) {

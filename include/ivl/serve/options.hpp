@@ -27,6 +27,10 @@ struct EngineOptions {
   int max_rows = 512;      ///< of one step: the prefill chunk
   int max_logit_rows = 0;  ///< rows of one step whose logits are made; 0: max_sequences
   int feature_tokens = 0;  ///< picture rows that stay for the next question; 0: kv_tokens
+  /// Goal for the time of a step while somebody's answer is under way: prefill and the seeing of pictures are cut into
+  /// pieces that leave the others' tokens so far apart. 0: none; steps are as large as they may be. Measured times
+  /// decide then, so ranks that share a model (parallel/) would not plan alike: leave it 0 there.
+  double step_ms = 0;
   /// Of an answer that repeats what is in its conversation (documents, boxes, keys of JSON), a step tries so many
   /// tokens ahead at most: what stood behind the last three tokens before. The answer's bits do not depend on it.
   int draft_tokens = 0;

@@ -50,7 +50,7 @@ struct PictureSpan {
   int begin = 0;
   int rows = 0;
   Digest key{};
-  std::shared_ptr<const PictureRows> features = {};  ///< while the sequence runs
+  std::shared_ptr<PictureRows> features = {};  ///< while the sequence runs
 };
 
 /// Made by Engine::start, changed by the engine's steps alone.
@@ -93,6 +93,10 @@ class Sequence {
   /// The number that a step embeds at `position`.
   std::int32_t source(int position) const;
   const PictureSpan* span_at(int position) const;
+  /// The picture that has to be seen before more rows can run; null if there is none.
+  PictureSpan* unseen();
+  /// Tokens whose rows may run: up to the first tile that is not seen.
+  int ready() const;
   /// What page `index` holds once it is full: SHA-256 over the key of the page in front of it, the token ids, and the
   /// pictures and their rows. The one in front of page 0 is -1.
   const Digest& page_key(int index);
@@ -151,6 +155,7 @@ class Sequence {
   std::vector<int> stop_ids_;
   std::uint64_t arrival_ = 0;  ///< the earlier, the smaller
   bool was_started_ = false, paused_ = false;
+  int overtaken_ = 0;
   RopeFacts rope_;
   int preemptions_ = 0;
   TokenRules rules_;

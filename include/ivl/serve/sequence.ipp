@@ -43,6 +43,19 @@ IVL_INLINE const PictureSpan* Sequence::span_at(int position) const {
   return &*std::prev(behind);
 }
 
+IVL_INLINE PictureSpan* Sequence::unseen() {
+  const auto found =
+      std::ranges::find_if(spans_, [](const PictureSpan& span) { return span.features && !span.features->whole(); });
+  return found == spans_.end() ? nullptr : &*found;
+}
+
+IVL_INLINE int Sequence::ready() const {
+  for (const PictureSpan& span : spans_) {
+    if (span.features && !span.features->whole()) return span.begin + span.features->seen * span.features->tile_rows;
+  }
+  return length();
+}
+
 IVL_INLINE const Digest& Sequence::page_key(int index) {
   if (page_keys_.empty()) {
     Sha256 hash;
