@@ -116,7 +116,8 @@ TEST_CASE("flags about tokens reach the answer") {
 
 TEST_CASE("answers follow --choice, --regex and --json-schema") {
   const std::string asked = "describe_image" + toy + balloons;
-  CHECK(run(asked + " --choice many --choice none").out.find_first_not_of("many\n") == std::string::npos);
+  const std::string chosen = run(asked + " --choice many --choice none").out;
+  CHECK((chosen == "many\n" || chosen == "none\n"));
   CHECK(run(asked + " --choice one --choice 3").out == "3\n");
   const Ran matching = run(asked + " --regex 'about [0-9]{2} circles'");
   CHECK(matching.code == 0);
