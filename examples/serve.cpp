@@ -45,10 +45,14 @@ class EndSignal {
   static inline int pipe_[2];
 };
 
-/// Lets no request come any more before what answers them goes.
+/// Before what answers requests goes, none comes any more, and those of clients that are gone have ended.
 struct StopsAtEnd {
   ivl::http::Server& server;
-  ~StopsAtEnd() { server.stop(); }
+  ivl::Service& service;
+  ~StopsAtEnd() {
+    server.stop();
+    service.drain();
+  }
 };
 
 int main(int argc, char** argv) {
@@ -59,7 +63,7 @@ int main(int argc, char** argv) {
   std::string checkpoint = IVL_TOY, device = "cpu", key_file, name;
   LoadFlags load;
   ivl::http::ServerOptions http{.port = 8000};
-  ivl::ServiceOptions service_options{.engine = {.kv_tokens = 32768, .max_sequences = 8}};
+  ivl::ServiceOptions service_options{.engine = {.kv_tokens = 32768, .max_sequences = 8, .step_ms = 50}};
   ivl::http::FetchOptions fetch_options;
   int threads = ivl::usable_cpus();
   bool quiet = false;
@@ -125,7 +129,7 @@ int main(int argc, char** argv) {
                           .page = std::string(page_html),
                           .page_policy = std::string(page_policy),
                           .log = log});
-    const StopsAtEnd stops{server};
+    const StopsAtEnd stops{server, service};
     ready = &api;
     EndSignal signal;
     const bool ipv6 = http.host.find(':') != std::string::npos;

@@ -125,6 +125,10 @@ TEST_CASE("thoughts are told apart from the answer, whole and streamed") {
   CHECK(streamed(client, "content") == "three");
   CHECK(streamed(client, "reasoning_content") == "one, two");
   CHECK(streamed(client, "reasoning") == "one, two");
+  // What only looked like a mark is text.
+  Scripted cut("one <thin");
+  CHECK(cut.chat("Hi")->wait().json()["choices"][0]["message"]["content"] == "one <thin");
+  CHECK(streamed(cut.chat("Hi", {{"stream", true}})->wait(), "content") == "one <thin");
   // A completion is the text as it is.
   CHECK(toy.complete("Hi")->wait().json()["choices"][0]["text"] == "<think>one, two</think>\n\nthree");
 }
@@ -343,11 +347,23 @@ TEST_CASE("an answer that fails in mid-stream ends with an error, and its own wo
 TEST_CASE("a client that goes away ends its answers, and one that reads too slowly pauses them") {
   Scripted toy("", {}, room_for(4));
   toy.runner.script.assign(3000, toy.processor.tokenizer().encode("a")[0]);
+  toy.runner.slow = true;  // seconds for a whole answer
   const auto gone = toy.chat("Hi", {{"stream", true}, {"n", 2}});
   gone->wait("a\"");
   gone->go();
-  toy.service.drain();  // returns long before the whole answer is written
-  while (toy.service.status().engine.running > 0) std::this_thread::yield();
+  CHECK(comes_true([&] { return contains(toy.get("/metrics")->wait().body, "finished_reason=\"abort\"} 2\n"); }));
+  CHECK(comes_true([&] { return toy.service.status().engine.running == 0; }));
   CHECK(toy.service.status().engine.used_pages == 0);
-  CHECK(contains(toy.get("/metrics")->wait().body, "finished_reason=\"abort\"} 2\n"));
+
+  const auto late = toy.chat("Hi", {{"stream", true}});
+  late->wait("a\"");
+  late->fill(true);
+  CHECK(comes_true([&] { return toy.service.status().engine.paused == 1; }));
+  const std::size_t bytes = late->wait("a\"").body.size();
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  CHECK(late->wait("a\"").body.size() == bytes);
+  toy.runner.slow = false;
+  late->fill(false);
+  CHECK(late->wait().events().back() == "[DONE]");
+  CHECK(late->wait().body.size() > bytes);
 }

@@ -129,6 +129,7 @@ class ScriptRunner final : public AnyRunner {
   void make_room(const StepRoom&) override {}
   void run(const Step& step, StepResults& results) override {
     if (breaks.exchange(false)) throw std::runtime_error("0xdeadbeef: the device is gone");
+    if (slow) std::this_thread::sleep_for(std::chrono::milliseconds(1));
     while (holds) std::this_thread::sleep_for(std::chrono::milliseconds(1));
     const std::size_t width = std::size_t(facts_.vocab_rows);
     results.ids.resize(std::size_t(step.wanted));
@@ -150,13 +151,22 @@ class ScriptRunner final : public AnyRunner {
 
   std::vector<int> script;
   std::atomic<int> prompt_tokens = 0;
-  std::atomic<bool> breaks = false, holds = false;
+  std::atomic<bool> breaks = false, holds = false, slow = false;
 
  private:
   int end_;
   ModelFacts facts_;
   RunnerSizes sizes_;
 };
+
+/// Whether the condition comes true.
+template <class Condition>
+bool comes_true(const Condition& condition) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (!condition() && std::chrono::steady_clock::now() < end)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  return condition();
+}
 
 inline std::filesystem::path toy_folder() {
   return std::filesystem::path(IVL_SOURCE_DIR) / "examples/drawn_scenes/checkpoint";

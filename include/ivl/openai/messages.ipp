@@ -29,16 +29,16 @@ inline std::optional<int> tiles_of(const BodyFields& image, const PictureLimits&
 }
 
 inline Picture read_picture(const BodyFields& part, const Processor& processor, PictureReader& reader) {
-  constexpr std::size_t most_url_bytes = 64 << 20;  // the body's own limit is smaller
   const Json* image = part.find("image_url");
   if (!image) refuse(part.place_of("image_url"), "expected an object with a url, found none");
   if (image->is_string())
-    return {reader.read(image->get<std::string>(), part.place_of("image_url")), processor.tile_rules()};
+    return {reader.read(image->get_ref<const std::string&>(), part.place_of("image_url")), processor.tile_rules()};
   const BodyFields fields(*image, part.place_of("image_url"));
-  const auto url = fields.text("url", most_url_bytes);
-  if (!url) refuse(fields.place_of("url"), "expected a string, found none");
+  const Json* url = fields.find("url");  // megabytes: not copied
+  if (!url || !url->is_string())
+    refuse(fields.place_of("url"), "expected a string, found ", url ? ivl::detail::describe(*url) : "none");
   const TileRules rules = processor.tile_rules(tiles_of(fields, reader.limits()));
-  return {reader.read(*url, fields.place_of("url")), rules};
+  return {reader.read(url->get_ref<const std::string&>(), fields.place_of("url")), rules};
 }
 
 inline Part read_part(const Json& value, const std::string& place, bool pictures, const Processor& processor,
