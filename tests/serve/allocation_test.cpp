@@ -13,6 +13,7 @@
 
 #include "../support/engine_on.hpp"
 #include "../support/tiny_models.hpp"
+#include "../text/json_tokens.hpp"
 #include "ivl/cpu/cpu.hpp"
 #include "ivl/model/checkpoint.hpp"
 #include "ivl/text/constraint.hpp"
@@ -119,7 +120,7 @@ TEST_CASE("A step of running answers allocates nothing") {
 }
 
 TEST_CASE("Masks of a constraint allocate nothing once what may follow in their states is known") {
-  const Tokenizer tokenizer = Tokenizer::from_folder(tiny_folder("qwen3_tiny", "hf"));
+  const Tokenizer tokenizer = json_tokens::tokenizer();
   const auto constraint = Constraint::json_object(std::make_shared<const TokenTrie>(tokenizer));
   std::vector<int> ids;
   for (const char byte : std::string_view(R"({"a": ["b\n", {"c": 1.5e3}, null], "d": "e"})"))
