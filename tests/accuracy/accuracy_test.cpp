@@ -1,6 +1,7 @@
 // The bundled checkpoints answer questions about scenes that they never saw, through the public API.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <filesystem>
@@ -116,9 +117,14 @@ TEST_CASE("In a crowd of which some leave and many are interrupted, each gets th
     }
   }
   const int number = ivl_test::asks_all_scenes() ? 10000 : 1000;
-  Service service(runner,
-                  {.engine = {.kv_tokens = 1600, .max_sequences = 8, .max_rows = 256, .step_ms = 20, .draft_tokens = 3},
-                   .max_waiting = 40});
+  int kv_tokens = 0;  // for the largest alone
+  for (const Request& request : requests)
+    kv_tokens =
+        std::max(kv_tokens, checkpoint.processor.tokens_of(request.prompt) + *request.generation.max_new_tokens);
+  Service service(
+      runner,
+      {.engine = {.kv_tokens = kv_tokens, .max_sequences = 8, .max_rows = 256, .step_ms = 20, .draft_tokens = 3},
+       .max_waiting = 40});
   std::counting_semaphore<> places(40);
   std::atomic<int> wrong = 0, cancelled = 0, ended = 0;
   ivl_test::Dice dice(1);

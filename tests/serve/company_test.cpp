@@ -78,6 +78,17 @@ TEST_CASE("What is known is shared among requests of one salt alone") {
   CHECK(runner.tiles_seen == 3);
 }
 
+TEST_CASE("Pictures of the same bytes and another shape are two") {
+  HashingRunner runner({}, 10);
+  Engine engine(runner, {.kv_tokens = 800, .feature_tokens = 60});
+  const std::vector<std::uint8_t> bytes(96, 9);
+  for (const PixelSize size : {PixelSize{4, 8}, {8, 4}, {4, 8}}) {
+    engine.start(greedy({{20, 21}, {{1, Picture(Image{size.width, size.height, bytes}, {.max_tiles = 1})}}}, 1));
+    engine.run();
+  }
+  CHECK(runner.tiles_seen == 2);
+}
+
 TEST_CASE("Logprobs are the model's own, whatever rules and masks do to its logits") {
   const HashingModel model;
   HashingRunner runner(model, 10);

@@ -85,7 +85,7 @@ class Service {
   std::condition_variable to_do_, all_ended_;
   std::vector<Message> mailbox_;
   Ticket last_ticket_ = 0;
-  int waiting_ = 0, open_ = 0;
+  int waiting_ = 0, open_ = 0, ended_ = 0;  ///< ended since open_ was counted
   bool drains_ = false, stops_ = false;
   EngineStatus status_;
 

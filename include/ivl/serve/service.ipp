@@ -77,7 +77,7 @@ IVL_INLINE void Service::watch(Request& request, Ticket ticket) {
     sequences_.erase(ticket);
     const std::lock_guard lock(mutex_);
     if (!sequence.was_started()) --waiting_;
-    if (--open_ == 0) all_ended_.notify_all();
+    ++ended_;
   };
 }
 
@@ -123,6 +123,8 @@ IVL_INLINE void Service::run() {
     more = engine_.step();
     const std::lock_guard lock(mutex_);
     status_ = engine_.status();
+    open_ -= std::exchange(ended_, 0);
+    if (open_ == 0) all_ended_.notify_all();
   }
 }
 

@@ -1,0 +1,52 @@
+# Faults of the kinds that other engines had: each replaces a line of a copy, and the tests of the engine have to notice.
+# Included by tests/CMakeLists.txt where there is time for it (IVL_THOROUGH).
+add_library(engine_tests OBJECT serve/company_test.cpp serve/service_test.cpp serve/simulation_test.cpp)
+target_link_libraries(engine_tests PRIVATE ivl_level_native ivl::compiled)
+
+# ivl_planted(fault file old new): `old` stands in the file once.
+function(ivl_planted fault file old new)
+  set(folder ${CMAKE_CURRENT_BINARY_DIR}/planted/${fault})
+  if(NOT fault STREQUAL none)
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/include/ivl/${file})
+    file(READ ${PROJECT_SOURCE_DIR}/include/ivl/${file} text)
+    string(FIND "${text}" "${old}" first)
+    string(FIND "${text}" "${old}" last REVERSE)
+    if(first EQUAL -1 OR NOT first EQUAL last)
+      message(FATAL_ERROR "planted ${fault}: expected in ${file} once: ${old}")
+    endif()
+    string(REPLACE "${old}" "${new}" text "${text}")
+    file(CONFIGURE OUTPUT ${folder}/ivl/${file} CONTENT "${text}" @ONLY)
+  endif()
+  # The bodies of serve/ and of pictures, the planted file first. The library has them too; the first ones count.
+  set(bodies "")
+  foreach(body IN ITEMS image/picture serve/engine serve/engine_pace serve/engine_room serve/feature_pool serve/kv_pool
+                        serve/scheduler serve/sequence serve/service)
+    string(APPEND bodies "#include <ivl/${body}.ipp>\n")
+  endforeach()
+  file(CONFIGURE OUTPUT ${folder}/bodies.cpp CONTENT "${bodies}" @ONLY)
+  add_executable(planted_${fault} ${folder}/bodies.cpp $<TARGET_OBJECTS:engine_tests> $<TARGET_OBJECTS:test_main>)
+  target_include_directories(planted_${fault} BEFORE PRIVATE ${folder})
+  target_compile_options(planted_${fault} PRIVATE -O1)
+  target_link_options(planted_${fault} PRIVATE -Wl,--allow-multiple-definition)
+  target_link_libraries(planted_${fault} PRIVATE ivl::compiled)
+  add_test(NAME serve.planted.${fault}
+           COMMAND ${CMAKE_COMMAND} -D FAULT=${fault} -D PROGRAM=$<TARGET_FILE:planted_${fault}>
+                                    -P ${CMAKE_CURRENT_SOURCE_DIR}/serve/planted_run.cmake)
+  set_tests_properties(serve.planted.${fault} PROPERTIES LABELS unit)
+endfunction()
+
+ivl_planted(none "" "" "")
+ivl_planted(other_picture_cached serve/sequence.ipp "    hash.add(std::as_bytes(std::span(span.key)));" "")
+ivl_planted(other_place_cached serve/sequence.ipp "  hash_tokens(hash, page * kv_page_tokens, begin);" "")
+ivl_planted(other_shape_cached image/picture.ipp "{picture.size_.width, picture.size_.height, rules.tile_px" "{rules.tile_px")
+ivl_planted(other_salt_cached serve/sequence.ipp "    hash.add(request_.cache_salt);" "")
+ivl_planted(taken_while_used serve/feature_pool.ipp "if (entry->second.features.use_count() > 1) continue;" "")
+ivl_planted(kept_when_interrupted serve/engine_room.ipp "  sequence.pages_.clear();" "")
+ivl_planted(waiting_holds_rows serve/engine_room.ipp "    assert(!running_.empty());  // alone, every prompt that `start` takes has room\n    give_back(sequence);" "")
+ivl_planted(too_large_waits serve/engine.ipp "if (rows > room_.feature_rows)" "if (false)")
+ivl_planted(cancelled_keeps_pages serve/engine.ipp "  sequence.finish_ = finish;\n  give_back(sequence);" "  sequence.finish_ = finish;\n  if (finish != Finish::cancelled) give_back(sequence);")
+ivl_planted(interrupted_for_ever serve/engine_room.ipp "if (candidate->may_give_way()" "if (candidate->uses_cache()")
+ivl_planted(overtaken_for_ever serve/engine_room.ipp "waiting.overtaken_ < 8 && " "")
+ivl_planted(draws_by_company serve/scheduler.ipp "sequence.next_draw(ahead)" "sequence.next_draw(index)")
+ivl_planted(wrong_guess_kept serve/engine.ipp "id != sequence.drafts_[std::size_t(right)]" "false")
+ivl_planted(half_seen_used serve/sequence.ipp "if (span.features && !span.features->whole()) return span.begin + span.features->seen * span.features->tile_rows;" "")
