@@ -174,8 +174,8 @@ inline void Connection::parse(std::string_view bytes) {
     if (!reader_) {
       if (bytes.starts_with("\r\n")) bytes.remove_prefix(2);  // some clients end a body with it
       if (bytes.empty()) return;
-      if (state_ == State::idle) set_deadline(shared_.options.header_timeout);
       state_ = State::header;
+      set_deadline(shared_.options.header_timeout);
       reader_ = std::make_unique<RequestReader>(shared_.options);
     }
     boost::system::error_code error;
