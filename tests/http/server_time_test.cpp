@@ -334,6 +334,26 @@ TEST_CASE("server: stopping ends a drain, tells who waits, and leaves answers th
   held.responder->send(200, "text/plain", "late");
 }
 
+TEST_CASE("server: stopping waits for handlers, which are still told that their client is gone") {
+  std::promise<void> begun, stopping;
+  bool told = false;
+  http::ServerOptions options;
+  http::Server server(options, [&](http::Request, std::shared_ptr<http::Responder> responder) {
+    begun.set_value();
+    stopping.get_future().wait();
+    ::usleep(20'000);
+    std::promise<void> gone;
+    responder->when_gone([&] { gone.set_value(); });
+    told = gone.get_future().wait_for(long_enough) == std::future_status::ready;
+  });
+  RawClient client(server.port());
+  client.send(get_held);
+  begun.get_future().wait();
+  stopping.set_value();
+  server.stop();
+  CHECK(told);
+}
+
 TEST_CASE("server: random bytes, and requests with random damage") {
   http::ServerOptions options = impatient();
   options.linger_timeout = Milliseconds(5);

@@ -62,14 +62,14 @@ class Server {
   std::uint16_t port() const;  ///< that it listens on
   int connections() const;     ///< open at the moment
 
-  /// Takes no new connections; those in the system's queue are still accepted.
+  /// Takes no new connections; those in the system's queue are still accepted, up to max_connections.
   void stop_accepting();
 
   /// Stops accepting, closes connections that wait for a request, answers what has been begun, and returns when no
   /// connection is left (true), or at the time's end or when somebody stops the server (false).
   bool drain(std::chrono::milliseconds at_most);
 
-  /// Closes all connections (`when_gone` is told), and returns when no handler runs.
+  /// Closes all connections (`when_gone` is told), and returns when no handler runs. Not for a handler to call.
   void stop();
 
  private:

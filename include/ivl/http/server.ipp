@@ -246,11 +246,13 @@ IVL_INLINE void Server::Parts::stop() {
       accept_timer.cancel();
       const std::vector<std::shared_ptr<detail::Connection>> all(shared.connections.begin(), shared.connections.end());
       for (const auto& connection : all) connection->close();
+    });
+    shared.workers->stop();  // while the loop still tells those who ask that their client is gone
+    shared.loop->post([this] {
       work.reset();
       context.stop();
     });
     thread.join();
-    shared.workers->stop();
   });
 }
 
