@@ -133,8 +133,9 @@ inline void Connection::on_readable() {
   if (state_ == State::closed || input_ended_) return;
   boost::system::error_code error;
   const std::size_t size = socket_.read_some(asio::buffer(shared_.received), error);
+  if (error == asio::error::would_block) return watch();
   if (error == asio::error::eof) return on_end_of_input();
-  if (error && error != asio::error::would_block) return close();
+  if (error) return close();
   const std::string_view bytes(shared_.received.data(), size);
   if (reading()) {
     parse(bytes);
