@@ -1,14 +1,14 @@
 """Judges answers that constraints let through: random JSON schemas by `jsonschema`, random regular expressions by `re`.
 
-Not part of the tests of a push, which need no Python; their cases are in tests/golden/constraints.json, written here with
---golden. constraint_answers.cpp makes the answers:
+constraint_answers.cpp makes the answers, from the repository's root:
 
     g++ -std=c++20 -O1 -I include tests/golden/constraint_answers.cpp -o constraint_answers -lpcre2-8 -lutf8proc
-    pip install -r tests/golden/constraints_requirements.txt
     python tests/golden/check_constraints.py ./constraint_answers --schemas 100000 --regexes 20000
+    python tests/golden/check_constraints.py ./constraint_answers --schemas 320 --regexes 250 --first 1000000 \\
+        --golden tests/golden/constraints.json
 
-Prints counts, and fails where an answer is not valid, a schema of supported keywords alone is refused (but for size), or an
-instance that the rules of docs/constraints.md allow is not taken.
+Prints counts, the refusals of schemas among them, and fails where an answer is not valid. The second run also writes cases for
+tests/text/json_schema_test.cpp: answers that were judged valid, and texts beside them that were not.
 """
 import argparse
 import collections

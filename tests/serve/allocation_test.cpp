@@ -13,8 +13,10 @@
 
 #include "../support/engine_on.hpp"
 #include "../support/tiny_models.hpp"
+#include "../text/json_tokens.hpp"
 #include "ivl/cpu/cpu.hpp"
 #include "ivl/model/checkpoint.hpp"
+#include "ivl/text/constraint.hpp"
 
 namespace {
 
@@ -115,6 +117,25 @@ TEST_CASE("A step of running answers allocates nothing") {
   SUBCASE("float") { check_scalar<float, qwen3_tiny>("qwen3_tiny", "hf"); }
   SUBCASE("bf16") { check_scalar<bf16, qwen3_tiny>("qwen3_tiny", "hf"); }
   SUBCASE("bf16, experts and windows") { check_scalar<bf16, gpt_oss_tiny>("gpt_oss_tiny", "mxfp4"); }
+}
+
+TEST_CASE("Masks of a constraint allocate nothing once what may follow in their states is known") {
+  const Tokenizer tokenizer = json_tokens::tokenizer();
+  const auto constraint = Constraint::json_object(std::make_shared<const TokenTrie>(tokenizer));
+  std::vector<int> ids;
+  for (const char byte : std::string_view(R"({"a": ["b\n", {"c": 1.5e3}, null], "d": "e"})"))
+    ids.push_back(*tokenizer.id_of({&byte, 1}));
+  std::vector<float> logits(std::size_t(tokenizer.size()));
+  const auto follow = [&](ConstraintState& state) {
+    for (const int id : ids) {
+      state.mask(logits);
+      state.accept(id);
+    }
+  };
+  const int stop_id = tokenizer.size() - 1;
+  ConstraintState first(constraint, {stop_id}), second(constraint, {stop_id});
+  follow(first);
+  CHECK(allocations_of([&] { follow(second); }) == 0);
 }
 
 TEST_CASE("A step that makes a conversation longer than ever before allocates nothing") {

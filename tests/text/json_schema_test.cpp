@@ -179,7 +179,14 @@ TEST_CASE("Every text ends within 64 levels, and one that has to nest deeper is 
                       R"(": {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/)" + std::to_string(level + 1) +
                       "\"}}";
           schema(levels + R"(}, "$ref": "#/$defs/0"})");
-        }) == "json_schema: every text that follows it nests deeper than 64 levels");
+        }) ==
+        "json_schema: every text that follows it may have to nest deeper than 64 levels; where alternatives begin "
+        "alike, each of them has to come to an end");
+  // Inside {"a": { it is open whether the outer object ends or another has to follow.
+  const char* const alike =
+      R"({"type": "object", "required": ["a", "b"], "properties": {"a": {"enum": [{"x": 1}]}, "b": {
+      "anyOf": [{"$ref": "#"}, {"enum": [{"a": {"x": 2}}]}]}}})";
+  CHECK(refused([&] { schema(alike); }).find("where alternatives begin alike") != std::string::npos);
 }
 
 TEST_CASE("Every keyword that is not obeyed is refused with its JSON pointer") {

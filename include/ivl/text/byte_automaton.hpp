@@ -24,8 +24,8 @@ class ByteAutomaton {
   static constexpr int most_entries = most_nested + 1;
   static constexpr int dead = -1;
 
-  /// Throws RequestError where no text follows the grammar, where each nests too deep, and where more than 32768
-  /// states or too much work are needed: the same for the same grammar, however fast the machine is.
+  /// Throws RequestError where no text follows the grammar, where each may have to nest too deep, and where more than
+  /// 32768 states or too much work are needed: the same for the same grammar, however fast the machine is.
   explicit ByteAutomaton(const ByteGrammar& grammar);
 
   /// What reading a byte does.

@@ -262,7 +262,8 @@ class ByteAutomatonMaker {
 
   // ---- depth --------------------------------------------------------------------------------------------------------
   /// need: the least over the bytes that may follow of the largest that then may have to be gone to. A text that keeps
-  /// to it at every byte always finds an end that is no deeper than the limit.
+  /// to it at every byte always finds an end that is no deeper than the limit. Which of the rules that a byte opens
+  /// ends is decided inside, where the depth around it is not known: so the worst of them counts.
   void find_needs() {
     made_.need_.assign(std::size_t(made_.states()), endless);
     const auto deeper = [](int need, int by) { return std::uint8_t(std::min(endless, need + by)); };
@@ -291,8 +292,9 @@ class ByteAutomatonMaker {
       }
     }
     if (made_.need(made_.start_) > ByteAutomaton::most_nested)
-      fail<RequestError>(grammar_.what(), ": every text that follows it nests deeper than ", ByteAutomaton::most_nested,
-                         " levels");
+      fail<RequestError>(grammar_.what(), ": every text that follows it may have to nest deeper than ",
+                         ByteAutomaton::most_nested,
+                         " levels; where alternatives begin alike, each of them has to come to an end");
     for (const std::uint8_t need : made_.need_)
       if (need != endless) made_.most_need_ = std::max<int>(made_.most_need_, need);
   }

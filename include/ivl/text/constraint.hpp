@@ -42,6 +42,8 @@ class Constraint {
  private:
   friend class ConstraintState;
 
+  static constexpr int cheap_nodes = 1000;  // of a walk that is not worth keeping: about 10 us
+
   /// What may follow in a state, whatever is open around it.
   struct Exit {
     std::int32_t node;   ///< of the tree, where a token ends what was open, and does not end itself

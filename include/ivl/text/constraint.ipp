@@ -67,6 +67,7 @@ IVL_INLINE ConstraintState::ConstraintState(std::shared_ptr<const Constraint> co
       path_(std::size_t(constraint_->tokens().longest_bytes()) + 1) {
   if (stop_ids_.empty())
     fail<RequestError>("constraint: expected a stop token to end the answer with, found none, or ignore_stop_ids");
+  tokens_.exits.reserve(Constraint::cheap_nodes);
   tokens_.allowed.resize(std::size_t(constraint_->tokens().ids() + 63) / 64);
   cursor_.state = constraint_->automaton().start();
 }
@@ -155,11 +156,10 @@ IVL_INLINE void ConstraintState::find_allowed() {
   if (known) {
     std::ranges::copy(known->allowed, tokens_.allowed.begin());
   } else {
-    constexpr std::int64_t cheap = 1000;  // nodes: about 10 us
     tokens_.exits.clear();
     path_[0] = {.state = cursor_.state};
     walk(0, all, [this](std::int32_t node, int ended) { tokens_.exits.push_back({node, ended}); });
-    if (visited_ > cheap) constraint_->keep(cursor_.state, tokens_);
+    if (visited_ > Constraint::cheap_nodes) constraint_->keep(cursor_.state, tokens_);
   }
   for (const Constraint::Exit& exit : known ? known->exits : tokens_.exits) {
     const TokenTrie::Node& node = nodes[std::size_t(exit.node)];
