@@ -53,6 +53,17 @@ inline void read_max_tokens(const BodyFields& body, Asked& asked, std::initializ
   }
 }
 
+/// Before megabytes are made into tokens for nothing: no token stands for more bytes than the longest one, and NFC
+/// leaves at least a third of a text.
+inline void check_size(std::size_t bytes, const std::string& place, const Served& served) {
+  const std::size_t most = 3 * std::size_t(served.context) * served.processor.tokenizer().longest_bytes();
+  if (bytes > most)
+    throw ApiError(400,
+                   place + ": expected at most " + std::to_string(most) + " bytes, which is more than " +
+                       std::to_string(served.context) + " tokens have, found " + std::to_string(bytes),
+                   place, "context_length_exceeded");
+}
+
 inline Prompt prompt_of_ids(const Json& value, const std::string& place, const Served& served) {
   if (value.size() > std::size_t(served.context))
     throw ApiError(400,
@@ -67,12 +78,15 @@ inline Prompt prompt_of_ids(const Json& value, const std::string& place, const S
 
 inline Prompt prompt_of_value(const Json& value, const std::string& place, const Served& served) {
   Prompt prompt;
-  if (value.is_string())
-    prompt = prompt_of_text(value.get_ref<const std::string&>(), served.processor);
-  else if (value.is_array())
+  if (value.is_string()) {
+    const std::string& text = value.get_ref<const std::string&>();
+    check_size(text.size(), place, served);
+    prompt = prompt_of_text(text, served.processor);
+  } else if (value.is_array()) {
     prompt = prompt_of_ids(value, place, served);
-  else
+  } else {
     refuse(place, "expected a string or an array of token ids, found ", ivl::detail::describe(value));
+  }
   if (prompt.ids.empty()) refuse(place, "expected at least one token, found none");
   return prompt;
 }
@@ -137,6 +151,9 @@ IVL_INLINE Prompt read_conversation(const BodyFields& body, const Served& served
       refuse("chat_template_kwargs.enable_thinking", "expected no message of the system, since thinking is one");
     conversation.system = thinking_system;
   }
+  std::size_t bytes = conversation.system.value_or("").size() + conversation.question.size();
+  for (const Turn& turn : conversation.history) bytes += turn.question.size() + turn.answer.size();
+  detail::check_size(bytes, body.place_of("messages"), served);
   Prompt prompt = prompt_of(conversation, served.processor);
   pictures = std::move(conversation.pictures);
   return prompt;
