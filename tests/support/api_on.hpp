@@ -163,9 +163,11 @@ class ScriptRunner final : public AnyRunner {
 template <class Condition>
 bool comes_true(const Condition& condition) {
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-  while (!condition() && std::chrono::steady_clock::now() < end)
+  while (std::chrono::steady_clock::now() < end) {
+    if (condition()) return true;
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  return condition();
+  }
+  return false;
 }
 
 inline std::filesystem::path toy_folder() {
