@@ -206,6 +206,8 @@ TEST_CASE("fetch: limits of size and time, and answers that are none") {
   CHECK(host.error(host.base + "/ftp") == "fetch: pictures.example: expected HTTP/1.1, found something else");
   host.answers["/header"] = "HTTP/1.1 200 OK\r\nA: " + std::string(40'000, 'a') + "\r\n\r\n";
   CHECK(host.error(host.base + "/header") == "fetch: pictures.example: expected HTTP/1.1, found something else");
+  host.answers["/chunk"] = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;" + std::string(40'000, 'a');
+  CHECK(host.error(host.base + "/chunk") == "fetch: pictures.example: expected HTTP/1.1, found something else");
   host.answers["/type"] = ok("abc", "Content-Type: im\xc3\xa9\r\n");
   CHECK(host.fetch(host.base + "/type").content_type.empty());
 

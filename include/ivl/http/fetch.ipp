@@ -30,11 +30,12 @@ namespace detail {
 class ResponseReader final : public boost::beast::http::basic_parser<false> {
  public:
   explicit ResponseReader(std::size_t max_bytes) {
-    constexpr std::uint32_t max_header_bytes = 32 << 10;  // some hosts set many cookies
     eager(true);
     header_limit(max_header_bytes);
     body_limit(std::uint64_t(max_bytes));
   }
+
+  static constexpr std::uint32_t max_header_bytes = 32 << 10;  // some hosts set many cookies
 
   int status = 0;
   std::string body, location, content_type;
@@ -179,7 +180,9 @@ IVL_INLINE detail::ResponseReader Fetcher::Parts::get(const Url& url, const deta
       input.erase(0, reader.put(boost::asio::const_buffer(input.data(), input.size()), error));
     }
     if (error == http::error::body_limit) task.refuse("expected at most ", options.max_bytes, " bytes, found more");
-    if (error && error != http::error::need_more) task.refuse("expected HTTP/1.1, found something else");
+    // What is left for later is at most a header, or the line or the trailers of a chunk.
+    const bool is_bad = (error && error != http::error::need_more) || input.size() > reader.max_header_bytes;
+    if (is_bad) task.refuse("expected HTTP/1.1, found something else");
     task.left();
   }
   return reader;

@@ -162,6 +162,7 @@ class TlsStream {
   /// False at the end.
   bool receive() {
     for (;;) {
+      task_.left();  // a host that sends without end never makes us wait
       const ssize_t size = ::recv(socket_.get(), buffer_, sizeof buffer_, 0);
       if (size > 0) return BIO_write(in_, buffer_, int(size)) == int(size);
       if (size == 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)) return false;

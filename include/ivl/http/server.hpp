@@ -26,7 +26,7 @@ struct ServerOptions {
   std::size_t max_backlog_bytes = 1 << 20;  ///< of an answer that wait for its client, before when_backlog(true)
 
   using Duration = std::chrono::milliseconds;
-  Duration header_timeout = std::chrono::seconds(10);  ///< from the first byte (of a new connection, from its start)
+  Duration header_timeout = std::chrono::seconds(10);  ///< for a new connection to begin, and for a header to be whole
   Duration body_timeout = std::chrono::seconds(30);    ///< and for each MiB received:
   Duration body_timeout_per_mib = std::chrono::seconds(1);
   Duration idle_timeout = std::chrono::seconds(30);   ///< between two requests
@@ -49,7 +49,7 @@ struct ServerOptions {
 /// comments may be sent in between.
 ///
 /// A client that has shut down its sending side still gets its answer. Whether it did that or went away, only something
-/// sent to it can tell; so it is sent a comment if an event stream has begun, or else `100 Continue`.
+/// sent to it can tell; so it is sent a comment if an event stream has begun, or `100 Continue` if nothing has.
 class Server {
  public:
   /// Listens, and serves from now on. Throws Error where it cannot listen.
@@ -62,14 +62,14 @@ class Server {
   std::uint16_t port() const;  ///< that it listens on
   int connections() const;     ///< open at the moment
 
-  /// Takes no new connections; those in the system's queue are still accepted.
+  /// Takes no new connections; those in the system's queue are still accepted, up to max_connections.
   void stop_accepting();
 
   /// Stops accepting, closes connections that wait for a request, answers what has been begun, and returns when no
   /// connection is left (true), or at the time's end or when somebody stops the server (false).
   bool drain(std::chrono::milliseconds at_most);
 
-  /// Closes all connections (`when_gone` is told), and returns when no handler runs.
+  /// Closes all connections (`when_gone` is told), and returns when no handler runs. Not for a handler to call.
   void stop();
 
  private:

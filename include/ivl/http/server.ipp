@@ -108,7 +108,7 @@ struct Server::Parts {
   tcp::acceptor acceptor{context};
   boost::asio::steady_timer accept_timer{context};
   std::uint16_t port = 0;
-  bool accept_waits = false;
+  bool accept_waits = false, accept_failed = false;
   std::optional<boost::asio::executor_work_guard<boost::asio::io_context::executor_type>> work;
   std::thread thread;
 
@@ -176,10 +176,13 @@ IVL_INLINE void Server::Parts::accept() {
   accept_waits = true;
   acceptor.async_accept([this](boost::system::error_code error, tcp::socket socket) {
     accept_waits = false;
-    if (!error) add(std::move(socket));
-    if (error && acceptor.is_open() && error != boost::asio::error::connection_aborted) {
-      shared.options.log("http: cannot accept a connection: " + error.message());
-      accept_waits = true;  // no file descriptors, mostly: later, perhaps
+    if (!error) {
+      accept_failed = false;
+      add(std::move(socket));
+    } else if (acceptor.is_open() && error != boost::asio::error::connection_aborted) {
+      // Too many files, mostly: later, perhaps.
+      if (!accept_failed) shared.options.log("http: cannot accept a connection: " + error.message());
+      accept_failed = accept_waits = true;
       accept_timer.expires_after(retry_accept);
       accept_timer.async_wait([this](boost::system::error_code) {
         accept_waits = false;
@@ -243,11 +246,13 @@ IVL_INLINE void Server::Parts::stop() {
       accept_timer.cancel();
       const std::vector<std::shared_ptr<detail::Connection>> all(shared.connections.begin(), shared.connections.end());
       for (const auto& connection : all) connection->close();
+    });
+    shared.workers->stop();  // while the loop still tells those who ask that their client is gone
+    shared.loop->post([this] {
       work.reset();
       context.stop();
     });
     thread.join();
-    shared.workers->stop();
   });
 }
 

@@ -133,8 +133,9 @@ inline void Connection::on_readable() {
   if (state_ == State::closed || input_ended_) return;
   boost::system::error_code error;
   const std::size_t size = socket_.read_some(asio::buffer(shared_.received), error);
+  if (error == asio::error::would_block) return watch();
   if (error == asio::error::eof) return on_end_of_input();
-  if (error && error != asio::error::would_block) return close();
+  if (error) return close();
   const std::string_view bytes(shared_.received.data(), size);
   if (reading()) {
     parse(bytes);
@@ -174,8 +175,8 @@ inline void Connection::parse(std::string_view bytes) {
     if (!reader_) {
       if (bytes.starts_with("\r\n")) bytes.remove_prefix(2);  // some clients end a body with it
       if (bytes.empty()) return;
-      if (state_ == State::idle) set_deadline(shared_.options.header_timeout);
       state_ = State::header;
+      set_deadline(shared_.options.header_timeout);
       reader_ = std::make_unique<RequestReader>(shared_.options);
     }
     boost::system::error_code error;
