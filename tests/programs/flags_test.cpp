@@ -136,7 +136,7 @@ TEST_CASE("answers follow --choice, --regex and --json-schema") {
   CHECK(refused.code == 1);
   CHECK(refused.err == "error: json_schema: #/not: this keyword is not supported\n");
   CHECK(contains(run(asked + " --choice a --regex b").err, "--choice excludes --regex"));
-  CHECK(contains(run(asked + " --choice a --thinking").err, "excludes --thinking"));
+  CHECK(contains(run(asked + " --choice a --thinking").err, "--thinking excludes --choice"));
 }
 
 TEST_CASE("settings that nobody knows are noted, and those that are not implemented end the program") {
