@@ -116,7 +116,7 @@ TEST_CASE("In a crowd of which some leave and many are interrupted, each gets th
       alone.push_back(run_all(engine, {std::move(request)}).front()->text());
     }
   }
-  const int number = ivl_test::asks_all_scenes() ? 10000 : 1000;
+  const int number = ivl_test::asks_all_scenes() ? 10000 : 300;
   int kv_tokens = 0;  // for the largest alone
   for (const Request& request : requests)
     kv_tokens =
