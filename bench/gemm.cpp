@@ -113,6 +113,7 @@ int main(int argc, char** argv) {
   bench::Options options;
   CLI::App app("Matrix products of the models, part by part, on the CPU");
   options.add_to(app);
+  options.add_numbers_to(app);
   std::string format_name = "bf16";
   app.add_option("--format", format_name, "of the weights, one that is a single plane, such as q4_k")
       ->capture_default_str();
@@ -126,7 +127,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "--format %s: expected a format of one plane such as q4_k\n", format_name.c_str());
     return 2;
   }
-  cpu::Context ctx(options.threads);
+  cpu::Context ctx(options.threads, options.numbers);
   bench::ReadCeiling reads(ctx);
   if (!options.json) {
     std::printf("%s, %d threads; ceilings: reading memory, %s\n%-18s %5s %6s %6s %10s %10s  %s\n",

@@ -26,7 +26,7 @@ class CpuMachine {
   explicit CpuMachine(Context& ctx) : ctx_(ctx), reads_(ctx) {}
 
   static std::unique_ptr<bench::Filled<Context>> open(const bench::Options& options, std::size_t) {
-    return std::make_unique<bench::Filled<Context>>(options.threads);
+    return std::make_unique<bench::Filled<Context>>(options.threads, options.numbers);
   }
   static void wait(Context&) {}
 
@@ -88,9 +88,12 @@ int main(int count, char** arguments) {
       ->capture_default_str()
       ->check(CLI::IsMember(mixtures));
   options.add_to(app);
+  options.add_numbers_to(app);
   CLI11_PARSE(app, count, arguments);
   options.weights = *find_mixture(weights);
   try {
+    if (device == "cuda" && options.numbers == cpu::Numbers::int8)
+      fail<Error>("--numbers int8: expected --device cpu, found cuda");
     if (device == "cuda")
       bench::run_on_cuda(type, options);
     else
