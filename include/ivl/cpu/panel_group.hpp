@@ -194,7 +194,10 @@ inline void multiply_int8(Format format, const Int8Row* x, std::int64_t rows, st
         const std::int64_t next_bytes =
             next ? Panel::bytes(left > 0 ? std::min<std::int64_t>(int8_depth, left) : some) : 0;
         for (std::int64_t row = 0; row < rows; row += int8_tile_rows) {
-          prefetch_share(next, panel_stride, number, next_bytes, row / int8_tile_rows, ceil_div(rows, int8_tile_rows));
+          // A single tile is too short to hide it, and unpacking asks for what comes next.
+          if (rows > int8_tile_rows)
+            prefetch_share(next, panel_stride, number, next_bytes, row / int8_tile_rows,
+                           ceil_div(rows, int8_tile_rows));
           multiply_code_rows(int(std::min<std::int64_t>(int8_tile_rows, rows - row)), x + row, k, some, block, number,
                              Panel::block, zero_code<F>(), has_offsets<F>, sums + row * group_columns);
         }
