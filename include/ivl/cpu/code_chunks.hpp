@@ -62,11 +62,20 @@ struct NibbleChunk {
   static Words fours(const std::byte* from, int i)
     requires(&values == &unsigned_values)
   {
+#if defined(IVL_AVX512)
+    // Bytes i and 2 + i of a word hold k = 4i, 4i + 2 and 4i + 1, 4i + 3: both twice, the second time shifted.
+    const __m512i twice = _mm512_shuffle_epi8(
+        Words::load(from).v,
+        _mm512_broadcast_i32x4(_mm_setr_epi32(0x02000200 + 0x01010101 * i, 0x06040604 + 0x01010101 * i,
+                                              0x0a080a08 + 0x01010101 * i, 0x0e0c0e0c + 0x01010101 * i)));
+    return Words{_mm512_srlv_epi16(twice, _mm512_set1_epi32(4 << 16))} & Words::of(four_times(15));
+#else
     // From the low half of a word k = 0 and 2, from the high one 1 and 3.
     const Words codes = Words::load(from) >> 8 * i;
     const auto at = [](int byte) { return Words::of(15u << 8 * byte); };
     return where(at(0), codes, where(at(1), codes >> 8, where(at(2), codes << 12, codes << 4))) &
            Words::of(four_times(15));
+#endif
   }
 };
 

@@ -187,17 +187,16 @@ inline void multiply_int8(Format format, const Int8Row* x, std::int64_t rows, st
     if constexpr (HasInt8Products<F>) {
       const std::int64_t all_depth = round_up(depth, Panel::unit);
       CodeBlock block;
-      for (std::int64_t k = 0; k < all_depth; k += int8_depth) {
-        const std::int64_t some = std::min<std::int64_t>(int8_depth, all_depth - k), left = all_depth - k - some;
+      // Of few rows the products are short: smaller blocks let them overlap with unpacking. Sapphire Rapids, a row of
+      // 1024 x 6144 in Q8_0 out of memory: 0.46 ms with blocks of 128, 0.54 with 256 (0.47 in exact numbers).
+      const std::int64_t most = rows <= int8_tile_rows ? std::max(int8_block, Panel::group) : int8_depth;
+      for (std::int64_t k = 0; k < all_depth; k += most) {
+        const std::int64_t some = std::min(most, all_depth - k), left = all_depth - k - some;
         unpack<F>(panels, panel_stride, number, k, some, block);
         const std::byte* next = left > 0 ? panels + Panel::bytes(k + some) : ahead;
-        const std::int64_t next_bytes =
-            next ? Panel::bytes(left > 0 ? std::min<std::int64_t>(int8_depth, left) : some) : 0;
+        const std::int64_t next_bytes = next ? Panel::bytes(left > 0 ? std::min(most, left) : some) : 0;
         for (std::int64_t row = 0; row < rows; row += int8_tile_rows) {
-          // A single tile is too short to hide it, and unpacking asks for what comes next.
-          if (rows > int8_tile_rows)
-            prefetch_share(next, panel_stride, number, next_bytes, row / int8_tile_rows,
-                           ceil_div(rows, int8_tile_rows));
+          prefetch_share(next, panel_stride, number, next_bytes, row / int8_tile_rows, ceil_div(rows, int8_tile_rows));
           multiply_code_rows(int(std::min<std::int64_t>(int8_tile_rows, rows - row)), x + row, k, some, block, number,
                              Panel::block, zero_code<F>(), has_offsets<F>, sums + row * group_columns);
         }
