@@ -317,7 +317,7 @@ class ModelBench {
     Figure figure = measure(
         [&] {
           return 1e3 * seconds_of([&] {
-                   runner_.encode(picture, {&first_row, 1}, {});
+                   see(runner_, picture, {&first_row, 1});
                    Machine::wait(*ctx_);
                  });
         },

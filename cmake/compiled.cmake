@@ -24,3 +24,20 @@ if(NOT IVL_MARCH)
 endif()
 ivl_add_compiled(ivl_compiled -march=${IVL_MARCH})
 add_library(ivl::compiled ALIAS ivl_compiled)
+
+# ivl::http, where Boost and OpenSSL were found: the server and the fetching of pictures, all that needs those two. What
+# it is built of is not seen by those who link it.
+set(ivl_http_source ${CMAKE_CURRENT_BINARY_DIR}/ivl_definitions_http.cpp)
+file(WRITE ${ivl_http_source}.new "#include <ivl/definitions_http.ipp>\n")
+file(COPY_FILE ${ivl_http_source}.new ${ivl_http_source} ONLY_IF_DIFFERENT)
+
+# ivl_add_http(target compiled): such a library, beside one of ivl_add_compiled's.
+function(ivl_add_http target compiled)
+  add_library(${target} STATIC EXCLUDE_FROM_ALL ${ivl_http_source})
+  target_link_libraries(${target} PUBLIC ${compiled} PRIVATE ivl::boost ivl::openssl)
+endfunction()
+
+if(IVL_HTTP)
+  ivl_add_http(ivl_http ivl_compiled)
+  add_library(ivl::http ALIAS ivl_http)
+endif()

@@ -46,9 +46,9 @@ option(IVL_LIBTIFF "Decode TIFF with libtiff 4.5 or newer, if it is there" ON)
 option(IVL_FFMPEG "Decode video with FFmpeg's libraries, if they are there" ON)
 include(CheckCXXSourceCompiles)
 
-# ivl_find_decoder(name macro header libraries program): the target ivl::name, which defines the macro. It is empty where
+# ivl_find_optional(name macro header libraries program): the target ivl::name, which defines the macro. It is empty where
 # the macro's option is off, a library is not there, or the program does not compile with them.
-function(ivl_find_decoder name macro header libraries program)
+function(ivl_find_optional name macro header libraries program)
   if(TARGET ivl::${name})
     return()
   endif()
@@ -69,20 +69,20 @@ function(ivl_find_decoder name macro header libraries program)
   endif()
 endfunction()
 
-ivl_find_decoder(jpeg IVL_LIBJPEG jpeglib.h jpeg "
+ivl_find_optional(jpeg IVL_LIBJPEG jpeglib.h jpeg "
 #include <cstdio>
 #include <jpeglib.h>
 #ifndef LIBJPEG_TURBO_VERSION
 #error another library with the interface of libjpeg
 #endif
 int main() { jpeg_decompress_struct info{}; jpeg_destroy_decompress(&info); }")
-ivl_find_decoder(webp IVL_LIBWEBP webp/decode.h webp "
+ivl_find_optional(webp IVL_LIBWEBP webp/decode.h webp "
 #include <webp/decode.h>
 int main() { return WebPGetDecoderVersion() == 0; }")
-ivl_find_decoder(tiff IVL_LIBTIFF tiffio.h tiff "
+ivl_find_optional(tiff IVL_LIBTIFF tiffio.h tiff "
 #include <tiffio.h>
 int main() { TIFFOpenOptionsFree(TIFFOpenOptionsAlloc()); }")
-ivl_find_decoder(ffmpeg IVL_FFMPEG libavformat/avformat.h "avformat;avcodec;swscale;avutil" "
+ivl_find_optional(ffmpeg IVL_FFMPEG libavformat/avformat.h "avformat;avcodec;swscale;avutil" "
 extern \"C\" {
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
@@ -94,3 +94,24 @@ extern \"C\" {
 int main() { return avformat_version() + avcodec_version() + swscale_version() == 0; }")
 # They bring some eighty libraries, which a program that reads no video shall not load when it starts.
 set_target_properties(ivl::ffmpeg PROPERTIES INTERFACE_LINK_OPTIONS LINKER:--as-needed)
+
+# What ivl::http is made of (compiled.cmake). Only headers of Boost are used.
+option(IVL_BOOST "Serve and fetch by HTTP with Boost 1.74 or newer, if it is there" ON)
+option(IVL_OPENSSL "Serve and fetch by HTTP with OpenSSL 3 or newer, if it is there" ON)
+ivl_find_optional(boost IVL_BOOST boost/beast/http/basic_parser.hpp "" "
+#include <boost/version.hpp>
+#if BOOST_VERSION < 107400
+#error older than Boost 1.74
+#endif
+int main() {}")
+ivl_find_optional(openssl IVL_OPENSSL openssl/ssl.h "ssl;crypto" "
+#include <openssl/ssl.h>
+#if OPENSSL_VERSION_NUMBER < 0x30000000L
+#error older than OpenSSL 3
+#endif
+int main() { SSL_CTX_free(SSL_CTX_new(TLS_client_method())); }")
+if(IVL_BOOST AND IVL_BOOST_WORKS AND IVL_OPENSSL AND IVL_OPENSSL_WORKS)
+  set(IVL_HTTP ON)
+else()
+  set(IVL_HTTP OFF)
+endif()

@@ -76,6 +76,7 @@ int main(int argc, char** argv) {
     // What is wrong with a line is said before weights are read.
     StatusLine status(model.quiet);
     const ivl::Processor processor = ivl::load_processor(model.checkpoint, model.load.mmproj);
+    sampling.read_constraint(processor.tokenizer());
     std::vector<ivl::Question> questions;
     std::vector<std::vector<ivl::Picture>> pictures;
     std::vector<int> tokens;

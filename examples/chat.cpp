@@ -143,6 +143,7 @@ int main(int argc, char** argv) {
   return run_program(app, argc, argv, [&] {
     StatusLine status(model.quiet);
     const ivl::AnyModel opened = open_model(model, status);
+    sampling.read_constraint(opened.processor().tokenizer());
     ivl::Chat chat(opened.runner(), opened.processor(), model.chat);
     Conversation conversation(chat, opened.processor(), model, sampling, output, status);
     LineReader reader("> ");

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <cstdio>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -20,6 +21,7 @@
 #include "picture_flags.hpp"
 #include "program.hpp"
 #include "status_line.hpp"
+#include "text_file.hpp"
 
 /// Flags about how to generate. Unset ones follow the checkpoint's generation_config.json.
 struct SamplingFlags {
@@ -27,19 +29,22 @@ struct SamplingFlags {
   std::optional<int> top_k, no_repeat_ngram_size, min_new_tokens;
   std::uint64_t seed = 0;
   std::optional<int> max_new_tokens;
-  std::vector<std::string> stop, bad_words;
+  std::vector<std::string> stop, bad_words, choices;
+  std::optional<std::string> regex, json_schema;
+  std::shared_ptr<const ivl::Constraint> constraint;  ///< see read_constraint
   bool separate_thoughts = false, keep_special_tokens = false, thinking = false;
 
   /// After --system, which `chat` has.
   void add_to(CLI::App& app, ivl::ChatOptions& chat) {
-    app.add_flag_callback(
-           "--thinking",
-           [this, &chat] {
-             thinking = true;
-             chat.system = ivl::thinking_system;
-           },
-           "the system message that makes InternVL3.5 think aloud before it answers, and a temperature of 0.6")
-        ->excludes(app.get_option("--system"));
+    CLI::Option* const think =
+        app.add_flag_callback(
+               "--thinking",
+               [this, &chat] {
+                 thinking = true;
+                 chat.system = ivl::thinking_system;
+               },
+               "the system message that makes InternVL3.5 think aloud before it answers, and a temperature of 0.6")
+            ->excludes(app.get_option("--system"));
     app.add_option("--temperature", temperature, "0 is greedy (default: what the checkpoint proposes, mostly greedy)");
     app.add_option("--top-k", top_k, "draw from the K most probable tokens; 0: all");
     app.add_option("--top-p", top_p, "draw from the most probable tokens that hold this much");
@@ -57,11 +62,34 @@ struct SamplingFlags {
         ->check(CLI::PositiveNumber);
     app.add_option("--min-new-tokens", min_new_tokens, "no stop token ends the answer before");
     app.add_option("--stop", stop, "text that ends the answer; repeat for several");
+    CLI::Option* const choice =
+        app.add_option("--choice", choices, "the answer is one of these texts; repeat for each");
+    CLI::Option* const matching =
+        app.add_option("--regex", regex, "the answer matches this regular expression as a whole (docs/constraints.md)");
+    CLI::Option* const by_schema =
+        app.add_option("--json-schema", json_schema,
+                       "a file: the answer is JSON by this schema (docs/constraints.md); -: standard input");
+    choice->excludes(matching)->excludes(by_schema)->excludes(think);
+    matching->excludes(by_schema)->excludes(think);
+    by_schema->excludes(think);
     app.add_flag("--separate-thoughts", separate_thoughts,
                  "the answer alone to stdout, and to stderr what was thought before it: in <think>, or in gpt-oss's "
                  "channels");
     app.add_flag("--keep-special-tokens", keep_special_tokens,
                  "print special tokens of the answer too, such as <ref> and <box>");
+  }
+
+  /// Makes what --choice, --regex or --json-schema says of a model's answers: once, before `options`. Throws
+  /// RequestError.
+  void read_constraint(const ivl::Tokenizer& tokenizer) {
+    if (choices.empty() && !regex && !json_schema) return;
+    const auto tokens = std::make_shared<const ivl::TokenTrie>(tokenizer);
+    if (!choices.empty())
+      constraint = ivl::Constraint::choice(tokens, choices);
+    else if (regex)
+      constraint = ivl::Constraint::regex(tokens, *regex);
+    else
+      constraint = ivl::Constraint::json_schema(tokens, text_of_file(*json_schema));
   }
 
   ivl::GenerationOptions options() const {
@@ -78,7 +106,8 @@ struct SamplingFlags {
             .stop_strings = stop,
             .special_tokens = keep_special_tokens ? std::optional(ivl::SpecialTokens::keep) : std::nullopt,
             .no_repeat_ngram_size = no_repeat_ngram_size,
-            .bad_words = bad_words};
+            .bad_words = bad_words,
+            .constraint = constraint};
   }
 };
 

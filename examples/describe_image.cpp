@@ -30,6 +30,7 @@ int main(int argc, char** argv) {
     std::vector<ivl::Picture> pictures;
     {
       const ivl::Processor processor = ivl::load_processor(model.checkpoint, model.load.mmproj);
+      sampling.read_constraint(processor.tokenizer());
       pictures = open_pictures(images, model, processor, status);
       for (const std::string& question : questions) {
         const ivl::Prompt prompt =

@@ -59,6 +59,7 @@ int main(int argc, char** argv) {
     StatusLine status(model.quiet);
     const ChosenFrames chosen = choose_frames(flags, model, questions.front(), status);
     const ivl::AnyModel opened = open_model(model, status);
+    sampling.read_constraint(opened.processor().tokenizer());
     ivl::Chat chat(opened.runner(), opened.processor(), model.chat);
     for (std::size_t i = 0; i < questions.size(); ++i) {
       const bool first = i == 0;

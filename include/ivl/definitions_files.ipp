@@ -1,4 +1,4 @@
-// The bodies of files: weights, settings and pictures (definitions.ipp).
+// The bodies of files: weights, settings, pictures, and what of http/ needs no Boost (definitions.ipp).
 #pragma once
 #ifndef IVL_COMPILED
 #error "ivl/definitions_files.ipp: every file of the program defines IVL_COMPILED, as ivl::compiled does"
@@ -43,6 +43,10 @@
 #include "ivl/formats/quantise.ipp"
 #include "ivl/formats/quantise_k.ipp"
 #include "ivl/formats/source_matrix.ipp"
+#include "ivl/http/address.ipp"
+#include "ivl/http/data_url.ipp"
+#include "ivl/http/keys.ipp"
+#include "ivl/http/url.ipp"
 #include "ivl/image/boxes.ipp"
 #include "ivl/image/decode.ipp"
 #include "ivl/image/exif.ipp"

@@ -19,5 +19,6 @@
 #include "ivl/parallel/threads.hpp"
 #include "ivl/serve/batch_chat.hpp"
 #include "ivl/serve/chat.hpp"
+#include "ivl/serve/service.hpp"
 #include "ivl/text/boxes.hpp"
 #include "ivl/text/channels.hpp"

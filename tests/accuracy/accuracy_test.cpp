@@ -1,9 +1,17 @@
 // The bundled checkpoints answer questions about scenes that they never saw, through the public API.
 #include <doctest/doctest.h>
 
+#include <atomic>
+#include <cstdint>
 #include <filesystem>
+#include <fstream>
+#include <semaphore>
+#include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
+#include "../support/dice.hpp"
 #include "../support/temporary_folder.hpp"
 #include "../support/toy_mixtures.hpp"
 #include "../support/unseen_scenes.hpp"
@@ -58,6 +66,91 @@ TEST_CASE("The toy on GPT-OSS answers at least 95 % of the questions about unsee
   const ivl_test::Score stored = check_accuracy<drawn_scenes_moe>(folder, 95);
   check_mixture<drawn_scenes_moe>(ivl_test::close_mixture_of_experts, stored, folder);
   check_loss<drawn_scenes_moe>("int8 products", stored, folder, {}, false, cpu::Numbers::int8);
+}
+
+// ---- a crowd
+// ---------------------------------------------------------------------------------------------------------
+
+/// Questions about unseen scenes, some of them with an answer that goes on and on.
+std::vector<Request> scene_requests(const Processor& processor) {
+  const fs::path unseen = examples / "drawn_scenes/unseen";
+  std::ifstream lines(unseen / "scenes.jsonl");
+  std::vector<Request> requests;
+  int number = 0;
+  for (std::string line; std::getline(lines, line); ++number) {
+    if (number % 10 != 0) continue;
+    const Json dialogue = parse_json(line, "scenes.jsonl");
+    std::vector<Picture> pictures;
+    for (const Json& file : dialogue["images"])
+      pictures.push_back(Picture(read_image(unseen / file.get<std::string>()),
+                                 processor.tile_rules(dialogue["max_tiles"].get<int>())));
+    const auto question = dialogue["turns"][0]["question"].get<std::string>();
+    const std::string marked = with_image_marks(processor.style(), question, int(pictures.size()));
+    Request request{.prompt = processor.prompt({}, {}, marked, pictures), .tokenizer = &processor.tokenizer()};
+    const bool goes_on = number % 30 == 0;
+    request.generation = {
+        .max_new_tokens = goes_on ? 130 : 48, .stop_ids = processor.stop_ids(), .ignore_stop_ids = goes_on};
+    requests.push_back(std::move(request));
+  }
+  return requests;
+}
+
+std::int64_t resident_bytes() {
+  std::ifstream file("/proc/self/statm");
+  std::int64_t all = 0, resident = 0;
+  file >> all >> resident;
+  return resident * 4096;
+}
+
+/// IVL_ALL_SCENES=1 makes it ten thousand.
+TEST_CASE("In a crowd of which some leave and many are interrupted, each gets the answer that it gets alone") {
+  cpu::Context ctx;
+  const auto checkpoint = load<drawn_scenes>(ctx, examples / "drawn_scenes/checkpoint");
+  Runner runner(ctx, checkpoint.vlm);
+  const std::vector<Request> requests = scene_requests(checkpoint.processor);
+  std::vector<std::string> alone;
+  {
+    Engine engine(runner);
+    for (std::size_t i = 0; i < requests.size(); ++i) {
+      Request request = requests[i];
+      request.cache_salt = std::to_string(i);
+      alone.push_back(run_all(engine, {std::move(request)}).front()->text());
+    }
+  }
+  const int number = ivl_test::asks_all_scenes() ? 10000 : 1000;
+  Service service(runner,
+                  {.engine = {.kv_tokens = 1600, .max_sequences = 8, .max_rows = 256, .step_ms = 20, .draft_tokens = 3},
+                   .max_waiting = 40});
+  std::counting_semaphore<> places(40);
+  std::atomic<int> wrong = 0, cancelled = 0, ended = 0;
+  ivl_test::Dice dice(1);
+  std::int64_t bytes_at_half = 0;
+  for (int i = 0; i < number; ++i) {
+    if (i == number / 2) bytes_at_half = resident_bytes();
+    const auto which = std::size_t(dice.between(0, int(requests.size()) - 1));
+    Request request = requests[which];
+    request.on_end = [&, which](const Sequence& sequence) {
+      const bool was_cancelled = sequence.finish() == Finish::cancelled;
+      const std::string& whole = alone[which];
+      if (was_cancelled ? !whole.starts_with(sequence.text()) : whole != sequence.text()) ++wrong;
+      cancelled += was_cancelled;
+      ++ended;
+      places.release();
+    };
+    places.acquire();
+    const Service::Ticket ticket = service.submit(std::move(request));
+    // Those of which some wait, some run and some have ended.
+    if (dice.chance(15)) service.cancel(ticket - std::uint64_t(dice.between(0, 30)));
+  }
+  service.drain();
+  const EngineStatus status = service.status().engine;
+  MESSAGE(number << " requests: " << cancelled.load() << " left, " << status.preemptions << " interruptions");
+  CHECK(wrong == 0);
+  CHECK(ended == number);
+  CHECK(cancelled > number / 20);
+  CHECK(status.preemptions > number / 5);
+  CHECK(status.used_pages == 0);
+  CHECK(resident_bytes() - bytes_at_half < (16 << 20));
 }
 
 }  // namespace

@@ -20,7 +20,8 @@ set(rules
   "checkpoint: core facts files formats config ops checkpoint"
   "model:      core facts files formats config image text ops counting vision projector language checkpoint model"
   "testing:    core facts files formats config image ops checkpoint testing"
-  "serve:      core facts image text ops model serve")
+  "serve:      core facts image text ops model serve"
+  "http:       core http")
 set(served prompt.hpp processor.hpp step.hpp)  # of model, all that serve may include: it knows no config and no backend
 set(layers vision projector language)  # the backend arrives as a template parameter, so no #if in these
 

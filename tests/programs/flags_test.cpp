@@ -114,6 +114,30 @@ TEST_CASE("flags about tokens reach the answer") {
   CHECK(refusal(" --presence-penalty inf") == "error: presence_penalty: expected a number, found inf\n");
 }
 
+TEST_CASE("answers follow --choice, --regex and --json-schema") {
+  const std::string asked = "describe_image" + toy + balloons;
+  CHECK(run(asked + " --choice many --choice none").out.find_first_not_of("many\n") == std::string::npos);
+  CHECK(run(asked + " --choice one --choice 3").out == "3\n");
+  const Ran matching = run(asked + " --regex 'about [0-9]{2} circles'");
+  CHECK(matching.code == 0);
+  CHECK((matching.out.size() == 17 && matching.out.starts_with("about ") && matching.out.ends_with(" circles\n")));
+  const std::string schema =
+      R"({"type": "object", "properties": {"circles": {"type": "integer", "minimum": 1, "maximum": 9},
+      "colour": {"enum": ["blue", "red"]}}, "required": ["circles", "colour"], "additionalProperties": false})";
+  const Ran by_schema = run(asked + " --json-schema -", schema);
+  CHECK(by_schema.code == 0);
+  const Json answer = parse_json(by_schema.out, "answer");
+  CHECK(answer.size() == 2);
+  CHECK((answer["circles"] >= 1 && answer["circles"] <= 9));
+  CHECK((answer["colour"] == "blue" || answer["colour"] == "red"));
+
+  const Ran refused = run(asked + " --json-schema -", R"({"not": {}})");
+  CHECK(refused.code == 1);
+  CHECK(refused.err == "error: json_schema: #/not: this keyword is not supported\n");
+  CHECK(contains(run(asked + " --choice a --regex b").err, "--choice excludes --regex"));
+  CHECK(contains(run(asked + " --choice a --thinking").err, "excludes --thinking"));
+}
+
 TEST_CASE("settings that nobody knows are noted, and those that are not implemented end the program") {
   const std::filesystem::path folder = work_folder() / "settings";
   std::filesystem::copy(IVL_SOURCE_DIR "/examples/drawn_scenes/checkpoint", folder);

@@ -1220,7 +1220,8 @@ class RoomRunner final : public AnyRunner {
   }
   void run(const Step& step, StepResults& results) override { results.ids.assign(std::size_t(step.wanted), id_); }
   std::int32_t choose(std::span<const float>, const Draw&) override { return id_; }
-  void encode(const Picture&, std::span<const std::int32_t>, const std::function<void(int)>&) override {}
+  void cut(const Picture&, int) override {}
+  int see_on(std::span<const std::int32_t>) override { return 1; }
   void read_features(std::span<const std::int32_t>, float*) override {}
   Memory place_uses(std::span<const std::int32_t>) override { return {}; }
 

@@ -139,8 +139,6 @@ TEST_CASE("Rows of pictures stay while someone refers to them, then until the ro
   CHECK(pool.find(key(1)) == a);
   CHECK(!pool.reserve(key(5), 4));  // a is referred to
   CHECK(!pool.find(key(4)));
-  pool.forget(key(1));
-  CHECK(!pool.find(key(1)));
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <numeric>
 #include <random>
 #include <vector>
@@ -136,6 +137,32 @@ TEST_CASE("The random numbers of a seed are SplitMix64's") {
   CHECK(series(0) == series(0));
   CHECK(series(0) != series(1));
   CHECK(series(1) != series(2));
+}
+
+TEST_CASE("Logprobs are logarithms of softmax, the most probable first") {
+  std::mt19937_64 random(3);
+  std::vector<float> logits(300);
+  for (float& x : logits) x = float(int(random() % 64)) / 4 - 8;  // some are equal
+  double total = 0;
+  for (const float x : logits) total += std::exp(double(x));
+  std::vector<int> order(logits.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int a, int b) { return logits[std::size_t(a)] > logits[std::size_t(b)]; });
+  const auto expected = [&](int id) { return std::log(std::exp(double(logits[std::size_t(id)])) / total); };
+  for (const int most : {0, 1, 7, 20, 300}) {
+    const TokenLogprobs all = logprobs_of(logits, 17, most);
+    CHECK(all.chosen.id == 17);
+    CHECK(std::abs(all.chosen.logprob - expected(17)) < 1e-6);
+    REQUIRE(int(all.top.size()) == most);
+    for (int i = 0; i < most; ++i) {
+      const TokenLogprob& told = all.top[std::size_t(i)];
+      CHECK(told.id == order[std::size_t(i)]);
+      CHECK(std::abs(told.logprob - expected(told.id)) < 1e-6 * (1 - expected(told.id)));
+    }
+  }
+  logits[5] = -std::numeric_limits<float>::infinity();
+  CHECK(logprobs_of(logits, 5, 0).chosen.logprob == -std::numeric_limits<float>::infinity());
 }
 
 }  // namespace

@@ -5,14 +5,17 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cmath>
 #include <deque>
 #include <memory>
 #include <numeric>
-#include <random>
+#include <optional>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "../support/dice.hpp"
 #include "../support/hashing_runner.hpp"
 #include "ivl/core/error.hpp"
 #include "ivl/serve/engine.hpp"
@@ -22,19 +25,6 @@ namespace {
 using namespace ivl;
 using namespace ivl_test;
 
-constexpr int stop_id = 1;
-
-/// The same on every machine, unlike the standard library's distributions.
-class Dice {
- public:
-  explicit Dice(std::uint64_t seed) : engine_(seed) {}
-  int between(int low, int high) { return low + int(engine_() % std::uint64_t(high - low + 1)); }
-  bool chance(int percent) { return between(1, 100) <= percent; }
-
- private:
-  std::mt19937_64 engine_;
-};
-
 /// What a test asks, with what must come of it.
 struct Asked {
   std::shared_ptr<Sequence> sequence;
@@ -42,6 +32,15 @@ struct Asked {
   std::vector<std::int32_t> expected;
   std::unique_ptr<std::atomic<bool>> cancel = std::make_unique<std::atomic<bool>>(false);
   bool may_end_early = false;  ///< its cancel, a callback or a failed step may have ended it
+  bool keeps_pages = false;    ///< also while it is paused
+  int priority = 0, number = 0;
+  int overtaken = 0;                                ///< how often another, whose turn was later, came first
+  std::shared_ptr<const std::pair<int, int>> told;  ///< how often its start and its end
+
+  Finish finish() const { return sequence->finish(); }
+  bool comes_before(const Asked& other) const {
+    return std::pair(priority, number) < std::pair(other.priority, other.number);
+  }
 };
 
 void check_all_is_free(const Engine& engine) {
@@ -57,7 +56,7 @@ class Simulation {
         model_{.window = dice_.chance(50) ? 0 : dice_.between(1, 150),
                .repeating = dice_.chance(50) ? 0 : dice_.between(50, 100),
                .context = dice_.chance(80) ? 0 : dice_.between(1, 200)},
-        runner_(model_, dice_.between(1, 90), stop_id),
+        runner_(model_, dice_.between(1, 90)),
         options_(make_options()),
         engine_(runner_, options_) {
     for (auto& prefix : prefixes_) {
@@ -81,6 +80,7 @@ class Simulation {
       disturb();
       step();
       REQUIRE(++steps < 20000);  // else somebody waits for ever
+      if (requests == 0) resume_all();
     }
     CHECK(!engine_.step());
     ended_.clear();
@@ -92,6 +92,9 @@ class Simulation {
     Request request;
     request.prompt = draw_prompt();
     if (!ended_.empty() && dice_.chance(answers_are_long_ ? 10 : 60)) go_on(request);
+    asked.number = ++asked_;
+    request.priority = asked.priority = dice_.chance(80) ? 0 : dice_.between(-1, 1);
+    if (dice_.chance(10)) request.cache_salt = "salt";
     asked.prompt = request.prompt;
     GenerationOptions& generation = request.generation;
     const int longest = answers_are_long_ ? dice_.between(100, 300) : dice_.between(1, 60);
@@ -102,7 +105,8 @@ class Simulation {
     generation.sampling.seed = std::uint64_t(dice_.between(0, 1 << 30));
     const int forbidden = dice_.chance(20) ? dice_.between(2, model_.vocab_rows - 1) : -1;
     if (forbidden >= 0) generation.mask = [forbidden](std::span<float> logits) { logits[std::size_t(forbidden)] = -1; };
-    if (dice_.chance(5))
+    asked.keeps_pages = dice_.chance(5);
+    if (asked.keeps_pages)
       generation.on_prompt_logits = [next = 0](int position, std::span<const float>) mutable {
         CHECK(position == next++);
       };
@@ -112,11 +116,18 @@ class Simulation {
     }
     const Sampling sampling = resolved(generation.sampling, runner_.facts().sampling);
     asked.expected = model_.answer(
-        request.prompt, runner_.sizes().tokens_per_tile, longest, generation.ignore_stop_ids ? -1 : stop_id,
-        [&](std::vector<float> logits, int number) {
+        request.prompt, runner_.sizes().tokens_per_tile, longest,
+        generation.ignore_stop_ids ? -1 : HashingModel::stop_id, [&](std::vector<float> logits, int number) {
           if (forbidden >= 0) logits[std::size_t(forbidden)] = -1;
           return HashingModel::choose(logits, draw_of(sampling, std::uint64_t(number), model_.vocab_rows, nullptr));
         });
+    const auto told = std::make_shared<std::pair<int, int>>();
+    request.on_start = [told](const Sequence&) { ++told->first; };
+    request.on_end = [told](const Sequence& sequence) {
+      CHECK(sequence.done());
+      ++told->second;
+    };
+    asked.told = told;
     try {
       asked.sequence = engine_.start(std::move(request));
     } catch (const RoomError&) {
@@ -134,29 +145,46 @@ class Simulation {
       else
         engine_.stop(*asked.sequence);
     }
+    if (!pending_.empty() && dice_.chance(4)) {
+      Sequence& sequence = *pending_[std::size_t(dice_.between(0, int(pending_.size()) - 1))].sequence;
+      sequence.paused() ? engine_.resume(sequence) : engine_.pause(sequence);
+    }
+    if (dice_.chance(3)) resume_all();
+    runner_.fails_to_cut = dice_.between(1, 300) == 1;
+    if (runner_.fails_to_cut) {
+      for (Asked& asked : pending_) asked.may_end_early = true;
+    }
     if (dice_.between(1, 400) == 1) {
       runner_.fails_behind_sequence = dice_.between(0, options_.max_sequences - 1);
       for (Asked& asked : pending_) asked.may_end_early = true;
     }
   }
 
+  void resume_all() {
+    for (const Asked& asked : pending_) engine_.resume(*asked.sequence);
+  }
+
   void step() {
-    const auto first = std::ranges::find(pending_, Finish::running, finish_of);
-    const std::shared_ptr<Sequence> first_that_runs = first == pending_.end() ? nullptr : first->sequence;
-    std::vector<int> waited;  // preemptions of those that wait, else -1
-    for (const Asked& asked : pending_)
-      waited.push_back(finish_of(asked) == Finish::waiting ? asked.sequence->preemptions() : -1);
-    const std::int64_t steps_before = runner_.steps;
+    const auto before = now();
+    const std::int64_t work_before = runner_.steps + runner_.pieces;
     const bool goes_on = engine_.step();
-    CHECK(goes_on == !std::ranges::all_of(pending_, [](const Asked& asked) { return asked.sequence->done(); }));
-    const bool somebody_runs = std::ranges::find(pending_, Finish::running, finish_of) != pending_.end();
-    CHECK((runner_.steps > steps_before || !somebody_runs));
-    if (!somebody_runs) check_all_is_free(engine_);  // who waits holds nothing
+    const auto after = now();
+    const auto is = [&](Finish finish) {
+      return std::ranges::any_of(
+          pending_, [&](const Asked& asked) { return asked.finish() == finish && !asked.sequence->paused(); });
+    };
+    const bool pages_are_held = std::ranges::any_of(pending_, [](const Asked& asked) {
+      return asked.keeps_pages && asked.sequence->paused() && asked.finish() == Finish::running;
+    });
+    if (!pages_are_held) CHECK(goes_on == (is(Finish::running) || is(Finish::waiting)));
+    CHECK((runner_.steps + runner_.pieces > work_before || !is(Finish::running) || pages_are_held));
+    if (std::ranges::none_of(after, [](const State& state) { return state.finish == Finish::running; }))
+      check_all_is_free(engine_);  // who waits holds nothing
     runner_.fails_behind_sequence = -1;
-    if (first_that_runs) CHECK(first_that_runs->finish() != Finish::waiting);  // it keeps its pages
-    check_order(waited);
+    check_order(before, after);
     check_pages();
     std::erase_if(pending_, [&](Asked& asked) {
+      CHECK(asked.told->second == int(asked.sequence->done()));
       if (!asked.sequence->done()) return false;
       check_answer(asked);
       ended_.push_back(std::move(asked));
@@ -166,7 +194,16 @@ class Simulation {
   }
 
  private:
-  static Finish finish_of(const Asked& asked) { return asked.sequence->finish(); }
+  struct State {
+    Finish finish;
+    int preemptions;
+  };
+  /// Of those that are pending.
+  std::vector<State> now() const {
+    std::vector<State> states;
+    for (const Asked& asked : pending_) states.push_back({asked.finish(), asked.sequence->preemptions()});
+    return states;
+  }
 
   EngineOptions make_options() {
     EngineOptions options;
@@ -177,6 +214,7 @@ class Simulation {
     options.max_logit_rows = dice_.between(0, options.max_rows);
     options.feature_tokens = dice_.between(50, 800);
     options.draft_tokens = dice_.chance(50) ? 0 : dice_.between(1, 8);
+    options.step_ms = dice_.chance(50) ? 0 : 1e-6;  // pieces as small as they may be
     return options;
   }
 
@@ -211,17 +249,41 @@ class Simulation {
     request.prompt = std::move(prompt);
   }
 
-  /// First come, first served: of those that waited, none that came later runs or has ended well before one that waits.
-  void check_order(const std::vector<int>& waited) const {
-    bool somebody_waits = false;
-    for (std::size_t i = 0; i < waited.size(); ++i) {
-      const Finish finish = finish_of(pending_[i]);
-      const int preemptions = pending_[i].sequence->preemptions();
-      if (finish == Finish::waiting && waited[i] == preemptions) somebody_waits = true;
-      const bool was_admitted = waited[i] >= 0 && finish != Finish::waiting && !pending_[i].may_end_early;
-      CHECK_MESSAGE(!(somebody_waits && was_admitted), "request ", i, " overtook another");
-      CHECK(preemptions <= 2);
+  /// Whether one may wait for what the other computes.
+  static bool have_common_page(const Sequence& a, const Sequence& b) {
+    const auto page = [](const Sequence& sequence) { return sequence.tokens().first(kv_page_tokens); };
+    return std::min(a.length(), b.length()) > kv_page_tokens && std::ranges::equal(page(a), page(b));
+  }
+
+  /// First come, first served among equals: of those that waited, none runs, or has run, whose turn is after one that
+  /// waits on, more often than eight times. And who ran first keeps his pages, unless somebody came before him.
+  void check_order(const std::vector<State>& before, const std::vector<State>& after) {
+    const auto was_admitted = [&](std::size_t i) {
+      return before[i].finish == Finish::waiting && after[i].finish != Finish::waiting && !pending_[i].may_end_early;
+    };
+    const auto waits_on = [&](std::size_t i) {
+      return before[i].finish == Finish::waiting && after[i].finish == Finish::waiting &&
+             before[i].preemptions == after[i].preemptions && !pending_[i].sequence->paused() &&
+             std::ranges::none_of(pending_, [&](const Asked& other) {
+               return other.finish() == Finish::running && have_common_page(*other.sequence, *pending_[i].sequence);
+             });
+    };
+    Asked* first_waiting = nullptr;
+    std::size_t first_running = pending_.size();  // none
+    for (std::size_t i = 0; i < pending_.size(); ++i) {
+      CHECK(after[i].preemptions <= 2);
+      if (waits_on(i) && (!first_waiting || pending_[i].comes_before(*first_waiting))) first_waiting = &pending_[i];
+      if (before[i].finish == Finish::running && !pending_[i].sequence->paused() &&
+          (first_running == pending_.size() || pending_[i].comes_before(pending_[first_running])))
+        first_running = i;
     }
+    for (std::size_t i = 0; i < pending_.size(); ++i) {
+      if (!was_admitted(i)) continue;
+      if (first_waiting && first_waiting->comes_before(pending_[i])) CHECK(++first_waiting->overtaken <= 8);
+      if (first_running < pending_.size() && pending_[i].comes_before(pending_[first_running]))
+        first_running = pending_.size();
+    }
+    if (first_running < pending_.size()) CHECK(after[first_running].finish != Finish::waiting);
   }
 
   /// A page is free or somebody refers to it, and never both.
@@ -236,7 +298,8 @@ class Simulation {
 
   static void check_answer(const Asked& asked) {
     const auto generated = asked.sequence->generated();
-    const Finish finish = asked.sequence->finish();
+    const Finish finish = asked.finish();
+    CHECK(asked.told->first == int(asked.sequence->was_started()));
     REQUIRE(generated.size() <= asked.expected.size());
     CHECK(std::ranges::equal(generated, std::span(asked.expected).first(generated.size())));
     if (finish == Finish::stop_token || finish == Finish::length)
@@ -253,6 +316,7 @@ class Simulation {
   std::array<std::vector<std::int32_t>, 4> prefixes_;
   std::vector<Picture> pictures_;
   Engine engine_;
+  int asked_ = 0;
   std::vector<Asked> pending_;  ///< in the order of their start
   std::deque<Asked> ended_;
 };
@@ -267,7 +331,7 @@ TEST_CASE("Whatever comes beside it, a request's answer is that of the definitio
 /// Three requests of one prefix and one picture in an engine that runs two. Ends with one that is ended at some step.
 void cancel_one(int victim, int at_step, bool by_flag) {
   const HashingModel model{.window = 40};
-  HashingRunner runner(model, 10, stop_id);
+  HashingRunner runner(model, 10);
   Engine engine(runner, {.kv_tokens = 400, .max_sequences = 2, .max_rows = 24, .feature_tokens = 30});
   const Picture picture(Image{4, 4, std::vector<std::uint8_t>(48, 9)}, {.max_tiles = 1});
   std::vector<Asked> all(3);
@@ -313,49 +377,6 @@ TEST_CASE("A request that is cancelled at any step, waiting or running, takes no
       }
     }
   }
-}
-
-TEST_CASE("The next turn knows all of the last one, behind pictures too") {
-  HashingRunner runner({}, 10, stop_id);
-  Engine engine(runner, {.kv_tokens = 400, .feature_tokens = 60});
-  const Picture picture(Image{4, 4, std::vector<std::uint8_t>(48, 9)}, {.max_tiles = 1});
-  const Picture other(Image{4, 4, std::vector<std::uint8_t>(48, 8)}, {.max_tiles = 1});
-  const auto cached_of = [&](const Prompt& prompt) {
-    const auto sequence =
-        engine.start({.prompt = prompt, .generation = {.max_new_tokens = 1, .ignore_stop_ids = true}});
-    engine.run();
-    return sequence->statistics().cached_tokens;
-  };
-  Prompt prompt{std::vector<std::int32_t>(70, 20), {{66, picture}}};
-  CHECK(cached_of(prompt) == 0);
-  prompt.ids.push_back(21);
-  CHECK(cached_of(prompt) == 80);  // two ids of the second page, the picture's ten rows and four ids more
-  prompt.pictures[0].picture = other;
-  prompt.ids.push_back(22);
-  CHECK(cached_of(prompt) == 64);
-  prompt.pictures = {{66, other}, {71, picture}};
-  CHECK(cached_of(prompt) == 81);  // up to the second picture
-  prompt.ids.push_back(23);
-  CHECK(cached_of(prompt) == 92);  // and behind it
-}
-
-TEST_CASE("A request that waits for a page goes on when the step beside it fails") {
-  HashingRunner runner({}, 10, stop_id);
-  Engine engine(runner, {.kv_tokens = 192, .max_sequences = 2});  // four pages
-  const Prompt prompt{std::vector<std::int32_t>(10, 20)};
-  const auto waits = engine.start({.prompt = prompt, .generation = {.max_new_tokens = 170, .ignore_stop_ids = true}});
-  const auto keeps = engine.start(
-      {.prompt = prompt,  // three pages from the start, which nobody may take
-       .generation = {
-           .max_new_tokens = 130, .ignore_stop_ids = true, .on_prompt_logits = [](int, std::span<const float>) {}}});
-  for (int step = 0; step < 80; ++step) REQUIRE(engine.step());
-  REQUIRE(waits->length() == 65);
-  REQUIRE(keeps->length() > 65);
-  runner.fails_behind_sequence = 0;
-  CHECK(engine.step());
-  CHECK(keeps->finish() == Finish::error);
-  engine.run();
-  CHECK(waits->finish() == Finish::length);
 }
 
 }  // namespace

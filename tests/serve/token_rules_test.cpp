@@ -490,6 +490,20 @@ TEST_CASE("Several answers to a question are those of their seeds, and the first
                                    }),
                   RequestError);
   CHECK(chat.history().size() == turns);
+
+  // In steps of all, where there is room, and one after the other to the reader all the same.
+  Engine engine(runner, {.kv_tokens = 1024, .max_sequences = 3});
+  Chat together(engine, processor);
+  std::string order, text;
+  CHECK(together.ask_several(3, pictures, "What?", generation, [&](int n, std::string_view piece) {
+    if (order.empty() || order.back() != char('0' + n)) order += char('0' + n);
+    text += piece;
+  }) == wanted);
+  CHECK(order == "012");
+  CHECK(text == streamed[0] + streamed[1] + streamed[2]);
+  CHECK(engine.status().steps < 2 + 2 * 8);  // the first two compute the pages, and there are eight tokens of each
+  Chat own(runner, processor);
+  CHECK(own.ask_several(3, pictures, "What?", generation) == wanted);
 }
 
 }  // namespace

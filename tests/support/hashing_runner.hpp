@@ -6,6 +6,7 @@
 #include <functional>
 #include <span>
 #include <stdexcept>
+#include <utility>
 #include <vector>
 
 #include "ivl/model/prompt.hpp"
@@ -26,6 +27,8 @@ constexpr std::uint64_t mixed(std::uint64_t a, std::uint64_t b) {
 /// What the fake model computes. A token's key is a hash of all tokens up to it, as in a model of many layers; the
 /// logits of a position are hashes of every key that it sees, in layers with and without a window.
 struct HashingModel {
+  static constexpr int stop_id = 1;
+
   int vocab_rows = 61;
   int window = 0;  ///< 0: no layers of KvGroup::window
   int repeating =
@@ -68,11 +71,12 @@ struct HashingModel {
     return std::int32_t(hash % usable.size());
   }
 
+  using ChooseId = std::function<std::int32_t(std::vector<float> logits, int number)>;
+
   /// The answer of a prompt alone, by the definition above: up to `longest` ids, or the stop id.
   /// `choose(logits, number)` chooses id number 0, 1, ...
-  template <class Choose>
   std::vector<std::int32_t> answer(const Prompt& prompt, int tokens_per_tile, int longest, int stop_id,
-                                   const Choose& choose_id) const {
+                                   const ChooseId& choose_id) const {
     int prompt_tokens = int(prompt.ids.size());
     for (const Prompt::Place& place : prompt.pictures) prompt_tokens += place.picture.tiles() * tokens_per_tile;
     std::vector<std::uint64_t> keys;
@@ -106,10 +110,10 @@ struct HashingModel {
 /// every page, row, position and draw of every step was.
 class HashingRunner final : public AnyRunner {
  public:
-  HashingRunner(const HashingModel& model, int tokens_per_tile, int stop_id) : model_(model) {
+  HashingRunner(const HashingModel& model, int tokens_per_tile) : model_(model) {
     facts_.vocab_rows = model.vocab_rows;
     facts_.context_length = 1 << 20;
-    facts_.stop_ids = {stop_id};
+    facts_.stop_ids = {HashingModel::stop_id};
     if (model.context > 0) facts_.rope = {.kind = RopeKind::dynamic_ntk, .context = model.context};
     sizes_ = {.hidden = 1, .tokens_per_tile = tokens_per_tile, .tile_px = TileRules{}.tile_px, .window = model.window};
     sizes_.layers[KvGroup::full] = 1;
@@ -126,6 +130,7 @@ class HashingRunner final : public AnyRunner {
 
   void run(const Step& step, StepResults& results) override {
     ++steps;
+    rows += step.rows;
     int wanted = 0;
     for (int s = 0; s < step.sequences; ++s) {
       const int begin = step.row_begin[s], end = step.row_begin[s + 1];
@@ -148,22 +153,36 @@ class HashingRunner final : public AnyRunner {
     return HashingModel::choose(logits, draw);
   }
 
-  void encode(const Picture& picture, std::span<const std::int32_t> first_rows,
-              const std::function<void(int tiles)>& on_tiles) override {
-    const Digest key = key_of(picture);
-    for (std::size_t tile = 0; tile < first_rows.size(); ++tile) {
-      for (int row = 0; row < sizes_.tokens_per_tile; ++row)
-        features_[std::size_t(first_rows[tile] + row)] =
-            HashingModel::value_of_picture_row(key, int(tile) * sizes_.tokens_per_tile + row);
-      ++tiles_seen;
-      if (on_tiles) on_tiles(1);
+  void cut(const Picture& picture, int first_tile) override {
+    if (fails_to_cut) throw std::runtime_error("the picture is gone");
+    cut_ = key_of(picture);
+    tile_ = first_tile;
+    layer_ = 0;
+    ++cuts;
+  }
+
+  int see_on(std::span<const std::int32_t> first_rows) override {
+    need(tile_ < int(first_rows.size()));
+    ++pieces;
+    if (std::exchange(fails_to_see, false)) {
+      ++tile_;  // whatever is left behind
+      throw std::runtime_error("the device is gone");
     }
+    if (++layer_ < 3) return 0;
+    for (int row = 0; row < sizes_.tokens_per_tile; ++row)
+      features_[std::size_t(first_rows[std::size_t(tile_)] + row)] =
+          HashingModel::value_of_picture_row(cut_, tile_ * sizes_.tokens_per_tile + row);
+    ++tile_;
+    ++tiles_seen;
+    layer_ = 0;
+    return 1;
   }
 
   void read_features(std::span<const std::int32_t>, float*) override {}
   Memory place_uses(std::span<const std::int32_t>) override { return {}; }
 
-  std::int64_t steps = 0, tiles_seen = 0;
+  std::int64_t steps = 0, rows = 0, tiles_seen = 0, pieces = 0, cuts = 0;
+  bool fails_to_cut = false, fails_to_see = false;
   int fails_behind_sequence = -1;  ///< of the next step that has so many; the keys up to there are written
 
  private:
@@ -209,6 +228,8 @@ class HashingRunner final : public AnyRunner {
   RunnerSizes sizes_;
   PerGroup<std::vector<std::uint64_t>> keys_;
   std::vector<std::uint64_t> features_;
+  Digest cut_{};
+  int tile_ = 0, layer_ = 0;
 };
 
 }  // namespace ivl_test

@@ -92,15 +92,4 @@ inline std::filesystem::path tiny_folder(std::string_view name, std::string_view
   return std::filesystem::path(IVL_SOURCE_DIR) / "tests/golden/models" / name / format;
 }
 
-/// What `action` says when it throws `Kind`, and "" when it throws nothing.
-template <class Kind, class Action>
-std::string what_of(const Action& action) {
-  try {
-    action();
-  } catch (const Kind& error) {
-    return error.what();
-  }
-  return "";
-}
-
 }  // namespace ivl_test

@@ -101,18 +101,17 @@ class Runner final : public AnyRunner {
     return id;
   }
 
-  void encode(const Picture& picture, std::span<const std::int32_t> first_rows,
-              const std::function<void(int tiles)>& on_tiles) override {
+  void cut(const Picture& picture, int first_tile) override { encoder_.cut(picture, first_tile); }
+
+  int see_on(std::span<const std::int32_t> first_rows) override {
     if (features_.data == nullptr)
       features_ = allocate(ctx_, std::size_t(room_.feature_rows) * hidden * sizeof(Scalar));
     constexpr std::size_t tile_bytes = std::size_t(C.tokens_per_tile()) * hidden * sizeof(Scalar);
     const auto all = feature_rows();
-    encoder_.encode(picture, [&](int first_tile, typename VisionEncoder<C, Context, Scalar>::FeatureRows rows) {
-      const int tiles = int(rows.count) / C.tokens_per_tile();
-      for (int tile = 0; tile < tiles; ++tile)
+    return encoder_.see_on([&](int first_tile, typename VisionEncoder<C, Context, Scalar>::FeatureRows rows) {
+      for (int tile = 0; tile < int(rows.count) / C.tokens_per_tile(); ++tile)
         copy(ctx_, all[first_rows[std::size_t(first_tile + tile)]], rows[std::int64_t(tile) * C.tokens_per_tile()],
              tile_bytes);
-      if (on_tiles) on_tiles(tiles);
     });
   }
 

@@ -3,7 +3,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -135,10 +134,13 @@ class AnyRunner {
   /// Chooses from logits that the caller changed: [vocab_rows] on the host.
   virtual std::int32_t choose(std::span<const float> logits, const Draw& draw) = 0;
 
-  /// Sees a picture; tile t's rows become feature rows [first_rows[t], first_rows[t] + tokens_per_tile).
-  /// After each pass of the tower, `on_tiles` receives how many tiles it saw.
-  virtual void encode(const Picture& picture, std::span<const std::int32_t> first_rows,
-                      const std::function<void(int tiles)>& on_tiles) = 0;
+  /// Cuts a picture into tiles, of which `see_on` sees those from `first_tile` on. The picture before is forgotten.
+  virtual void cut(const Picture& picture, int first_tile) = 0;
+
+  /// Takes the tower one layer further over a few of the tiles that were cut, and returns how many are seen by that:
+  /// mostly none. Tile t's rows become feature rows [first_rows[t], first_rows[t] + tokens_per_tile). So short are its
+  /// pieces that steps can come between them.
+  virtual int see_on(std::span<const std::int32_t> first_rows) = 0;
 
   /// Feature rows as floats: to [rows.size(), hidden].
   virtual void read_features(std::span<const std::int32_t> rows, float* to) = 0;
@@ -146,5 +148,11 @@ class AnyRunner {
   /// What a sequence holds, for Draw::uses, in the runner's memory.
   virtual Memory place_uses(std::span<const std::int32_t> uses) = 0;
 };
+
+/// Sees a whole picture at once.
+inline void see(AnyRunner& runner, const Picture& picture, std::span<const std::int32_t> first_rows) {
+  runner.cut(picture, 0);
+  for (std::size_t seen = 0; seen < first_rows.size();) seen += std::size_t(runner.see_on(first_rows));
+}
 
 }  // namespace ivl

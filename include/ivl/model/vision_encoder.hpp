@@ -49,6 +49,12 @@ class VisionEncoder {
   /// The same without memory for all rows: give(first tile, rows of some tiles), which are good during the call.
   template <class Give>
   void encode(const Picture& picture, const Give& give) {
+    cut(picture, 0);
+    for (int seen = 0; seen < picture.tiles();) seen += see_on(give);
+  }
+
+  /// The same layer by layer: cuts the picture, of which `see_on` sees the tiles from `first_tile` on.
+  void cut(const Picture& picture, int first_tile) {
     if (picture.rules().tile_px != C.vit.tile_px)
       fail<RequestError>("picture: expected tiles of ", C.vit.tile_px, " pixels, found ", picture.rules().tile_px);
     const auto patches = patches_for(picture.tiles());
@@ -56,7 +62,36 @@ class VisionEncoder {
       unfold(picture.pixel_values(), patches);
     else
       unfold_picture<C.vit.patch_px>(ctx_, picture, pixel_statistics(vlm_.facts.image), patches);
-    encode_patches(patches, give);
+    cut_ = patches;
+    first_tile_ = first_tile;
+    layer_ = 0;
+  }
+
+  /// One layer further over the next tiles. Returns how many it has seen to the end, after give(first tile, rows).
+  template <class Give>
+  int see_on(const Give& give) {
+    const int tiles = std::min(tiles_per_pass, int(cut_.count / patches_per_tile) - first_tile_);
+    Batch batch;
+    batch.sequences = tiles;
+    batch.rows = tiles * C.vit.tokens();
+    batch.row_begin = tables_;
+    batch.kv_length = batch.row_begin + tiles_per_pass + 1;
+    batch.sequence_of = batch.kv_length + tiles_per_pass;
+    batch.positions = batch.sequence_of + tiles_per_pass * C.vit.tokens();
+    batch.longest = C.vit.tokens();
+    const auto x = x_.slice(0, batch.rows);
+    if (layer_ == 0)
+      vlm_.vision.embed_patches(
+          ctx_, Rows<const Scalar, patch_width>(cut_.slice(first_tile_ * patches_per_tile, tiles * patches_per_tile)),
+          tower_, x);
+    vlm_.vision.blocks[std::size_t(layer_)].forward(ctx_, batch, kv_, vlm_.facts.vision_norm_eps, tower_.block, x);
+    if (++layer_ < C.vit.layers) return 0;
+    const auto y = features_.slice(0, std::int64_t(tiles) * C.tokens_per_tile());
+    vlm_.projector.forward(ctx_, x, projector_, y);
+    give(first_tile_, FeatureRows(y));
+    first_tile_ += tiles;
+    layer_ = 0;
+    return tiles;
   }
 
  private:
@@ -76,29 +111,6 @@ class VisionEncoder {
       patches_ = allocate(ctx_, bytes);
     }
     return {reinterpret_cast<Scalar*>(patches_.data), rows};
-  }
-
-  template <class Give>
-  void encode_patches(PatchRows patches, const Give& give) {
-    const int tiles = int(patches.count / patches_per_tile);
-    for (int first = 0; first < tiles; first += tiles_per_pass) {
-      const int now = std::min(tiles_per_pass, tiles - first);
-      Batch batch;
-      batch.sequences = now;
-      batch.rows = now * C.vit.tokens();
-      batch.row_begin = tables_;
-      batch.kv_length = batch.row_begin + tiles_per_pass + 1;
-      batch.sequence_of = batch.kv_length + tiles_per_pass;
-      batch.positions = batch.sequence_of + tiles_per_pass * C.vit.tokens();
-      batch.longest = C.vit.tokens();
-      const auto x = x_.slice(0, batch.rows);
-      const auto y = features_.slice(0, std::int64_t(now) * C.tokens_per_tile());
-      vlm_.vision.forward(
-          ctx_, Rows<const Scalar, patch_width>(patches.slice(first * patches_per_tile, now * patches_per_tile)), batch,
-          kv_, vlm_.facts.vision_norm_eps, tower_, x);
-      vlm_.projector.forward(ctx_, x, projector_, y);
-      give(first, FeatureRows(y));
-    }
   }
 
   /// A tile is a sequence of its own with one page, and all of its rows are new.
@@ -134,6 +146,8 @@ class VisionEncoder {
   const Vlm<C>& vlm_;
   Memory memory_;
   Memory patches_;  // of one picture
+  PatchRows cut_;   // in patches_
+  int first_tile_ = 0, layer_ = 0;
   Rows<Scalar, C.vit.hidden> x_;
   Rows<Scalar, C.decoder.hidden> features_;
   typename Tower::template Scratch<Scalar> tower_;

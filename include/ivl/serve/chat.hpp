@@ -43,10 +43,11 @@ class Chat {
   std::string ask_about(std::vector<Picture> new_pictures, std::string_view question, GenerationOptions generation = {},
                         TextCallback on_text = {});
 
-  /// `number` answers to one question, one after the other: each as `ask_about` gives it for `seed_of_answer`. What
-  /// they begin with is computed once. The history keeps the first, as the reference does; `statistics` and `finish`
-  /// are the last one's. Greedy answers are all alike. Cancelled, it returns those that came. Throws as `ask_about`
-  /// does, and the conversation is then as it was before.
+  /// `number` answers to one question: each as `ask_about` gives it for `seed_of_answer`. What they begin with is
+  /// computed once, and they share steps where the engine has room for several. `on_text` receives one answer after the
+  /// other. The history keeps the first, as the reference does; `statistics`, `finish` and `ids` are the last one's.
+  /// Greedy answers are all alike. Cancelled, it returns those that came. Throws as `ask_about` does, and the
+  /// conversation is then as it was before.
   std::vector<std::string> ask_several(int number, const std::vector<Picture>& new_pictures, std::string_view question,
                                        GenerationOptions generation = {},
                                        const std::function<void(int answer, std::string_view text)>& on_text = {});
@@ -72,10 +73,10 @@ class Chat {
  private:
   Chat(std::unique_ptr<Engine> engine, const Processor& processor, ChatOptions options);
 
-  void grow_for(const Request& request);
-  /// To more than `wanted` tokens, or to less where there is no memory for them. Throws where it does not reach
-  /// `least`.
-  void grow(int wanted, int least);
+  void grow_for(const Request& request, int answers);
+  /// To more than `wanted` tokens and as many answers at once, or to what it was where there is no memory for them.
+  /// Throws where that does not reach `least`.
+  void grow(int wanted, int least, int answers);
 
   const Processor& processor_;
   std::unique_ptr<Engine> own_engine_;

@@ -15,10 +15,11 @@ namespace ivl {
 
 namespace detail {
 
-/// At most the model's context.
-inline std::unique_ptr<Engine> engine_of_chat(AnyRunner& runner, int kv_tokens) {
+/// At most the model's context for each of the answers that run together.
+inline std::unique_ptr<Engine> engine_of_chat(AnyRunner& runner, int kv_tokens, int answers = 1) {
+  const int most = int(std::min<std::int64_t>(std::int64_t(runner.facts().context_length) * answers, 1 << 30));
   return std::make_unique<Engine>(runner,
-                                  EngineOptions{.kv_tokens = std::min(kv_tokens, runner.facts().context_length)});
+                                  EngineOptions{.kv_tokens = std::min(kv_tokens, most), .max_sequences = answers});
 }
 
 /// Where nobody says how much room: less where there is no memory for the first choice.
@@ -53,25 +54,25 @@ IVL_INLINE Chat::Chat(std::unique_ptr<Engine> engine, const Processor& processor
 
 /// Two engines would not share the runner's room, so the old one goes first, and comes back where there is no memory
 /// for more.
-IVL_INLINE void Chat::grow(int wanted, int least) {
+IVL_INLINE void Chat::grow(int wanted, int least, int answers) {
   AnyRunner& runner = engine_->runner();
-  const int before = engine_->options().kv_tokens;
-  const auto make = [&](int kv_tokens) {
-    own_engine_ = detail::engine_of_chat(runner, kv_tokens);
+  const EngineOptions before = engine_->options();
+  const auto make = [&](int kv_tokens, int together) {
+    own_engine_ = detail::engine_of_chat(runner, kv_tokens, together);
     engine_ = own_engine_.get();
   };
   own_engine_.reset();
   try {
     try {
-      return make(std::max(wanted, 2 * before));
+      return make(std::max(wanted, 2 * before.kv_tokens), answers);
     } catch (const Error&) {
-      if (wanted >= 2 * before) throw;
+      if (wanted >= 2 * before.kv_tokens) throw;
     }
-    make(wanted);
+    make(wanted, answers);
   } catch (...) {
     may_grow_ = false;
-    make(before);
-    if (least > before) throw;
+    make(before.kv_tokens, before.max_sequences);
+    if (least > before.kv_tokens) throw;
   }
 }
 
@@ -104,78 +105,88 @@ IVL_INLINE std::string Chat::ask(std::string_view question, std::span<const Imag
   return ask_about(std::move(cut), question, std::move(generation), std::move(on_text));
 }
 
+IVL_INLINE std::string Chat::ask_about(std::vector<Picture> new_pictures, std::string_view question,
+                                       GenerationOptions generation, TextCallback on_text) {
+  std::function<void(int, std::string_view)> of_one;
+  if (on_text) of_one = [&on_text](int, std::string_view text) { on_text(text); };
+  std::vector<std::string> answers = ask_several(1, new_pictures, question, std::move(generation), of_one);
+  return answers.empty() ? "" : std::move(answers.front());
+}
+
 namespace detail {
 
-/// Leaves the engine without the sequence, however the answer ends.
+/// Leaves the engine without the sequences, however the answers end.
 struct Running {
   Engine& engine;
-  Sequence& sequence;
-  ~Running() { engine.stop(sequence); }
+  std::vector<std::shared_ptr<Sequence>> sequences = {};
+  ~Running() {
+    for (const auto& sequence : sequences) engine.stop(*sequence);
+  }
 };
 
 }  // namespace detail
-
-IVL_INLINE std::string Chat::ask_about(std::vector<Picture> new_pictures, std::string_view question,
-                                       GenerationOptions generation, TextCallback on_text) {
-  check_question(question);
-  std::string marked = with_image_marks(processor_.style(), question, int(new_pictures.size()));
-  std::vector<Picture> pictures = pictures_;
-  pictures.insert(pictures.end(), new_pictures.begin(), new_pictures.end());
-  Request request{.prompt = processor_.prompt(options_.system, history_, marked, pictures),
-                  .generation = std::move(generation),
-                  .on_text = std::move(on_text)};
-  ids_.clear();
-  grow_for(request);
-  complete(request, processor_, *engine_);
-  const std::shared_ptr<Sequence> sequence = engine_->start(std::move(request));
-  const detail::Running running{*engine_, *sequence};
-  while (!sequence->done()) engine_->step();
-  if (sequence->error()) std::rethrow_exception(sequence->error());
-
-  statistics_ = sequence->statistics();
-  finish_ = sequence->finish();
-  ids_.assign(sequence->generated().begin(), sequence->generated().end());
-  if (finish_ == Finish::cancelled && sequence->generated().empty()) return "";
-  std::string answer(answer_text(processor_, *sequence));
-  history_.push_back({std::move(marked), answer});
-  pictures_ = std::move(pictures);
-  return answer;
-}
 
 IVL_INLINE std::vector<std::string> Chat::ask_several(
     int number, const std::vector<Picture>& new_pictures, std::string_view question, GenerationOptions generation,
     const std::function<void(int answer, std::string_view text)>& on_text) {
   if (number < 1) fail<RequestError>("answers: expected at least 1, found ", number);
-  const std::uint64_t seed = generation.sampling.seed;
-  const std::size_t turns = history_.size();
-  std::vector<std::string> answers;
-  std::optional<Turn> first;
-  do {
-    const int n = int(answers.size());
-    generation.sampling.seed = seed_of_answer(seed, n);
-    TextCallback to_answer;
-    if (on_text) to_answer = [&on_text, n](std::string_view text) { on_text(n, text); };
-    std::string answer = ask_about(new_pictures, question, generation, std::move(to_answer));
-    if (history_.size() == turns) break;  // cancelled before its first token
-    answers.push_back(std::move(answer));
-    if (!first) first = history_.back();
-    forget(turns, 1);
-  } while (int(answers.size()) < number && finish_ != Finish::cancelled);
-  if (first) {
-    history_.push_back(std::move(*first));
-    pictures_.insert(pictures_.end(), new_pictures.begin(), new_pictures.end());
+  check_question(question);
+  std::string marked = with_image_marks(processor_.style(), question, int(new_pictures.size()));
+  std::vector<Picture> pictures = pictures_;
+  pictures.insert(pictures.end(), new_pictures.begin(), new_pictures.end());
+  Request request{.prompt = processor_.prompt(options_.system, history_, marked, pictures),
+                  .generation = std::move(generation)};
+  ids_.clear();
+  grow_for(request, number);
+  complete(request, processor_, *engine_);
+
+  int speaks = 0;  // the answer whose text is given as it comes; that of later ones waits
+  detail::Running running{*engine_};
+  for (int n = 0; n < number; ++n) {
+    Request one = request;
+    one.generation.sampling.seed = seed_of_answer(request.generation.sampling.seed, n);
+    if (n > 0) one.generation.on_progress = {};
+    if (on_text)
+      one.on_text = [&on_text, &speaks, n](std::string_view text) {
+        if (n == speaks) on_text(n, text);
+      };
+    running.sequences.push_back(engine_->start(std::move(one)));
   }
+  while (speaks < number) {
+    engine_->step();
+    while (speaks < number && running.sequences[std::size_t(speaks)]->done()) {
+      if (const auto error = running.sequences[std::size_t(speaks)]->error()) std::rethrow_exception(error);
+      if (++speaks == number || !on_text) continue;
+      const std::string so_far = running.sequences[std::size_t(speaks)]->text();
+      if (!so_far.empty()) on_text(speaks, so_far);
+    }
+  }
+
+  const Sequence& last = *running.sequences.back();
+  statistics_ = last.statistics();
+  finish_ = last.finish();
+  ids_.assign(last.generated().begin(), last.generated().end());
+  std::vector<std::string> answers;
+  for (const auto& sequence : running.sequences) {
+    if (sequence->finish() == Finish::cancelled && sequence->generated().empty()) break;
+    answers.emplace_back(answer_text(processor_, *sequence));
+  }
+  if (answers.empty()) return answers;
+  history_.push_back({std::move(marked), answers.front()});
+  pictures_ = std::move(pictures);
   return answers;
 }
 
 /// The room grows if it is the chat's to choose.
-IVL_INLINE void Chat::grow_for(const Request& request) {
+IVL_INLINE void Chat::grow_for(const Request& request, int answers) {
   const int prompt_tokens = processor_.tokens_of(request.prompt), context = engine_->runner().facts().context_length;
   if (prompt_tokens >= context) return;  // `start` refuses it
   const int room = engine_->options().kv_tokens;
-  const int needed = prompt_tokens + longest_answer(request.generation, engine_->runner().facts(), prompt_tokens);
+  const int answer = longest_answer(request.generation, engine_->runner().facts(), prompt_tokens);
+  const std::int64_t needed = prompt_tokens + std::int64_t(answers) * answer;
   const bool grows = own_engine_ && !options_.kv_tokens && (may_grow_ || prompt_tokens >= room);
-  if (needed > room && grows) grow(needed, prompt_tokens + 1);
+  if (grows && (needed > room || answers > engine_->options().max_sequences))
+    grow(int(std::min<std::int64_t>(needed, 1 << 30)), prompt_tokens + 1, answers);
 }
 
 IVL_INLINE void complete(Request& request, const Processor& processor, const Engine& engine) {

@@ -1,11 +1,12 @@
 // Runs requests of one model together: prefill chunks and decode rows of all of them share a step.
 #pragma once
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <exception>
-#include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -24,6 +25,8 @@ namespace ivl {
 /// answer depend neither on the other requests nor on what is known from earlier ones: where a prompt begins as another
 /// did, keys and values of both are the same pages for as long as they stay.
 class Engine {
+  using Clock = std::chrono::steady_clock;
+
  public:
   /// `runner` must outlive the engine, which takes its room. Throws RequestError for options that leave no room.
   explicit Engine(AnyRunner& runner, const EngineOptions& options = {});
@@ -33,10 +36,16 @@ class Engine {
   AnyRunner& runner() const { return runner_; }
   const EngineOptions& options() const { return options_; }
   const KvPool& pool() const { return *pool_; }
+  EngineStatus status() const;
 
   /// Queues a request; `step` then runs it, together with others, as soon as there is room for it. Throws RequestError
   /// for one that could never run: a prompt that does not fit the context, the engine's room or the vocabulary.
   std::shared_ptr<Sequence> start(Request request);
+
+  /// `start` in two parts. `prepare` checks a request and lays it out, which is most of the work and may be done in any
+  /// thread; what cannot be read of its pictures it throws.
+  std::shared_ptr<Sequence> prepare(Request request) const;
+  void start(const std::shared_ptr<Sequence>& prepared);
 
   /// The rows that stand for a picture, as floats [rows, hidden]. A request about it does not see it again.
   std::vector<float> features(const Picture& picture);
@@ -44,8 +53,14 @@ class Engine {
   /// Takes a sequence out before it is done.
   void stop(Sequence& sequence);
 
-  /// One step of all running sequences. Returns whether any request is left. An error, a callback's among them, ends
-  /// its own sequence; an error of the step itself ends all that ran in it.
+  /// Leaves a sequence out of the steps until it is resumed: its reader is slow. It keeps its place and its pages only
+  /// for as long as nobody else waits for them.
+  void pause(Sequence& sequence) { sequence.paused_ = true; }
+  void resume(Sequence& sequence) { sequence.paused_ = false; }
+
+  /// One step of all running sequences. Returns whether there is more to do: any request is left that is not paused,
+  /// nor waits for one that is. An error, a callback's among them, ends its own sequence; an error of the step itself
+  /// ends all that ran in it.
   bool step();
 
   /// Steps until nothing is left to do.
@@ -62,25 +77,29 @@ class Engine {
   /// How many tokens the prompt has, its pictures' rows among them.
   int check_prompt(const Request& request) const;
 
+  /// Tokens, and a span for each picture.
+  void lay_out(Sequence& sequence) const;
+
   /// Ends the sequences whose callers ask for it.
   void end_cancelled();
 
   /// Lets waiting requests run, first come first served, while there is room for their prompts and the next token.
   void admit();
+  void let_run(const std::shared_ptr<Sequence>& sequence);
 
-  /// What is known of its tokens already, its pictures, and pages. Returns false, and holds nothing, where running
-  /// requests have the room.
+  /// Whether it may run before one that finds no room: nothing has to be seen for it, and what is free is enough for
+  /// its whole answer. Eight may overtake one, no more.
+  bool may_overtake(const Sequence& waiting, const Sequence& sequence) const;
+  /// Whether one that runs computes the next page of what it begins with: to wait for it is sooner than to do it too.
+  bool is_being_computed(Sequence& sequence) const;
+
+  /// What is known of its tokens already, rows for its pictures, and pages. Returns false, and holds nothing, where
+  /// running requests have the room.
   bool find_room(Sequence& sequence);
 
-  /// Tokens, and a span for each picture.
-  void lay_out(Sequence& sequence);
-
-  /// The rows of all pictures with tokens that are not cached. Returns false where there is no room for all.
-  bool see_pictures(Sequence& sequence);
-
-  /// The rows of a picture, which no picture needs twice; null where there is no room for them.
-  std::shared_ptr<const PictureRows> see(const Picture& picture, const Digest& key, AnswerStatistics& statistics,
-                                         const std::function<void(int tiles)>& on_tiles = {});
+  /// Rows for all pictures with tokens that are not cached: no picture has them twice. Returns false where there is no
+  /// room for all.
+  bool reserve_features(Sequence& sequence);
 
   /// Only penalties ask which ids a sequence holds. Pictures do not count, nor ids that are never drawn.
   void place_uses(Sequence& sequence);
@@ -98,23 +117,42 @@ class Engine {
   /// Pages and picture rows stay where they are until somebody needs the room.
   void give_back(Sequence& sequence);
 
+  // ---- pictures ----------------------------------------------------------------------------------------------------
+  /// Sees pictures of those that run, in the order of their turns, until all are seen or the step's time for it is
+  /// over. Returns whether there were any.
+  bool see_pictures(Clock::time_point step_begin);
+  void see_on(Sequence& sequence, PictureSpan& span);
+  /// One piece of work. Returns how many tiles are seen by it.
+  int see_on(const Picture& picture, PictureRows& rows, const Digest& key);
+  static void report_tiles(const Sequence& sequence);
+
   // ---- a step ------------------------------------------------------------------------------------------------------
+  bool somebody_reads() const;
+  int most_prefill_rows(Clock::time_point step_begin) const;
+  void learn_speed(double step_s);
+  static double seconds_since(Clock::time_point begin) {
+    return std::chrono::duration<double>(Clock::now() - begin).count();
+  }
   /// Those of the running sequences that have a page for their next token. Where pages are short, late sequences give
   /// up theirs and wait again; one that may not (Sequence::may_give_way) has waited for all pages that it may ever
   /// need.
   void choose_step();
   void find_next_page(Sequence& sequence);
 
-  /// Of the latest third of those that run, never the first, the one that has least to compute again; null if none may.
+  /// One that is paused; else of the latest third of those that run, never the first, the one that has least to compute
+  /// again; null if none may.
   std::shared_ptr<Sequence> next_victim() const;
+  std::shared_ptr<Sequence> paused_victim() const;
   void preempt(const std::shared_ptr<Sequence>& sequence);
 
   template <class Sequences>
-  static void insert_by_arrival(Sequences& sequences, const std::shared_ptr<Sequence>& sequence) {
+  static void insert_in_order(Sequences& sequences, const std::shared_ptr<Sequence>& sequence) {
     const auto later = std::ranges::find_if(
-        sequences, [&](const std::shared_ptr<Sequence>& other) { return other->arrival_ > sequence->arrival_; });
+        sequences, [&](const std::shared_ptr<Sequence>& other) { return sequence->comes_before(*other); });
     sequences.insert(later, sequence);
   }
+
+  bool is_left() const;
 
   // ---- after a step ------------------------------------------------------------------------------------------------
   void take_results(const Scheduler::Part& part);
@@ -137,11 +175,16 @@ class Engine {
   StepRoom room_;
   std::shared_ptr<KvPool> pool_;
   FeaturePool features_;
+  std::optional<Digest> cut_;                ///< the picture that the runner sees
+  double piece_s_ = 0;                       ///< of seeing, lately
+  double decode_s_ = 0, prefill_row_s_ = 0;  ///< a step without prefill, and each row of prefill in it, lately
   Step step_;
   StepResults results_;
+  std::vector<float> own_logits_;  ///< the model's, where logprobs are wanted
   Scheduler scheduler_;
   std::uint64_t arrivals_ = 0;
-  std::deque<std::shared_ptr<Sequence>> waiting_;  ///< in the order of their arrival, as those that run
+  EngineStatus counts_;                            ///< only what is counted from the start on
+  std::deque<std::shared_ptr<Sequence>> waiting_;  ///< in the order of their turns, as those that run
   std::vector<std::shared_ptr<Sequence>> running_;
   std::vector<std::shared_ptr<Sequence>> in_step_;
 };
@@ -158,5 +201,6 @@ std::vector<std::shared_ptr<Sequence>> run_all(Engine& engine, std::vector<Reque
 
 #ifndef IVL_COMPILED
 #include "ivl/serve/engine.ipp"
+#include "ivl/serve/engine_pace.ipp"
 #include "ivl/serve/engine_room.ipp"
 #endif

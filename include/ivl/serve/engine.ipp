@@ -30,6 +30,18 @@ IVL_INLINE Engine::Engine(AnyRunner& runner, const EngineOptions& options)
 }
 
 IVL_INLINE std::shared_ptr<Sequence> Engine::start(Request request) {
+  const std::shared_ptr<Sequence> sequence = prepare(std::move(request));
+  start(sequence);
+  return sequence;
+}
+
+IVL_INLINE void Engine::start(const std::shared_ptr<Sequence>& prepared) {
+  prepared->arrival_ = ++arrivals_;
+  prepared->last_ = Sequence::Clock::now();
+  insert_in_order(waiting_, prepared);
+}
+
+IVL_INLINE std::shared_ptr<Sequence> Engine::prepare(Request request) const {
   const ModelFacts& facts = runner_.facts();
   const Sampling sampling = resolved(request.generation.sampling, facts.sampling);
   const int prompt_tokens = check_prompt(request);
@@ -47,6 +59,13 @@ IVL_INLINE std::shared_ptr<Sequence> Engine::start(Request request) {
   const Tokenizer* const tokenizer = sequence->request_.tokenizer;
   sequence->rules_ =
       token_rules(generation, facts, tokenizer, usable, sequence->stop_ids_, prompt_tokens, sequence->max_new_tokens_);
+  if (generation.constraint) {
+    const int ids = generation.constraint->tokens().ids();
+    if (tokenizer && tokenizer->size() != ids)
+      fail<RequestError>("constraint: expected the tokens of the request's tokenizer, which has ", tokenizer->size(),
+                         ", found those of one that has ", ids);
+    sequence->constraint_.emplace(generation.constraint, sequence->stop_ids_);
+  }
   if (generation.stop_strings.empty()) generation.stop_strings = facts.sampling.stop_strings;
   if (tokenizer)
     sequence->decoder_.emplace(*tokenizer, std::move(generation.stop_strings),
@@ -54,18 +73,32 @@ IVL_INLINE std::shared_ptr<Sequence> Engine::start(Request request) {
   else if (!generation.stop_strings.empty())
     fail<RequestError>("stop strings: expected a tokenizer to find them with, found none");
   sequence->statistics_.prompt_tokens = prompt_tokens;
-  sequence->arrival_ = ++arrivals_;
   sequence->rope_ = facts.rope;
-  waiting_.push_back(sequence);
+  if (generation.logprobs && (*generation.logprobs < 0 || *generation.logprobs > usable))
+    fail<RequestError>("logprobs: expected 0 to ", usable, " tokens beside each, found ", *generation.logprobs);
+  lay_out(*sequence);
   return sequence;
 }
 
+IVL_INLINE EngineStatus Engine::status() const {
+  EngineStatus status = counts_;
+  status.running = int(running_.size());
+  status.waiting = int(waiting_.size());
+  const auto is_paused = [](const std::shared_ptr<Sequence>& sequence) { return sequence->paused_; };
+  status.paused = int(std::ranges::count_if(running_, is_paused) + std::ranges::count_if(waiting_, is_paused));
+  status.pages = pool_->count(KvGroup::full);
+  status.used_pages = status.pages - pool_->free(KvGroup::full);
+  return status;
+}
+
 IVL_INLINE std::vector<float> Engine::features(const Picture& picture) {
-  AnswerStatistics unused;
-  const auto seen = see(picture, key_of(picture), unused);
+  const Digest key = key_of(picture);
+  auto seen = features_.find(key);
+  if (!seen) seen = features_.reserve(key, picture.tiles());
   if (!seen)
     fail<RequestError>("engine: the picture's ", picture.tiles() * runner_.sizes().tokens_per_tile,
                        " rows find no room beside those of running requests");
+  while (!seen->whole()) see_on(picture, *seen, key);
   std::vector<std::int32_t> rows;
   for (int row = 0; row < seen->rows(); ++row) rows.push_back(seen->row(row));
   std::vector<float> values(rows.size() * std::size_t(runner_.sizes().hidden));
@@ -82,9 +115,19 @@ IVL_INLINE void Engine::stop(Sequence& sequence) {
 IVL_INLINE bool Engine::step() {
   end_cancelled();
   admit();
+  const auto begin = Clock::now();
+  const bool saw = see_pictures(begin);
   choose_step();
-  if (in_step_.empty()) return !waiting_.empty();  // of those that run, one always has a page
-  scheduler_.plan(in_step_, step_);
+  if (in_step_.empty()) {
+    // Of those that run and are not paused one has a page, or its pictures are being seen, or it has just been
+    // cancelled.
+    const auto cancelled = [](const std::shared_ptr<Sequence>& sequence) { return sequence->cancelled(); };
+    return is_left() && (saw || std::ranges::any_of(running_, cancelled));
+  }
+  scheduler_.plan(in_step_, most_prefill_rows(begin), step_);
+  ++counts_.steps;
+  counts_.rows += step_.rows;
+  const auto run_begin = Clock::now();
   std::exception_ptr error;
   try {
     runner_.run(step_, results_);
@@ -97,9 +140,15 @@ IVL_INLINE bool Engine::step() {
     else
       take_results(part);
   }
+  learn_speed(seconds_since(run_begin));
   remove_done();
   in_step_.clear();  // what has ended is its caller's alone
-  return !running_.empty() || !waiting_.empty();
+  return is_left();
+}
+
+IVL_INLINE bool Engine::is_left() const {
+  const auto goes_on = [](const std::shared_ptr<Sequence>& sequence) { return !sequence->paused_; };
+  return std::ranges::any_of(running_, goes_on) || std::ranges::any_of(waiting_, goes_on);
 }
 
 IVL_INLINE void Engine::run() {
@@ -205,12 +254,18 @@ IVL_INLINE void Engine::take_tokens(const Scheduler::Part& part) {
   int right = 0;
   for (int wanted = part.first_wanted + part.wanted - 1 - part.drafts;; ++wanted) {
     const bool on_host = step_.wants[std::size_t(wanted)] == Want::logits;
+    const std::optional<int> logprobs = sequence.request_.generation.logprobs;
+    if (logprobs) {  // before rules and masks change the logits
+      const auto own = logits_of(wanted);
+      own_logits_.assign(own.begin(), own.begin() + sequence.usable_ids_);
+    }
     const int id = on_host ? choose(sequence, logits_of(wanted)) : results_.ids[std::size_t(wanted)];
     if (id < 0)
       fail<ModelError>("model: token ", sequence.generated().size() + 1, " of the answer, ", sequence.length() + 1,
                        " of the conversation, cannot be chosen: its logits hold NaN or nothing above -infinity. "
                        "Probably weights are damaged, or a value is beyond the range of the type that they are "
                        "computed in");
+    if (logprobs && !sequence.stops_at(id)) sequence.logprobs_.push_back(logprobs_of(own_logits_, id, *logprobs));
     take_token(sequence, id);
     if (sequence.done() || right == part.drafts || id != sequence.drafts_[std::size_t(right)]) break;
     ++right;
@@ -242,6 +297,7 @@ IVL_INLINE int Engine::choose(Sequence& sequence, std::span<float> logits) {
   const auto usable = logits.first(std::size_t(draw.ids));
   if (detail::largest_of(usable) < 0) return -1;
   sequence.rules_.edit(sequence.seen_by_rules(), int(sequence.generated().size()), logits);
+  if (sequence.constraint_) sequence.constraint_->mask(logits);
   if (generation.mask) generation.mask(logits);
   if (generation.choose) {
     const int id = generation.choose(logits);
@@ -251,20 +307,24 @@ IVL_INLINE int Engine::choose(Sequence& sequence, std::span<float> logits) {
   }
   const int id = is_greedy(draw) ? detail::largest_of(usable) : runner_.choose(logits, draw);
   if (id < 0)
-    fail<RequestError>(generation.mask ? "mask" : "bad words, n-grams and stop tokens before min_new_tokens",
+    fail<RequestError>(generation.mask        ? "mask"
+                       : sequence.constraint_ ? "constraint, with what else the request forbids"
+                                              : "bad words, n-grams and stop tokens before min_new_tokens",
                        ": expected a token that may be chosen, found none");
   return id;
 }
 
 IVL_INLINE void Engine::take_token(Sequence& sequence, int id) {
-  sequence.statistics_.decode_s = std::chrono::duration<double>(Sequence::Clock::now() - sequence.last_).count();
+  sequence.statistics_.decode_s = seconds_since(sequence.last_);
   if (sequence.stops_at(id)) {
     end(sequence, Finish::stop_token);
     if (sequence.decoder_) give(sequence, sequence.decoder_->finish());
     return;
   }
+  if (sequence.constraint_) sequence.constraint_->accept(id);
   sequence.tokens_.push_back(id);
   sequence.statistics_.new_tokens = int(sequence.generated().size());
+  ++counts_.new_tokens;
   const bool at_limit = sequence.statistics_.new_tokens == sequence.max_new_tokens_;
   if (!sequence.decoder_) {
     if (at_limit) end(sequence, Finish::length);
@@ -301,8 +361,17 @@ IVL_INLINE void Engine::fail_with(Sequence& sequence, std::exception_ptr error) 
 
 IVL_INLINE void Engine::remove_done() {
   const auto done = [](const std::shared_ptr<Sequence>& sequence) { return sequence->done(); };
-  std::erase_if(running_, done);
-  std::erase_if(waiting_, done);
+  const auto take_from = [&](auto& sequences) {
+    for (;;) {
+      const auto found = std::ranges::find_if(sequences, done);
+      if (found == sequences.end()) return;
+      const std::shared_ptr<Sequence> sequence = *found;
+      sequences.erase(found);
+      if (sequence->request_.on_end) sequence->request_.on_end(*sequence);
+    }
+  };
+  take_from(running_);
+  take_from(waiting_);
 }
 
 // ---- many at once ------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <string_view>
 #include <utility>
 
 #include "ivl/core/constant.hpp"
@@ -50,23 +51,66 @@ IVL_INLINE StepRoom Engine::room_of(const AnyRunner& runner, const EngineOptions
 // ---- admission ---------------------------------------------------------------------------------------------------
 
 IVL_INLINE void Engine::admit() {
-  while (!waiting_.empty() && running_.size() < std::size_t(options_.max_sequences)) {
-    const std::shared_ptr<Sequence> sequence = waiting_.front();
+  Sequence* without_room = nullptr;  // the first that found none
+  for (std::size_t i = 0; i < waiting_.size();) {
+    const std::shared_ptr<Sequence> sequence = waiting_[i];
+    const bool waits_on =
+        sequence->paused_ || is_being_computed(*sequence) || (without_room && !may_overtake(*without_room, *sequence));
+    if (waits_on) {
+      ++i;
+      continue;
+    }
+    const bool has_place = running_.size() < std::size_t(options_.max_sequences);
     try {
-      if (!find_room(*sequence)) return;
+      if (has_place && find_room(*sequence)) {
+        if (without_room) ++without_room->overtaken_;
+        let_run(sequence);
+        continue;
+      }
     } catch (...) {
       fail_with(*sequence, std::current_exception());
       remove_done();
       continue;
     }
-    sequence->finish_ = Finish::running;
-    waiting_.pop_front();
-    insert_by_arrival(running_, sequence);
+    if (const auto victim = paused_victim()) {
+      preempt(victim);  // it may now stand in front of the sequence
+      continue;
+    }
+    if (!has_place) return;
+    if (!without_room) without_room = sequence.get();
+    ++i;
   }
 }
 
+IVL_INLINE bool Engine::may_overtake(const Sequence& waiting, const Sequence& sequence) const {
+  const int pages = int(ceil_div(sequence.prompt_tokens_ + sequence.max_new_tokens_, kv_page_tokens));
+  return waiting.overtaken_ < 8 && sequence.spans_.empty() && pages <= pool_->free(KvGroup::full);
+}
+
+IVL_INLINE bool Engine::is_being_computed(Sequence& sequence) const {
+  if (!sequence.uses_cache()) return false;
+  int page = 0;
+  const auto fits = [&](int tokens) { return (page + 1) * kv_page_tokens <= tokens; };
+  while (fits(sequence.length() - 1) && pool_->find(KvGroup::full, sequence.page_key(page)) >= 0) ++page;
+  if (!fits(sequence.length() - 1)) return false;
+  return std::ranges::any_of(running_, [&](const std::shared_ptr<Sequence>& other) {
+    return !other->paused_ && other->uses_cache() && other->kept_pages_ <= page && fits(other->prompt_tokens_) &&
+           other->page_key(page) == sequence.page_key(page);
+  });
+}
+
+IVL_INLINE void Engine::let_run(const std::shared_ptr<Sequence>& sequence) {
+  sequence->finish_ = Finish::running;
+  std::erase(waiting_, sequence);
+  insert_in_order(running_, sequence);
+  if (std::exchange(sequence->was_started_, true)) return;
+  counts_.prompt_tokens += sequence->prompt_tokens_;
+  counts_.cached_tokens += sequence->statistics_.cached_tokens;
+  if (sequence->request_.on_start) sequence->request_.on_start(*sequence);
+  report_tiles(*sequence);
+}
+
 IVL_INLINE bool Engine::find_room(Sequence& sequence) {
-  if (sequence.tokens_.empty()) lay_out(sequence);
   find_cached(sequence);
   const int total = sequence.prompt_tokens_ + sequence.max_new_tokens_;
   const bool whole = !sequence.may_give_way();
@@ -76,14 +120,12 @@ IVL_INLINE bool Engine::find_room(Sequence& sequence) {
     give_back(sequence);
     return false;
   }
-  sequence.statistics_.queue_s += sequence.lap_s();
-  const bool seen = see_pictures(sequence);
-  sequence.statistics_.vision_s += sequence.lap_s();
-  if (!seen) {
-    assert(!running_.empty() || sequence.cancelled());  // alone, every prompt that `start` takes has room
+  if (!reserve_features(sequence)) {
+    assert(!running_.empty());  // alone, every prompt that `start` takes has room
     give_back(sequence);
     return false;
   }
+  sequence.statistics_.queue_s += sequence.lap_s();
   sequence.pages_.grow(KvGroup::full, tokens);
   if (penalises(sequence.sampling_) && sequence.uses_.data == nullptr) place_uses(sequence);
   if (sequence.preemptions_ == 0) sequence.statistics_.cached_tokens = sequence.cached_;
@@ -91,7 +133,19 @@ IVL_INLINE bool Engine::find_room(Sequence& sequence) {
   return true;
 }
 
-IVL_INLINE void Engine::lay_out(Sequence& sequence) {
+namespace detail {
+
+inline Digest salted(const Digest& key, std::string_view salt) {
+  if (salt.empty()) return key;
+  Sha256 hash;
+  hash.add(std::as_bytes(std::span(key)));
+  hash.add(salt);
+  return hash.finish();
+}
+
+}  // namespace detail
+
+IVL_INLINE void Engine::lay_out(Sequence& sequence) const {
   const Prompt& prompt = sequence.request_.prompt;
   sequence.tokens_.reserve(std::size_t(sequence.prompt_tokens_ + sequence.max_new_tokens_));
   sequence.text_.reserve(std::size_t(sequence.max_new_tokens_) * 8);
@@ -104,50 +158,31 @@ IVL_INLINE void Engine::lay_out(Sequence& sequence) {
   for (const Prompt::Place& place : prompt.pictures) {
     ids_to(place.at);
     const int rows = place.picture.tiles() * runner_.sizes().tokens_per_tile;
-    sequence.spans_.push_back({sequence.length(), rows, key_of(place.picture)});
+    sequence.spans_.push_back(
+        {sequence.length(), rows, detail::salted(key_of(place.picture), sequence.request_.cache_salt)});
     sequence.tokens_.resize(sequence.tokens_.size() + std::size_t(rows), -1);
   }
   ids_to(prompt.ids.size());
   assert(sequence.length() == sequence.prompt_tokens_);
 }
 
-IVL_INLINE bool Engine::see_pictures(Sequence& sequence) {
-  std::vector<Prompt::Place>& places = sequence.request_.prompt.pictures;
-  const GenerationOptions& generation = sequence.request_.generation;
-  AnswerProgress progress{.prompt_tokens = sequence.prompt_tokens_};
-  for (const Prompt::Place& place : places) progress.tiles += place.picture.tiles();
-  const auto report = [&](int tiles) {
-    progress.tiles_done = tiles;
-    if (generation.on_progress) generation.on_progress(progress);
-  };
-  int before = 0;  // tiles of the pictures that are seen
+IVL_INLINE bool Engine::reserve_features(Sequence& sequence) {
+  const std::vector<Prompt::Place>& places = sequence.request_.prompt.pictures;
+  int known = 0, all = 0;
   for (std::size_t i = 0; i < places.size(); ++i) {
-    report(before);
     PictureSpan& span = sequence.spans_[i];
-    before += places[i].picture.tiles();
     if (span.begin + span.rows <= sequence.cached_) continue;
-    if (!sequence.cancelled())
-      span.features = see(places[i].picture, span.key, sequence.statistics_,
-                          [&](int tiles) { report(progress.tiles_done + tiles); });
+    ++all;
+    span.features = features_.find(span.key);
+    if (span.features)
+      ++known;
+    else
+      span.features = features_.reserve(span.key, places[i].picture.tiles());
     if (!span.features) return false;
   }
+  counts_.pictures += all;
+  counts_.known_pictures += known;
   return true;
-}
-
-IVL_INLINE std::shared_ptr<const PictureRows> Engine::see(const Picture& picture, const Digest& key,
-                                                          AnswerStatistics& statistics,
-                                                          const std::function<void(int tiles)>& on_tiles) {
-  if (auto known = features_.find(key)) return known;
-  auto features = features_.reserve(key, picture.tiles());
-  if (!features) return nullptr;
-  try {
-    runner_.encode(picture, features->first_rows, on_tiles);
-  } catch (...) {
-    features_.forget(key);
-    throw;
-  }
-  statistics.tiles += picture.tiles();
-  return features;
 }
 
 IVL_INLINE void Engine::place_uses(Sequence& sequence) {
@@ -241,7 +276,10 @@ IVL_INLINE void Engine::give_back(Sequence& sequence) {
 }
 
 IVL_INLINE void Engine::choose_step() {
-  in_step_ = running_;
+  in_step_.clear();
+  for (const auto& sequence : running_) {
+    if (!sequence->paused_ && sequence->ready() > sequence->cached_) in_step_.push_back(sequence);
+  }
   for (const auto& sequence : in_step_) find_next_page(*sequence);
   std::erase_if(in_step_, [](const std::shared_ptr<Sequence>& sequence) {
     const auto room = std::int64_t(sequence->pages_.table(KvGroup::full).size()) * kv_page_tokens;
@@ -261,8 +299,17 @@ IVL_INLINE void Engine::find_next_page(Sequence& sequence) {
     pages.grow(KvGroup::full, sequence.cached_ + 1);
 }
 
+IVL_INLINE std::shared_ptr<Sequence> Engine::paused_victim() const {
+  const auto may = [](const std::shared_ptr<Sequence>& sequence) {
+    return sequence->paused_ && sequence->uses_cache();
+  };
+  const auto last = std::find_if(running_.rbegin(), running_.rend(), may);
+  return last == running_.rend() ? nullptr : *last;
+}
+
 IVL_INLINE std::shared_ptr<Sequence> Engine::next_victim() const {
-  std::shared_ptr<Sequence> victim;
+  std::shared_ptr<Sequence> victim = paused_victim();
+  if (victim) return victim;
   const std::size_t number = running_.size(),
                     late = std::max<std::size_t>(1, number - std::max<std::size_t>(1, number / 3));
   for (std::size_t i = late; i < number; ++i) {
@@ -275,9 +322,10 @@ IVL_INLINE std::shared_ptr<Sequence> Engine::next_victim() const {
 IVL_INLINE void Engine::preempt(const std::shared_ptr<Sequence>& sequence) {
   give_back(*sequence);
   sequence->finish_ = Finish::waiting;
-  ++sequence->preemptions_;
+  if (!sequence->paused_) ++sequence->preemptions_;
+  ++counts_.preemptions;
   std::erase(running_, sequence);
-  insert_by_arrival(waiting_, sequence);
+  insert_in_order(waiting_, sequence);
 }
 
 }  // namespace ivl

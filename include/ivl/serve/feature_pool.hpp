@@ -15,6 +15,9 @@ struct PictureRows {
   Digest key;
   int tile_rows = 0;
   std::vector<std::int32_t> first_rows;  ///< of each tile
+  int seen = 0;                          ///< tiles, the first ones: their rows are written
+
+  bool whole() const { return seen == int(first_rows.size()); }
 
   int rows() const { return int(first_rows.size()) * tile_rows; }
   std::int32_t row(int number) const { return first_rows[std::size_t(number / tile_rows)] + number % tile_rows; }
@@ -26,18 +29,15 @@ class FeaturePool {
   /// `capacity` rows, in units of `tile_rows`.
   FeaturePool(int capacity, int tile_rows);
 
-  /// The picture's rows, if they are there.
-  std::shared_ptr<const PictureRows> find(const Digest& key);
+  /// The picture's rows, if there are any: perhaps not all of its tiles are seen.
+  std::shared_ptr<PictureRows> find(const Digest& key);
 
-  /// Rows for a picture of so many tiles, whose contents are the caller's to write; null where there is no room.
-  std::shared_ptr<const PictureRows> reserve(const Digest& key, int tiles);
-
-  /// Takes back rows that were reserved but not written.
-  void forget(const Digest& key);
+  /// Rows for a new picture of so many tiles, none of them seen; null where there is no room.
+  std::shared_ptr<PictureRows> reserve(const Digest& key, int tiles);
 
  private:
   struct Entry {
-    std::shared_ptr<const PictureRows> features;
+    std::shared_ptr<PictureRows> features;
     std::uint64_t last_use = 0;
   };
   using Entries = std::map<Digest, Entry>;

@@ -10,14 +10,14 @@ IVL_INLINE FeaturePool::FeaturePool(int capacity, int tile_rows) : tile_rows_(ti
   for (int unit = capacity / tile_rows - 1; unit >= 0; --unit) free_.push_back(unit * tile_rows);
 }
 
-IVL_INLINE std::shared_ptr<const PictureRows> FeaturePool::find(const Digest& key) {
+IVL_INLINE std::shared_ptr<PictureRows> FeaturePool::find(const Digest& key) {
   const auto entry = entries_.find(key);
   if (entry == entries_.end()) return nullptr;
   entry->second.last_use = ++uses_;
   return entry->second.features;
 }
 
-IVL_INLINE std::shared_ptr<const PictureRows> FeaturePool::reserve(const Digest& key, int tiles) {
+IVL_INLINE std::shared_ptr<PictureRows> FeaturePool::reserve(const Digest& key, int tiles) {
   while (int(free_.size()) < tiles && evict()) {
   }
   if (int(free_.size()) < tiles) return nullptr;
@@ -27,11 +27,6 @@ IVL_INLINE std::shared_ptr<const PictureRows> FeaturePool::reserve(const Digest&
   free_.resize(free_.size() - std::size_t(tiles));
   entries_[key] = {features, ++uses_};
   return features;
-}
-
-IVL_INLINE void FeaturePool::forget(const Digest& key) {
-  const auto entry = entries_.find(key);
-  if (entry != entries_.end()) give_back(entry);
 }
 
 IVL_INLINE bool FeaturePool::evict() {

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -13,6 +14,7 @@
 #include "ivl/image/picture.hpp"
 #include "ivl/serve/sampling.hpp"
 #include "ivl/text/chat_template.hpp"
+#include "ivl/text/constraint.hpp"
 #include "ivl/text/tokenizer.hpp"
 
 namespace ivl {
@@ -25,6 +27,10 @@ struct EngineOptions {
   int max_rows = 512;      ///< of one step: the prefill chunk
   int max_logit_rows = 0;  ///< rows of one step whose logits are made; 0: max_sequences
   int feature_tokens = 0;  ///< picture rows that stay for the next question; 0: kv_tokens
+  /// Goal for the time of a step while somebody's answer is under way: prefill and the seeing of pictures are cut into
+  /// pieces that leave the others' tokens so far apart. 0: none; steps are as large as they may be. Measured times
+  /// decide then, so ranks that share a model (parallel/) would not plan alike: leave it 0 there.
+  double step_ms = 0;
   /// Of an answer that repeats what is in its conversation (documents, boxes, keys of JSON), a step tries so many
   /// tokens ahead at most: what stood behind the last three tokens before. The answer's bits do not depend on it.
   int draft_tokens = 0;
@@ -62,10 +68,18 @@ struct GenerationOptions {
   std::vector<std::string> bad_words = {};
   /// Of one id: OpenAI's logit_bias. Of the same ids twice, the last counts. Empty: those of the checkpoint.
   std::vector<SequenceBias> sequence_bias = {};
+  /// What the answer's text has to be, with the tokens of the same tokenizer: made once, for any number of requests. An
+  /// answer that ends by its length or at a stop string is cut, and only the beginning of such a text. Needs a stop
+  /// token. `mask` sees what it left.
+  std::shared_ptr<const Constraint> constraint = {};
 
   /// Whether repetition_penalty, no_repeat_ngram_size and ids of several see the prompt's tokens too. Unset: they do,
   /// but in chats of GitHub folders, whose reference hands embeddings to transformers, which so sees the answer alone.
   std::optional<bool> count_prompt = {};
+
+  /// So many of the most probable tokens are told with each token of the answer (Sequence::logprobs), 0 for the token
+  /// alone. Like the rules above, this costs a device the way of the logits to the host.
+  std::optional<int> logprobs = {};
 
   /// Ends the answer before its next token once it is true: set from another thread, or in a signal's handler.
   const std::atomic<bool>* cancel = nullptr;
@@ -105,6 +119,16 @@ struct AnswerStatistics {
   int drafted_tokens = 0, accepted_tokens = 0;       ///< tried ahead, and of these, right
   double queue_s = 0;                                ///< waiting for its turn
   double vision_s = 0, prefill_s = 0, decode_s = 0;  ///< prefill ends with the first token
+};
+
+/// What an engine holds at the moment, and has done so far.
+struct EngineStatus {
+  int running = 0, waiting = 0, paused = 0;  ///< those that are paused run or wait as well
+  int pages = 0, used_pages = 0;             ///< of keys and values in layers without a window; used by those that run
+  std::int64_t steps = 0, rows = 0;
+  std::int64_t prompt_tokens = 0, cached_tokens = 0, new_tokens = 0;  ///< of requests that run or have run
+  std::int64_t preemptions = 0;
+  std::int64_t pictures = 0, known_pictures = 0;  ///< of prompts, behind what is cached; and of these, seen before
 };
 
 enum class Finish : std::uint8_t { waiting, running, stop_token, stop_string, length, cancelled, error };

@@ -2,6 +2,8 @@
 #pragma once
 #include <cstdint>
 #include <optional>
+#include <span>
+#include <vector>
 
 #include "ivl/core/compiled.hpp"
 #include "ivl/core/error.hpp"
@@ -55,6 +57,20 @@ std::uint64_t seed_of_answer(std::uint64_t seed, int index);
 
 /// What token number `index` of an answer is drawn with, of the ids below `ids`. See Draw for `uses`.
 Draw draw_of(const Sampling& s, std::uint64_t index, int ids, std::int32_t* uses);
+
+/// The natural logarithm of a token's probability: of softmax over the model's own logits, before penalties, rules and
+/// temperature.
+struct TokenLogprob {
+  std::int32_t id = 0;
+  float logprob = 0;
+};
+struct TokenLogprobs {
+  TokenLogprob chosen;
+  std::vector<TokenLogprob> top;  ///< the most probable first, of equals the smaller id
+};
+
+/// Of a chosen token and the `most` most probable ones.
+TokenLogprobs logprobs_of(std::span<const float> logits, std::int32_t chosen, int most);
 
 }  // namespace ivl
 

@@ -1,6 +1,8 @@
 // The bodies of sampling.hpp.
 #pragma once
+#include <algorithm>
 #include <cmath>
+#include <cstddef>
 
 #include "ivl/serve/sampling.hpp"
 
@@ -64,6 +66,26 @@ IVL_INLINE Draw draw_of(const Sampling& s, std::uint64_t index, int ids, std::in
           .presence_penalty = s.presence_penalty,
           .ids = ids,
           .uses = uses};
+}
+
+IVL_INLINE TokenLogprobs logprobs_of(std::span<const float> logits, std::int32_t chosen, int most) {
+  const float largest = *std::ranges::max_element(logits);
+  double sum = 0;
+  for (const float x : logits) sum += double(std::exp(x - largest));
+  const double log_sum = double(largest) + std::log(sum);
+  const auto told = [&](std::int32_t id) { return TokenLogprob{id, float(double(logits[std::size_t(id)]) - log_sum)}; };
+  TokenLogprobs all{told(chosen), {}};
+  std::vector<std::int32_t> top;  // no more than `most`
+  const auto before = [&](std::int32_t a, std::int32_t b) { return logits[std::size_t(a)] > logits[std::size_t(b)]; };
+  for (std::int32_t id = 0; id < std::int32_t(logits.size()) && most > 0; ++id) {
+    if (int(top.size()) == most) {
+      if (!before(id, top.back())) continue;
+      top.pop_back();
+    }
+    top.insert(std::ranges::upper_bound(top, id, before), id);
+  }
+  for (const std::int32_t id : top) all.top.push_back(told(id));
+  return all;
 }
 
 }  // namespace ivl

@@ -24,9 +24,10 @@ class Scheduler {
 
   Scheduler(const StepRoom& room, int draft_tokens);
 
-  /// Writes a step of all of `running`, no more than the room's sequences. In the full group they have pages for the
-  /// rows already; those of windows are taken here, and always free.
-  void plan(std::span<const std::shared_ptr<Sequence>> running, Step& step);
+  /// Writes a step of all of `running`, no more than the room's sequences, with no more than `most_rows` rows beside
+  /// the one of each. In the full group they have pages for the rows already; those of windows are taken here, and
+  /// always free.
+  void plan(std::span<const std::shared_ptr<Sequence>> running, int most_rows, Step& step);
 
   std::span<const Part> parts() const { return parts_; }
 

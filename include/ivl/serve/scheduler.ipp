@@ -13,15 +13,16 @@ IVL_INLINE Scheduler::Scheduler(const StepRoom& room, int draft_tokens) : draft_
   parts_.reserve(std::size_t(room.sequences));
 }
 
-IVL_INLINE void Scheduler::plan(std::span<const std::shared_ptr<Sequence>> running, Step& step) {
+IVL_INLINE void Scheduler::plan(std::span<const std::shared_ptr<Sequence>> running, int most_rows, Step& step) {
   const StepRoom& room = step.room();
   rows_.clear();
   parts_.clear();
   step.rows = step.sequences = step.wanted = step.longest = 0;
   step.pictures = false;
-  int spare_rows = room.rows - int(running.size()), spare_wanted = room.wanted - int(running.size());
+  int spare_rows = std::min(most_rows, room.rows - int(running.size())),
+      spare_wanted = room.wanted - int(running.size());
   for (const auto& sequence : running) {
-    const int waiting = sequence->length() - sequence->cached_;
+    const int waiting = sequence->ready() - sequence->cached_;
     int rows = 1 + std::min(waiting - 1, spare_rows);
     if (sequence->wants_prompt_logits()) {
       rows = std::min(rows, 1 + spare_wanted);

@@ -3,10 +3,12 @@
 #include <chrono>
 #include <cstdint>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "ivl/core/compiled.hpp"
@@ -19,6 +21,7 @@
 #include "ivl/serve/options.hpp"
 #include "ivl/serve/sampling.hpp"
 #include "ivl/serve/token_rules.hpp"
+#include "ivl/text/constraint.hpp"
 #include "ivl/text/stream_decoder.hpp"
 
 namespace ivl {
@@ -31,6 +34,12 @@ struct Request {
   GenerationOptions generation = {};
   const Tokenizer* tokenizer = nullptr;  ///< for the answer's text, which is empty without; must outlive the sequence
   TextCallback on_text = {};
+  int priority = 0;             ///< the smaller, the sooner; among equals, first come, first served
+  std::string cache_salt = {};  ///< pages and rows of pictures are shared among requests of one salt alone
+  /// Told once, when it runs for the first time; what it throws ends the sequence.
+  std::function<void(const Sequence& sequence)> on_start = {};
+  /// Told once, when all else was told and `done` is true. It throws nothing.
+  std::function<void(const Sequence& sequence)> on_end = {};
   /// So many tokens count as computed, whatever the memory holds of them: for benchmarks of a step behind a long
   /// conversation.
   int assumed_tokens = 0;
@@ -41,7 +50,7 @@ struct PictureSpan {
   int begin = 0;
   int rows = 0;
   Digest key{};
-  std::shared_ptr<const PictureRows> features = {};  ///< while the sequence runs
+  std::shared_ptr<PictureRows> features = {};  ///< while the sequence runs
 };
 
 /// Made by Engine::start, changed by the engine's steps alone.
@@ -55,6 +64,14 @@ class Sequence {
   const std::string& text() const { return text_; }
   /// Token ids generated so far, the stop token not among them.
   std::span<const std::int32_t> generated() const;
+  /// Of each generated token, where GenerationOptions::logprobs asks for them.
+  std::span<const TokenLogprobs> logprobs() const { return logprobs_; }
+  /// The stop string that ended it.
+  std::optional<std::string> stopped_by() const;
+  /// Whether it runs, or ran once.
+  bool was_started() const { return was_started_; }
+  /// Whether it is left out of the steps, see Engine::pause.
+  bool paused() const { return paused_; }
   /// Ids of prompt and answer, -1 for the rows of pictures; known once the sequence runs.
   std::span<const std::int32_t> tokens() const { return tokens_; }
   int prompt_tokens() const { return prompt_tokens_; }
@@ -76,6 +93,10 @@ class Sequence {
   /// The number that a step embeds at `position`.
   std::int32_t source(int position) const;
   const PictureSpan* span_at(int position) const;
+  /// The picture that has to be seen before more rows can run; null if there is none.
+  PictureSpan* unseen();
+  /// Tokens whose rows may run: up to the first tile that is not seen.
+  int ready() const;
   /// What page `index` holds once it is full: SHA-256 over the key of the page in front of it, the token ids, and the
   /// pictures and their rows. The one in front of page 0 is -1.
   const Digest& page_key(int index);
@@ -101,7 +122,7 @@ class Sequence {
   void learn(int right);
   /// Whether the engine itself chooses the next token, from logits.
   bool chooses_on_host() const {
-    return bool(request_.generation.mask) || bool(request_.generation.choose) ||
+    return constraint_ || request_.generation.mask || request_.generation.choose || request_.generation.logprobs ||
            rules_.apply_to(int(generated().size()));
   }
   /// The tokens that count for penalties and rules.
@@ -119,6 +140,11 @@ class Sequence {
   bool may_guess() const { return !chooses_on_host() && uses_.data == nullptr; }
   bool wants_prompt_logits() const { return bool(request_.generation.on_prompt_logits) && cached_ < prompt_tokens_; }
 
+  /// Whose turn comes first.
+  bool comes_before(const Sequence& other) const {
+    return std::pair(request_.priority, arrival_) < std::pair(other.request_.priority, other.arrival_);
+  }
+
   double lap_s();
 
   Request request_;
@@ -128,9 +154,12 @@ class Sequence {
   int max_new_tokens_ = 0;
   std::vector<int> stop_ids_;
   std::uint64_t arrival_ = 0;  ///< the earlier, the smaller
+  bool was_started_ = false, paused_ = false;
+  int overtaken_ = 0;
   RopeFacts rope_;
   int preemptions_ = 0;
   TokenRules rules_;
+  std::optional<ConstraintState> constraint_;
   std::vector<std::int32_t> tokens_;  ///< the prompt, then what was generated; -1: a row of a picture
   std::vector<PictureSpan> spans_;
   std::vector<std::int32_t> drafts_;  ///< of the step that runs
@@ -141,6 +170,7 @@ class Sequence {
   Finish finish_ = Finish::waiting;
   std::exception_ptr error_;
   std::string text_;
+  std::vector<TokenLogprobs> logprobs_;
   Memory uses_;  ///< [usable_ids] of int32, see Draw::uses; only where there is a penalty
   std::optional<StreamDecoder> decoder_;
   KvPages pages_;

@@ -13,6 +13,11 @@ IVL_INLINE std::span<const std::int32_t> Sequence::generated() const {
   return std::span(tokens_).subspan(std::size_t(std::min<std::ptrdiff_t>(prompt_tokens_, std::ssize(tokens_))));
 }
 
+IVL_INLINE std::optional<std::string> Sequence::stopped_by() const {
+  if (finish_ != Finish::stop_string) return {};
+  return decoder_->stop_string(*decoder_->stopped_by());
+}
+
 IVL_INLINE Sequence::Sequence(std::shared_ptr<KvPool> pool, int most_pages, Request request, const Sampling& sampling,
                               int prompt_tokens, int usable_ids, int most_drafts)
     : request_(std::move(request)),
@@ -38,10 +43,24 @@ IVL_INLINE const PictureSpan* Sequence::span_at(int position) const {
   return &*std::prev(behind);
 }
 
+IVL_INLINE PictureSpan* Sequence::unseen() {
+  const auto found =
+      std::ranges::find_if(spans_, [](const PictureSpan& span) { return span.features && !span.features->whole(); });
+  return found == spans_.end() ? nullptr : &*found;
+}
+
+IVL_INLINE int Sequence::ready() const {
+  for (const PictureSpan& span : spans_) {
+    if (span.features && !span.features->whole()) return span.begin + span.features->seen * span.features->tile_rows;
+  }
+  return length();
+}
+
 IVL_INLINE const Digest& Sequence::page_key(int index) {
   if (page_keys_.empty()) {
     Sha256 hash;
     hash.add("ivl keys and values");
+    hash.add(request_.cache_salt);
     page_keys_.push_back(hash.finish());
   }
   while (int(page_keys_.size()) < index + 2) {

@@ -34,6 +34,7 @@ class StreamDecoder {
 
   /// Index of the stop string that ended the text, if one did.
   std::optional<int> stopped_by() const { return stopped_by_; }
+  const std::string& stop_string(int index) const { return stops_[std::size_t(index)].text; }
 
   /// Back to the start, for another generation.
   void reset();

@@ -43,14 +43,6 @@ struct VisionTower {
     add_positions<C.side()>(ctx, embedded, class_token, positions, x);
   }
 
-  /// The whole tower; x [tiles * C.tokens(), hidden] receives the last block's output.
-  template <class Context, class Scalar>
-  void forward(Context& ctx, Rows<const Scalar, C.patch_width()> patches, const Batch& tiles, const KvView& kv,
-               float eps, const Scratch<Scalar>& scratch, Rows<Scalar, C.hidden> x) const {
-    embed_patches(ctx, patches, scratch, x);
-    for (const VitBlock<C>& block : blocks) block.forward(ctx, tiles, kv, eps, scratch.block, x);
-  }
-
   /// Calls visit(canonical name, weight, ...) for every weight outside the blocks.
   template <class Self, class Visit>
   static void each_weight(Self& self, const Visit& visit) {
