@@ -1,5 +1,5 @@
-// bench_model --checkpoint-type internvl3_5_1b [--device cpu|cuda] [--weights q4_k_m] [--threads N] [--only NAME]
-//             [--json]: see model.hpp.
+// bench_model --checkpoint-type internvl3_5_1b [--device cpu|cuda] [--weights q4_k_m] [--numbers exact|int8]
+//             [--threads N] [--only NAME] [--json]: see model.hpp.
 #include "bench/model.hpp"
 
 #include <CLI/CLI.hpp>
@@ -41,8 +41,10 @@ class CpuMachine {
 
   std::string description() const {
     std::ostringstream text;
-    text << name_of(ctx_.level()) << ", " << ctx_.threads() << " threads; ceilings: reading memory, "
-         << bench::arithmetic_name();
+    text << name_of(ctx_.level()) << ", " << ctx_.threads() << " threads";
+    if (ctx_.numbers() == cpu::Numbers::int8) text << ", products in int8";
+    if (const std::string formats = exact_formats(ctx_); !formats.empty()) text << " but those with " << formats;
+    text << "; ceilings: reading memory, " << bench::arithmetic_name();
     return text.str();
   }
   double read_bytes_per_s() { return reads_.sample(); }

@@ -135,9 +135,8 @@ int main(int argc, char** argv) {
   bench::Options options;
   CLI::App app("Mixtures of experts, part by part, on the CPU");
   options.add_to(app);
-  options.add_numbers_to(app);
   CLI11_PARSE(app, argc, argv);
-  cpu::Context ctx(options.threads, options.numbers);
+  cpu::Context ctx(options.threads);
   bench::ReadCeiling reads(ctx);
   if (!options.json) {
     std::printf("%s, %d threads; ceilings: reading memory, %s\n%-14s %5s %14s %10s %10s  %s\n",

@@ -22,7 +22,7 @@ struct Options {
     app.add_option("--only", only, "figures with this in their name");
     app.add_flag("--json", json, "one object a line");
   }
-  /// Of programs that multiply matrices.
+  /// Of programs that multiply any matrices.
   void add_numbers_to(CLI::App& app) {
     app.add_option_function<std::string>(
            "--numbers",

@@ -12,6 +12,7 @@ ivl::AnyModel open_on_cpu(const ModelChoice& choice, const ivl::LoadOptions& opt
   const auto used = ivl::cpu::Context::level(), offered = ivl::offered_level();
   std::ostringstream text;
   text << name_of(used) << ", " << ctx->threads() << " threads";
+  if (choice.int8_products) text << ", products in int8";
   if (used < offered) text << " (this CPU offers " << name_of(offered) << ": build with -march=native)";
   device = text.str();
   if (choice.kv_tokens > 0) {
