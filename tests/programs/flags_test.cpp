@@ -243,6 +243,20 @@ TEST_CASE("weights of floats are loaded as int8 where that is asked for") {
   CHECK(contains(run("describe_image --load-as int7" + toy + balloons).err, "int8"));
 }
 
+TEST_CASE("products are in int8 where that is asked for, and what stays exact is said by name") {
+  const std::string note = "note: --numbers int8: products with weights in mxfp4 stay exact\n",
+                    moe = " --checkpoint examples/drawn_scenes_moe/checkpoint";
+  const Ran dense = run("describe_image --numbers int8" + toy + balloons);
+  CHECK(dense.code == 0);
+  CHECK(dense.out == run("describe_image" + toy + balloons).out);
+  CHECK(!contains(dense.err, "exact"));
+  const Ran mixture = run("describe_image --numbers int8" + moe + balloons);
+  CHECK(mixture.code == 0);
+  CHECK(contains(mixture.err, note));
+  CHECK(!contains(run("describe_image" + moe + balloons).err, "exact"));
+  CHECK(contains(run("describe_image --numbers int7" + toy + balloons).err, "int8"));
+}
+
 TEST_CASE("an adapter that does not belong to the model is refused") {
   for (const char* program : {"describe_image", "chat", "ask_many", "take_logits"})
     CHECK(contains(run(std::string(program) + " --help").out, "--lora"));
