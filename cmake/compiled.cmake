@@ -1,7 +1,7 @@
 # ivl::compiled: the bodies of all that is no template on a checkpoint, compiled once for all files that link it
 # (ivl/core/compiled.hpp). They must be for the same instructions, so it hands its -march on: native, or IVL_MARCH.
 set(ivl_sources "")
-foreach(part cpu files models text video)
+foreach(part cpu files models openai text video)
   set(source ${CMAKE_CURRENT_BINARY_DIR}/ivl_definitions_${part}.cpp)
   file(WRITE ${source}.new "#include <ivl/definitions_${part}.ipp>\n")
   file(COPY_FILE ${source}.new ${source} ONLY_IF_DIFFERENT)

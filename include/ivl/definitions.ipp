@@ -4,5 +4,6 @@
 #include "ivl/definitions_cpu.ipp"
 #include "ivl/definitions_files.ipp"
 #include "ivl/definitions_models.ipp"
+#include "ivl/definitions_openai.ipp"
 #include "ivl/definitions_text.ipp"
 #include "ivl/definitions_video.ipp"

@@ -21,8 +21,9 @@ set(rules
   "model:      core facts files formats config image text ops counting vision projector language checkpoint model"
   "testing:    core facts files formats config image ops checkpoint testing"
   "serve:      core facts image text ops model serve"
-  "http:       core http")
-set(served prompt.hpp processor.hpp step.hpp)  # of model, all that serve may include: it knows no config and no backend
+  "http:       core http"
+  "openai:     core facts files image text model serve http openai")
+set(served prompt.hpp processor.hpp step.hpp)  # of model, all that serve and openai may include: they know no config and no backend
 set(layers vision projector language)  # the backend arrives as a template parameter, so no #if in these
 
 cmake_policy(VERSION 3.25)
@@ -76,9 +77,9 @@ foreach(tree include kernels)
         elseif(NOT target IN_LIST allowed AND NOT (file STREQUAL definitions.ipp AND name MATCHES "^definitions_"))
           list(JOIN allowed ", " names)
           report("${line}" "${folder} may include only ${names}")
-        elseif(folder STREQUAL serve AND target STREQUAL model AND NOT name IN_LIST served)
+        elseif(folder MATCHES "^(serve|openai)$" AND target STREQUAL model AND NOT name IN_LIST served)
           list(JOIN served ", " names)
-          report("${line}" "of model, serve may include only ${names}")
+          report("${line}" "of model, ${folder} may include only ${names}")
         endif()
       elseif(line MATCHES "\"")
         report("${line}" "our headers are included as \"ivl/folder/name.hpp\"")

@@ -115,7 +115,10 @@ inline std::vector<std::uint8_t> decode_by_stb(std::span<const std::byte> file, 
                 stbi_load_16_from_memory(bytes, int(file.size()), &found_width, &found_height, &found_channels, 1))
           : stbi_load_from_memory(bytes, int(file.size()), &found_width, &found_height, &found_channels, channels),
       std::free);
-  if (!pixels) fail<ImageError>(name, ": cannot decode the picture: ", stbi_failure_reason());
+  if (!pixels) {
+    const char* reason = stbi_failure_reason();  // null for a block of zlib's reserved kind
+    fail<ImageError>(name, ": cannot decode the picture: ", reason ? reason : "the compressed data are damaged");
+  }
   if (found_width != int(width) || found_height != int(height)) {
     fail<ImageError>(name, ": expected ", width, " x ", height, " pixels, found ", found_width, " x ", found_height);
   }

@@ -94,6 +94,8 @@ class Chat {
 /// What a request's caller left open: the tokenizer, where an answer ends and what its text holds follow the prompt
 /// style, and its length the engine's room.
 void complete(Request& request, const Processor& processor, const Engine& engine);
+/// The same for an engine with room for `kv_tokens`.
+void complete(Request& request, const Processor& processor, int kv_tokens);
 
 /// An answer as the reference's chat() returns it: without white space at its ends, in the HF format as it came.
 std::string_view answer_text(const Processor& processor, const Sequence& sequence);

@@ -190,6 +190,10 @@ IVL_INLINE void Chat::grow_for(const Request& request, int answers) {
 }
 
 IVL_INLINE void complete(Request& request, const Processor& processor, const Engine& engine) {
+  complete(request, processor, engine.options().kv_tokens);
+}
+
+IVL_INLINE void complete(Request& request, const Processor& processor, int kv_tokens) {
   request.tokenizer = &processor.tokenizer();
   GenerationOptions& generation = request.generation;
   if (generation.stop_ids.empty()) generation.stop_ids = processor.stop_ids();
@@ -198,11 +202,11 @@ IVL_INLINE void complete(Request& request, const Processor& processor, const Eng
     generation.special_tokens = SpecialTokens::keep;
   if (!generation.count_prompt) generation.count_prompt = processor.facts().format != FolderFormat::github;
   const int prompt_tokens = processor.tokens_of(request.prompt);
-  const ModelFacts& facts = engine.runner().facts();
+  const ModelFacts& facts = processor.facts();
   if (prompt_tokens >= facts.context_length) return;  // `start` refuses it
   // An answer may fill the room that is left; a prompt without room for one token is refused by `start`.
-  generation.max_new_tokens = std::min(longest_answer(generation, facts, prompt_tokens),
-                                       std::max(1, engine.options().kv_tokens - prompt_tokens));
+  generation.max_new_tokens =
+      std::min(longest_answer(generation, facts, prompt_tokens), std::max(1, kv_tokens - prompt_tokens));
 }
 
 IVL_INLINE std::string_view answer_text(const Processor& processor, const Sequence& sequence) {
