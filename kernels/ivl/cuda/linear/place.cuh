@@ -5,7 +5,6 @@
 // ends; widths of models are multiples of 16 scalars, so every row of scalars is 16-byte aligned.
 #pragma once
 #include <algorithm>
-#include <cassert>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -30,7 +29,7 @@ template <class Fill>
 void place_rows(Context& ctx, std::byte* to, std::int64_t rows, std::int64_t bytes, const Fill& fill) {
   if (rows * bytes == 0) return;
   constexpr auto slot_bytes = std::int64_t(runtime::Staging::slot_bytes);
-  assert(bytes <= slot_bytes);
+  expect(bytes <= slot_bytes, "weights on CUDA: expected rows of at most ", slot_bytes, " bytes, found ", bytes);
   const std::int64_t rows_a_slot = slot_bytes / bytes, rows_a_task = ceil_div(std::int64_t(64) << 10, bytes);
   for (std::int64_t first = 0; first < rows; first += rows_a_slot) {
     const std::int64_t number = std::min(rows_a_slot, rows - first);
