@@ -56,6 +56,14 @@ foreach(tree include kernels)
       set(allowed ${allowed_${folder}})
     endif()
 
+    if(tree STREQUAL kernels)
+      file(STRINGS ${ROOT}/${tree}/ivl/${file} untagged REGEX "^namespace ivl::cuda([ :]|$)")
+      list(FILTER untagged EXCLUDE REGEX "^namespace ivl::cuda::inline IVL_CUDA_TAG")
+      foreach(line IN LISTS untagged)
+        report("${line}" "the backend lies in ivl::cuda::inline IVL_CUDA_TAG, see ivl/cuda/tag.hpp")
+      endforeach()
+    endif()
+
     string(REGEX REPLACE "[.]hpp$" "(_[a-z]+)?[.]ipp" own_bodies ${file})  # x.ipp, and x_part.ipp where there is much
     file(STRINGS ${ROOT}/${tree}/ivl/${file} lines REGEX "^[ \t]*#[ \t]*(include|if)")
     foreach(line IN LISTS lines)

@@ -42,6 +42,7 @@ void block_barrier(const char* name, Site at) {
     return;
   }
   order_all(block);
+  if (counting()) count_barrier(block);
   release(barrier);
 }
 

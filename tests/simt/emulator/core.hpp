@@ -69,6 +69,21 @@ struct Stats {
 };
 Stats& stats();
 
+/// What warps of a kernel did, in all of its launches while `counting` was on. Accesses are counted in the race checker's
+/// build: those of one instruction that the lanes of a warp make between two meetings are one.
+struct Counts {
+  std::int64_t launches = 0, blocks = 0;
+  std::int64_t matrix_products = 0, matrix_loads = 0;        // mma.sync and ldmatrix
+  std::int64_t exchanges = 0, barriers = 0;                  // shuffles, votes, __syncwarp; __syncthreads of a warp
+  std::int64_t shared_accesses = 0, extra_passes = 0;        // more passes over the banks than the bytes need
+  std::int64_t device_accesses = 0, sectors = 0, least = 0;  // of 32 bytes; how many would hold the bytes
+};
+/// At first what the environment's IVL_SIMT_COUNTS says, which also prints the table at the end of the program.
+bool& counting();
+Counts counts_of(const void* kernel);
+/// A line a kernel, by name.
+std::string table_of_counts();
+
 /// Whether the kernels were compiled for the race checker, and whether the address sanitizer is there.
 bool checks_races();
 bool checks_addresses();
@@ -80,6 +95,7 @@ struct Shape {
   dim3 grid, block;
   int dynamic_shared_bytes = 0;
   bool cooperative = false;
+  const void* kernel = nullptr;
 };
 inline constexpr int max_threads_per_block = 1024;
 inline constexpr int max_shared_bytes = 227 * 1024;

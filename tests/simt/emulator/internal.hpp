@@ -146,6 +146,8 @@ Shadow* shadow_number(int index);
 void reset(Shadow& shadow, unsigned char* window_base, int threads);
 /// Accesses of instrumented code are looked up in this shadow from now on; null: in none.
 void watch(Shadow* shadow);
+/// As check_access, of one that was seen before.
+void check_again(const volatile void* address, int bytes, Access access, Site at);
 // What orders accesses. All do nothing where races are not checked.
 void order_all(Block& block);
 void release_to(Released& released, const Thread& thread);
@@ -160,6 +162,15 @@ Moment moment_of(const Thread& thread);
 bool comes_after(Moment before, const Thread& now);
 void copy_issued(const Copy& copy);
 void copy_landed(const Copy& copy);
+
+// ---- counters.cpp: called where counting is on -------------------------------------------------------
+void count_launch(std::int64_t blocks);
+/// Of the running thread.
+void count_access(const volatile void* address, int bytes, bool shared, Place place);
+/// What the warp's lanes did since they met last is complete.
+void count_meeting(const Warp& warp);
+void count_exchange(const char* name);
+void count_barrier(Block& block);
 
 // ---- device_race.cpp ------------------------------------------------------------------------------
 /// Up to which work of each stream, by its number.

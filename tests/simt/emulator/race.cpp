@@ -202,6 +202,12 @@ void copy_landed(const Copy& copy) {
 }
 
 void check_access(const volatile void* address, int bytes, Access access, Site at) {
+  check_again(address, bytes, access, at);
+  const bool shared = reinterpret_cast<std::uintptr_t>(address) - watched_base < watched_bytes;
+  if (watched != nullptr && counting()) count_access(address, bytes, shared, place_of(at));
+}
+
+void check_again(const volatile void* address, int bytes, Access access, Site at) {
   check_addressable(address, bytes, at);
   const auto offset = reinterpret_cast<std::uintptr_t>(address) - watched_base;
   if (offset < watched_bytes) watched->access(offset, bytes, access, place_of(at));
@@ -215,14 +221,18 @@ void check_access(const volatile void* address, int bytes, Access access, Site a
 namespace {
 
 inline void hook(const void* address, int bytes, simt::Access access, void* from) {
+  const auto place = reinterpret_cast<std::uintptr_t>(from);
   const auto offset = reinterpret_cast<std::uintptr_t>(address) - simt::watched_base;
-  if (offset < simt::watched_bytes) {
-    simt::watched->access(offset, bytes, access, reinterpret_cast<std::uintptr_t>(from));
+  const auto device_offset = reinterpret_cast<std::uintptr_t>(address) - simt::device_base;
+  const bool shared = offset < simt::watched_bytes;
+  if (shared) {
+    simt::watched->access(offset, bytes, access, place);
+  } else if (device_offset < simt::device_bytes && simt::current != nullptr) {
+    simt::device_access(device_offset, bytes, access, place);
+  } else {
     return;
   }
-  const auto device_offset = reinterpret_cast<std::uintptr_t>(address) - simt::device_base;
-  if (device_offset < simt::device_bytes && simt::current != nullptr)
-    simt::device_access(device_offset, bytes, access, reinterpret_cast<std::uintptr_t>(from));
+  if (simt::counting()) simt::count_access(address, bytes, shared, place);
 }
 
 }  // namespace

@@ -152,31 +152,6 @@ cudaError_t do_in_stream(cudaStream_t stream, const char* what, Work work) {
   return cudaSuccess;
 }
 
-int& dynamic_limit(const void* kernel) {
-  static std::map<const void*, int> limits;
-  return limits.try_emplace(kernel, max_static_shared_bytes).first->second;
-}
-
-void check_launch_bounds(const void* kernel, const Shape& shape) {
-#if defined(SIMT_KEEPS_LAUNCH_BOUNDS)
-  // As many one-byte instructions that do nothing lie before the function, see built_ins.hpp. Up to 15 more may fill up
-  // to its alignment, and bounds are whole warps.
-  const auto* const code = static_cast<const unsigned char*>(kernel);
-  int bound = 0;
-  while (bound < max_threads_per_block && code[-1 - bound] == 0x90) ++bound;
-  bound = bound / 32 * 32;
-  const unsigned threads = shape.block.x * shape.block.y * shape.block.z;
-  if (bound > 0 && threads > unsigned(bound)) {
-    throw Error(Bug::launch_limit, "launch: " + std::to_string(threads) +
-                                       " threads per block, and the kernel was "
-                                       "compiled for at most " +
-                                       std::to_string(bound) + " (__launch_bounds__)");
-  }
-#else
-  (void)kernel, (void)shape;
-#endif
-}
-
 std::size_t& free_bytes() {
   static std::size_t bytes = cudaDeviceProp{}.totalGlobalMem;
   return bytes;
@@ -204,32 +179,6 @@ cudaError_t allocate_pinned(void** memory, std::size_t bytes) {
 }  // namespace simt
 
 using namespace simt;
-
-const char* cudaGetErrorName(cudaError_t error) {
-  switch (error) {
-    case cudaSuccess:
-      return "cudaSuccess";
-    case cudaErrorInvalidValue:
-      return "cudaErrorInvalidValue";
-    case cudaErrorMemoryAllocation:
-      return "cudaErrorMemoryAllocation";
-    case cudaErrorLaunchFailure:
-      return "cudaErrorLaunchFailure";
-    case cudaErrorStreamCaptureUnsupported:
-      return "cudaErrorStreamCaptureUnsupported";
-    case cudaErrorStreamCaptureInvalidated:
-      return "cudaErrorStreamCaptureInvalidated";
-    default:
-      return "cudaError";
-  }
-}
-
-cudaError_t cudaFuncGetName(const char** name, const void* kernel) {
-  static std::map<const void*, std::string> names;
-  const auto [known, is_new] = names.try_emplace(kernel);
-  if (is_new) known->second = function_at(kernel);
-  return *name = known->second.c_str(), cudaSuccess;
-}
 
 // ---- streams and events ---------------------------------------------------------------------------
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {

@@ -69,7 +69,7 @@ int& open_streams();
 /// Bytes of dynamic shared memory that a kernel may be launched with, see cudaFuncSetAttribute.
 int& dynamic_limit(const void* kernel);
 /// Reports a launch of more threads than the kernel's __launch_bounds__, where the compiler kept them.
-void check_launch_bounds(const void* kernel, const Shape& shape);
+void check_launch_bounds(const Shape& shape);
 /// Bytes of device memory that are free to allocate: tests lower it.
 std::size_t& free_bytes();
 /// What __trap left: every call gives it from then on, until a test clears it.
@@ -181,12 +181,13 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
           this);
       if (!ran) simt::device_error() = cudaErrorLaunchFailure;
     }
-  } call{kernel,
-         {static_cast<Arguments&&>(arguments)...},
-         {config->gridDim, config->blockDim, int(config->dynamicSmemBytes), false}};
+  } call{
+      kernel,
+      {static_cast<Arguments&&>(arguments)...},
+      {config->gridDim, config->blockDim, int(config->dynamicSmemBytes), false, reinterpret_cast<const void*>(kernel)}};
   for (unsigned i = 0; i < config->numAttrs; ++i) call.shape.cooperative |= config->attrs[i].val.cooperative != 0;
-  simt::check_launch_bounds(reinterpret_cast<const void*>(kernel), call.shape);
-  const int limit = simt::dynamic_limit(reinterpret_cast<const void*>(kernel));
+  simt::check_launch_bounds(call.shape);
+  const int limit = simt::dynamic_limit(call.shape.kernel);
   if (int(config->dynamicSmemBytes) > limit) {
     throw simt::Error(simt::Bug::launch_limit, "launch: " + std::to_string(config->dynamicSmemBytes) +
                                                    " bytes of dynamic shared memory, and the kernel was allowed " +

@@ -118,6 +118,7 @@ void fiber_body() {
     if (!group.empty()) report(Bug::async_copy, "exits with a cp.async that was never waited for", group.front().at);
   }
   thread.finished = true;
+  if (counting() && (thread.warp->live & (thread.warp->live - 1)) == 0) count_meeting(*thread.warp);
   thread.warp->live &= ~(1u << thread.lane);
   --live;
   polls = 0;
@@ -314,6 +315,7 @@ bool run_grid(const Shape& grid_shape, void (*body)(void*), void* arguments) {
         "a cooperative grid of " + std::to_string(grid_blocks * block_threads) + " threads; the emulator has 32768");
 
   ++stats().launches;
+  if (counting()) count_launch(grid_blocks);
   dice.seed(options().seed);
   std::vector<unsigned> numbers(static_cast<std::size_t>(grid_blocks));
   for (std::size_t i = 0; i < numbers.size(); ++i) numbers[i] = unsigned(i);

@@ -87,6 +87,7 @@ void collective(unsigned mask, const char* name, Together together, void* argume
   Round done = *round;
   warp.rounds.erase(warp.rounds.begin() + (round - warp.rounds.data()));
   execute(done);
+  if (counting()) count_exchange(name), count_meeting(warp);
   std::vector<Thread*> others;
   for_each_lane(mask & ~me, [&](int lane) { others.push_back(warp.lanes[lane]); });
   wake_all(others);

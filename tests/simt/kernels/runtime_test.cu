@@ -8,6 +8,7 @@
 #include <numeric>
 #include <optional>
 #include <string>
+#include <typeinfo>
 #include <vector>
 
 #include "ivl/core/error.hpp"
@@ -85,6 +86,15 @@ class CountingAllocator final : public cuda::DeviceAllocator {
 };
 
 }  // namespace
+
+TEST_CASE("on CUDA everything lies in a namespace that names the architectures") {
+#if defined(__CUDACC__)
+  const char* const tag = "sm_";
+#else
+  const char* const tag = "on_host";
+#endif
+  CHECK(std::string(typeid(cuda::Context).name()).find(tag) != std::string::npos);
+}
 
 TEST_CASE("on CUDA a context works in its caller's stream, in order with his own work, and takes his memory") {
   cudaStream_t stream = nullptr;

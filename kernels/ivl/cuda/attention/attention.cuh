@@ -33,8 +33,9 @@
 #include "ivl/cuda/attention/sm80_prefill.cuh"
 #include "ivl/cuda/attention/sm80_split.cuh"
 #include "ivl/cuda/runtime/pack.cuh"
+#include "ivl/cuda/tag.hpp"
 
-namespace ivl::cuda {
+namespace ivl::cuda::inline IVL_CUDA_TAG {
 
 // ---- launchers --------------------------------------------------------------------------------------
 namespace detail::attention {
@@ -90,4 +91,4 @@ void attention(Context& ctx, const AttentionShape& shape, Mask mask, const float
   detail::plain_attention::run(ctx, call);
 }
 
-}  // namespace ivl::cuda
+}  // namespace ivl::cuda::inline IVL_CUDA_TAG

@@ -30,9 +30,10 @@
 #include "ivl/cuda/runtime/launch.cuh"
 #include "ivl/cuda/runtime/pack.cuh"
 #include "ivl/cuda/runtime/reduce.cuh"
+#include "ivl/cuda/tag.hpp"
 #include "ivl/ops/attention.hpp"
 
-namespace ivl::cuda {
+namespace ivl::cuda::inline IVL_CUDA_TAG {
 
 // ---- device code ------------------------------------------------------------------------------------
 namespace detail::kv_write {
@@ -185,4 +186,4 @@ void rotate_and_cache(Context& ctx, const AttentionShape& shape, const HeadNorm&
          shape, threads_per_head, norm, angles.data, angles.stride, qkv.data, qkv.stride, batch, kv);
 }
 
-}  // namespace ivl::cuda
+}  // namespace ivl::cuda::inline IVL_CUDA_TAG

@@ -16,11 +16,12 @@
 #include "ivl/cuda/formats/formats.cuh"
 #include "ivl/cuda/runtime/context.cuh"
 #include "ivl/cuda/runtime/memory.cuh"
+#include "ivl/cuda/tag.hpp"
 #include "ivl/formats/source_matrix.hpp"
 #include "ivl/ops/outline.hpp"
 #include "ivl/ops/place.hpp"
 
-namespace ivl::cuda {
+namespace ivl::cuda::inline IVL_CUDA_TAG {
 
 namespace detail::place {
 
@@ -144,4 +145,4 @@ inline PlacedTable place_table(Context& ctx, const SourceMatrix& rows) {
 
 static_assert(PlaceOps<Context>);
 
-}  // namespace ivl::cuda
+}  // namespace ivl::cuda::inline IVL_CUDA_TAG

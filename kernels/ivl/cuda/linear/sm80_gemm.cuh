@@ -52,9 +52,10 @@
 #include "ivl/cuda/runtime/pack.cuh"
 #include "ivl/cuda/runtime/shared_memory.cuh"
 #include "ivl/cuda/runtime/split_halves.cuh"
+#include "ivl/cuda/tag.hpp"
 #include "ivl/ops/linear.hpp"
 
-namespace ivl::cuda {
+namespace ivl::cuda::inline IVL_CUDA_TAG {
 
 // ---- device code ------------------------------------------------------------------------------------
 namespace detail::gemm {
@@ -460,4 +461,4 @@ void gemm(Context& ctx, const GemmPolicy& policy, Rows<const bf16> x, const Plac
   gemm<square_gemm>(ctx, x, w, epilogue, y);
 }
 
-}  // namespace ivl::cuda
+}  // namespace ivl::cuda::inline IVL_CUDA_TAG

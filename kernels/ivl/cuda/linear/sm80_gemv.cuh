@@ -45,9 +45,10 @@
 #include "ivl/cuda/runtime/reduce.cuh"
 #include "ivl/cuda/runtime/shared_memory.cuh"
 #include "ivl/cuda/runtime/split_halves.cuh"
+#include "ivl/cuda/tag.hpp"
 #include "ivl/ops/linear.hpp"
 
-namespace ivl::cuda {
+namespace ivl::cuda::inline IVL_CUDA_TAG {
 
 // ---- device code ------------------------------------------------------------------------------------
 namespace detail::gemv {
@@ -410,4 +411,4 @@ void norm_gemv(Context& ctx, const GemvPolicy& policy, Rows<const bf16> x, const
   norm_gemv<gemv_narrow>(ctx, x, gain, eps, w, epilogue, y);
 }
 
-}  // namespace ivl::cuda
+}  // namespace ivl::cuda::inline IVL_CUDA_TAG

@@ -26,9 +26,10 @@
 #include "ivl/cuda/runtime/context.cuh"
 #include "ivl/cuda/runtime/launch.cuh"
 #include "ivl/cuda/runtime/shared_memory.cuh"
+#include "ivl/cuda/tag.hpp"
 #include "ivl/ops/linear.hpp"
 
-namespace ivl::cuda {
+namespace ivl::cuda::inline IVL_CUDA_TAG {
 
 // ---- device code ------------------------------------------------------------------------------------
 namespace detail::scaled_gemm {
@@ -152,4 +153,4 @@ void scaled_gemm(Context& ctx, const GemmPolicy& policy, Rows<const bf16> x, con
   scaled_gemm<scaled_gemm_policy>(ctx, x, w, out, epilogue, y);
 }
 
-}  // namespace ivl::cuda
+}  // namespace ivl::cuda::inline IVL_CUDA_TAG

@@ -28,9 +28,10 @@
 #include "ivl/cuda/runtime/launch.cuh"
 #include "ivl/cuda/runtime/pack.cuh"
 #include "ivl/cuda/runtime/reduce.cuh"
+#include "ivl/cuda/tag.hpp"
 #include "ivl/ops/moe.hpp"
 
-namespace ivl::cuda {
+namespace ivl::cuda::inline IVL_CUDA_TAG {
 
 // ---- device code ------------------------------------------------------------------------------------
 namespace detail::route {
@@ -207,4 +208,4 @@ void expert_mlp(Context& ctx, const ExpertMlp& mlp, Rows<const Scalar> x, const 
 
 static_assert(MoeOps<Context, bf16> && MoeOps<Context, float>);
 
-}  // namespace ivl::cuda
+}  // namespace ivl::cuda::inline IVL_CUDA_TAG

@@ -45,10 +45,11 @@
 #include "ivl/cuda/runtime/launch.cuh"
 #include "ivl/cuda/runtime/memory.cuh"
 #include "ivl/cuda/runtime/pack.cuh"
+#include "ivl/cuda/tag.hpp"
 #include "ivl/image/resize.hpp"
 #include "ivl/ops/picture.hpp"
 
-namespace ivl::cuda {
+namespace ivl::cuda::inline IVL_CUDA_TAG {
 
 // ---- device code ------------------------------------------------------------------------------------
 namespace detail::picture {
@@ -297,4 +298,4 @@ static_assert(PicturePolicy{}.band_bytes == std::int64_t(detail::runtime::Stagin
               "PicturePolicy: a band should be a slot of pinned memory");
 static_assert(PictureOp<Context, bf16> && PictureOp<Context, float>);
 
-}  // namespace ivl::cuda
+}  // namespace ivl::cuda::inline IVL_CUDA_TAG

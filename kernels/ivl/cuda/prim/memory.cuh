@@ -3,7 +3,9 @@
 #pragma once
 #include <cuda_runtime.h>
 
-namespace ivl::cuda::prim {
+#include "ivl/cuda/tag.hpp"
+
+namespace ivl::cuda::inline IVL_CUDA_TAG::prim {
 
 // Loads are volatile too, so that none moves up above a wait for the grid before (griddepcontrol).
 
@@ -55,4 +57,4 @@ __device__ inline unsigned add_acquire_release(unsigned* global, unsigned v) {
   return old;
 }
 
-}  // namespace ivl::cuda::prim
+}  // namespace ivl::cuda::inline IVL_CUDA_TAG::prim

@@ -28,9 +28,10 @@
 #include "ivl/cuda/runtime/context.cuh"
 #include "ivl/cuda/runtime/launch.cuh"
 #include "ivl/cuda/runtime/pack.cuh"
+#include "ivl/cuda/tag.hpp"
 #include "ivl/ops/move.hpp"
 
-namespace ivl::cuda {
+namespace ivl::cuda::inline IVL_CUDA_TAG {
 
 // ---- device code ------------------------------------------------------------------------------------
 namespace detail::move {
@@ -280,4 +281,4 @@ void pixel_shuffle(Context& ctx, int side, int scale, ShuffleOrder order, Rows<c
 
 static_assert(RowOps<Context, bf16> && RowOps<Context, float>);
 
-}  // namespace ivl::cuda
+}  // namespace ivl::cuda::inline IVL_CUDA_TAG

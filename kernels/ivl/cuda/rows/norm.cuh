@@ -24,9 +24,10 @@
 #include "ivl/cuda/runtime/pack.cuh"
 #include "ivl/cuda/runtime/reduce.cuh"
 #include "ivl/cuda/runtime/shared_memory.cuh"
+#include "ivl/cuda/tag.hpp"
 #include "ivl/ops/norm.hpp"
 
-namespace ivl::cuda {
+namespace ivl::cuda::inline IVL_CUDA_TAG {
 
 // ---- device code ------------------------------------------------------------------------------------
 namespace detail::norm {
@@ -168,4 +169,4 @@ void layer_norm(Context& ctx, Rows<const Scalar> x, const float* gain, const flo
 
 static_assert(NormOps<Context, bf16> && NormOps<Context, float>);
 
-}  // namespace ivl::cuda
+}  // namespace ivl::cuda::inline IVL_CUDA_TAG

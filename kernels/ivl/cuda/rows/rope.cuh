@@ -19,9 +19,10 @@
 #include "ivl/cuda/rows/choose.hpp"
 #include "ivl/cuda/runtime/context.cuh"
 #include "ivl/cuda/runtime/launch.cuh"
+#include "ivl/cuda/tag.hpp"
 #include "ivl/ops/rope.hpp"
 
-namespace ivl::cuda {
+namespace ivl::cuda::inline IVL_CUDA_TAG {
 
 // ---- device code ------------------------------------------------------------------------------------
 namespace detail::rope {
@@ -83,4 +84,4 @@ void rope_angles(Context& ctx, const RopeFacts& facts, const std::int32_t* posit
 
 static_assert(RopeOp<Context>);
 
-}  // namespace ivl::cuda
+}  // namespace ivl::cuda::inline IVL_CUDA_TAG

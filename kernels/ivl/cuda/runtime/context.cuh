@@ -16,8 +16,9 @@
 #include "ivl/core/thread_pool.hpp"
 #include "ivl/cuda/runtime/error.cuh"
 #include "ivl/cuda/runtime/order.hpp"
+#include "ivl/cuda/tag.hpp"
 
-namespace ivl::cuda {
+namespace ivl::cuda::inline IVL_CUDA_TAG {
 
 struct DeviceFacts {
   int number = 0;  ///< as cudaSetDevice counts
@@ -355,4 +356,4 @@ class Context {
   int scratch_generation_ = 0;
 };
 
-}  // namespace ivl::cuda
+}  // namespace ivl::cuda::inline IVL_CUDA_TAG

@@ -9,9 +9,10 @@
 
 #include "ivl/cuda/runtime/context.cuh"
 #include "ivl/cuda/runtime/launch.cuh"
+#include "ivl/cuda/tag.hpp"
 #include "ivl/ops/replay.hpp"
 
-namespace ivl::cuda {
+namespace ivl::cuda::inline IVL_CUDA_TAG {
 
 /// Graphs by key and order.
 class Context::Recordings {
@@ -86,4 +87,4 @@ void replay(Context& ctx, Context::Recordings& recordings, std::uint64_t key, Bo
 
 static_assert(ReplayOp<Context>);
 
-}  // namespace ivl::cuda
+}  // namespace ivl::cuda::inline IVL_CUDA_TAG

@@ -11,8 +11,9 @@
 #include <utility>
 
 #include "ivl/cuda/runtime/error.cuh"
+#include "ivl/cuda/tag.hpp"
 
-namespace ivl::cuda {
+namespace ivl::cuda::inline IVL_CUDA_TAG {
 
 struct LaunchConfig {
   dim3 grid;             // blocks
@@ -91,4 +92,4 @@ void launch(void (*kernel)(Parameters...), const LaunchConfig& config, Arguments
   if (synchronous_launches()) require(cudaStreamSynchronize(config.stream), "running");
 }
 
-}  // namespace ivl::cuda
+}  // namespace ivl::cuda::inline IVL_CUDA_TAG

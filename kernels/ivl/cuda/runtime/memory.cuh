@@ -10,9 +10,10 @@
 
 #include "ivl/core/constant.hpp"
 #include "ivl/cuda/runtime/context.cuh"
+#include "ivl/cuda/tag.hpp"
 #include "ivl/ops/memory.hpp"
 
-namespace ivl::cuda {
+namespace ivl::cuda::inline IVL_CUDA_TAG {
 
 inline ThreadPool& host_pool(Context& ctx) { return ctx.host_pool(); }
 
@@ -82,4 +83,4 @@ inline void download(Context& ctx, void* to, const void* from, std::size_t bytes
 
 static_assert(MemoryOps<Context>);
 
-}  // namespace ivl::cuda
+}  // namespace ivl::cuda::inline IVL_CUDA_TAG

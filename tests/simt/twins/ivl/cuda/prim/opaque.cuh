@@ -2,11 +2,13 @@
 #pragma once
 #include <cuda_runtime.h>
 
-namespace ivl::cuda::prim {
+#include "ivl/cuda/tag.hpp"
+
+namespace ivl::cuda::inline IVL_CUDA_TAG::prim {
 
 template <class T>
 T* opaque(T* pointer) {
   return pointer;
 }
 
-}  // namespace ivl::cuda::prim
+}  // namespace ivl::cuda::inline IVL_CUDA_TAG::prim
