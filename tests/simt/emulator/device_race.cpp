@@ -34,7 +34,7 @@ constexpr unsigned no_block = ~0u;
 using Cell = std::uint32_t;
 Cell* cells = nullptr;
 
-// Stretches that later work may not come after. Plain memory, since hooks come here.
+// Stretches of works that the host has not waited for. Plain memory, since hooks come here.
 Stretch* stretches = nullptr;
 std::uint32_t capacity = 0, first_kept = 1, next_number = 1;
 
@@ -183,7 +183,9 @@ void begin_work(int stream, std::int64_t number, const StreamClock& known) {
   work_knows = known;
   published.clear();
   first_of_work = first_of_phase = first_unordered = next_number;
+  bool all_known_to_host = true;
   for (const auto& [other, works] : begins) {
+    all_known_to_host &= works.empty();
     const auto upto = known.find(other);
     for (const Begin& begin : works) {
       if (upto != known.end() && begin.work <= upto->second) continue;
@@ -191,7 +193,7 @@ void begin_work(int stream, std::int64_t number, const StreamClock& known) {
       break;
     }
   }
-  if (first_unordered == next_number) first_kept = next_number;
+  if (all_known_to_host) first_kept = next_number;
   begins[stream].push_back({number, next_number});
 }
 

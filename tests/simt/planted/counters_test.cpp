@@ -14,7 +14,7 @@ void move_kernel(const float* x, float* y, int stride, int pitch) {
   IVL_SHARED(float[64 * 33], box);
   box[int(threadIdx.x) * pitch] = x[int(threadIdx.x) * stride];
   __syncthreads();
-  y[threadIdx.x] = __shfl_xor_sync(0xffffffffu, box[int(threadIdx.x) * pitch], 1);
+  y[blockIdx.x * 64 + threadIdx.x] = __shfl_xor_sync(0xffffffffu, box[int(threadIdx.x) * pitch], 1);
 }
 
 /// One warp: 16 bytes a lane by cp.async, loaded as matrices from rows `pitch` bytes apart, and a product.
@@ -53,7 +53,7 @@ TEST_CASE("accesses, passes over banks and sectors are counted, in every order o
       for (const int pitch : {1, 2, 32, 33}) {
         CAPTURE(stride);
         CAPTURE(pitch);
-        DeviceArray<float> x(std::vector<float>(64 * 8)), y(64);
+        DeviceArray<float> x(std::vector<float>(64 * 8)), y(3 * 64);
         const simt::Counts c = counted(reinterpret_cast<const void*>(move_kernel), [&] {
           launch(move_kernel, {.grid = 3, .block = 64}, x.data(), y.data(), stride, pitch);
         });

@@ -53,11 +53,6 @@ bool adds_up(Slip slip) {
   return sum.download()[0] == grid_blocks * adders;
 }
 
-void store_seven(int* y, bool all_to_one) {
-  const unsigned own = blockIdx.x * 32 + threadIdx.x;
-  y[all_to_one ? 0 : own] = 7;
-}
-
 }  // namespace
 
 TEST_CASE("planted: a block arrives before all of its warps have written their part") {
@@ -88,8 +83,13 @@ TEST_CASE("planted: two threads of a block, or two blocks, write one place of de
   for (const bool two_blocks : {false, true}) {
     check_planted(
         [=](bool planted) {
-          DeviceArray<int> y(64);
-          launch(store_seven, {.grid = two_blocks ? 2u : 1u, .block = two_blocks ? 1u : 2u}, y.data(), planted);
+          DeviceArray<int> x(std::vector<int>(2, 7)), y(64);
+          launch(
+              +[](const int* x, int* y, bool planted) {
+                const int seven = x[threadIdx.x];
+                y[planted ? 0 : blockIdx.x * 32 + threadIdx.x] = seven;
+              },
+              {.grid = two_blocks ? 2u : 1u, .block = two_blocks ? 1u : 2u}, x.data(), y.data(), planted);
           return y.download()[0] == 7;
         },
         {.race_checker = {Bug::race}, .says = "writes device memory"});

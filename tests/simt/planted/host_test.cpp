@@ -128,7 +128,7 @@ TEST_CASE(
   for (const bool too_early : {false, true}) {
     check_planted(
         [=](bool planted) {
-          DeviceArray<int> between(1), result(1);
+          DeviceArray<int> between(1), other(1), result(1);
           const Stream first, second;
           const auto store = +[](int* to) { *to = 1; };
           const auto copy = +[](int* to, const int* from) { *to = *from; };
@@ -136,6 +136,7 @@ TEST_CASE(
           check(cudaEventCreateWithFlags(&stored, cudaEventDisableTiming));
           if (planted && too_early) check(cudaEventRecord(stored, first));
           launch(store, {.grid = 1, .block = 1, .stream = first}, between.data());
+          launch(store, {.grid = 1, .block = 1, .stream = first}, other.data());  // which is not read
           if (!planted) check(cudaEventRecord(stored, first));
           if (!planted || too_early) check(cudaStreamWaitEvent(second, stored));
           launch(copy, {.grid = 1, .block = 1, .stream = second}, result.data(), between.data());
