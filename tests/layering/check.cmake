@@ -58,9 +58,8 @@ foreach(tree include kernels)
 
     if(tree STREQUAL kernels)
       file(STRINGS ${ROOT}/${tree}/ivl/${file} untagged REGEX "^namespace ivl::cuda([ :]|$)")
-      list(FILTER untagged EXCLUDE REGEX "^namespace ivl::cuda::inline IVL_CUDA_TAG")
       foreach(line IN LISTS untagged)
-        report("${line}" "the backend lies in ivl::cuda::inline IVL_CUDA_TAG, see ivl/cuda/tag.hpp")
+        report("${line}" "the backend lies in ivl::IVL_CUDA, see ivl/cuda/tag.hpp")
       endforeach()
     endif()
 

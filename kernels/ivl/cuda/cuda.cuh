@@ -15,8 +15,8 @@
 #include "ivl/cuda/runtime/memory.cuh"
 #include "ivl/cuda/tag.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG {
+namespace ivl::IVL_CUDA {
 
 static_assert(AttentionOps<Context, bf16> && AttentionOps<Context, float>);  // attention.cuh and kv_write.cuh together
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG
+}  // namespace ivl::IVL_CUDA

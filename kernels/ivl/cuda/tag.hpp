@@ -8,8 +8,9 @@
 #define IVL_CUDA_JOIN(a, b, c, d, e, f, g, h, ...) sm_##a##_##b##_##c##_##d##_##e##_##f##_##g##_##h
 #define IVL_CUDA_TAG_OF(...) IVL_CUDA_JOIN(__VA_ARGS__, 0, 0, 0, 0, 0, 0, 0, 0)
 
+// Opened as `namespace ivl::IVL_CUDA {`.
 #if defined(__CUDA_ARCH_LIST__)
-#define IVL_CUDA_TAG IVL_CUDA_TAG_OF(__CUDA_ARCH_LIST__)  // of the first eight
+#define IVL_CUDA cuda::inline IVL_CUDA_TAG_OF(__CUDA_ARCH_LIST__)  // of the first eight
 #else
-#define IVL_CUDA_TAG on_host  // plain C++: choices, and the emulator
+#define IVL_CUDA cuda::inline on_host  // plain C++: choices, and the emulator
 #endif

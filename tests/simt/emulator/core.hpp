@@ -69,8 +69,8 @@ struct Stats {
 };
 Stats& stats();
 
-/// What warps of a kernel did, in all of its launches while `counting` was on. Accesses are counted in the race checker's
-/// build: those of one instruction that the lanes of a warp make between two meetings are one.
+/// What warps of a kernel did, in all of its launches while `counting` was on. Accesses are counted in the race
+/// checker's build: those of one instruction that the lanes of a warp make between two meetings are one.
 struct Counts {
   std::int64_t launches = 0, blocks = 0;
   std::int64_t matrix_products = 0, matrix_loads = 0;        // mma.sync and ldmatrix

@@ -35,7 +35,7 @@
 #include "ivl/cuda/runtime/pack.cuh"
 #include "ivl/cuda/tag.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG {
+namespace ivl::IVL_CUDA {
 
 // ---- launchers --------------------------------------------------------------------------------------
 namespace detail::attention {
@@ -91,4 +91,4 @@ void attention(Context& ctx, const AttentionShape& shape, Mask mask, const float
   detail::plain_attention::run(ctx, call);
 }
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG
+}  // namespace ivl::IVL_CUDA

@@ -16,7 +16,7 @@
 #include "ivl/cuda/tag.hpp"
 #include "ivl/ops/attention.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG {
+namespace ivl::IVL_CUDA {
 
 // ---- policies ---------------------------------------------------------------------------------------
 struct PrefillPolicy {
@@ -84,4 +84,4 @@ constexpr AttentionChoice choose_attention(int /*compute_capability*/, const Att
   return choice;
 }
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG
+}  // namespace ivl::IVL_CUDA

@@ -15,7 +15,7 @@
 #include "ivl/cuda/tag.hpp"
 #include "ivl/ops/attention.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG {
+namespace ivl::IVL_CUDA {
 
 /// Bytes of one page of one layer. Throws ConfigError for shapes that the ops on pages take no care of.
 inline std::int64_t kv_page_bytes(Context&, const AttentionShape& shape, ScalarKind scalar, int page_tokens) {
@@ -56,4 +56,4 @@ class KvHead {
   int page_tokens_, head_dim_;
 };
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG
+}  // namespace ivl::IVL_CUDA

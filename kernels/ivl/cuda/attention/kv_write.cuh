@@ -33,7 +33,7 @@
 #include "ivl/cuda/tag.hpp"
 #include "ivl/ops/attention.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG {
+namespace ivl::IVL_CUDA {
 
 // ---- device code ------------------------------------------------------------------------------------
 namespace detail::kv_write {
@@ -186,4 +186,4 @@ void rotate_and_cache(Context& ctx, const AttentionShape& shape, const HeadNorm&
          shape, threads_per_head, norm, angles.data, angles.stride, qkv.data, qkv.stride, batch, kv);
 }
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG
+}  // namespace ivl::IVL_CUDA

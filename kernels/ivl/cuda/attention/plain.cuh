@@ -11,7 +11,7 @@
 #include "ivl/cuda/runtime/shared_memory.cuh"
 #include "ivl/cuda/tag.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG::detail::plain_attention {
+namespace ivl::IVL_CUDA::detail::plain_attention {
 
 using namespace attention;  // sm80_tile.cuh
 
@@ -75,4 +75,4 @@ void run(Context& ctx, const Call<Scalar>& call) {
   launch(attention_plain_kernel<Scalar>, {.grid = blocks, .block = 32 * warps, .stream = ctx.stream}, call);
 }
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG::detail::plain_attention
+}  // namespace ivl::IVL_CUDA::detail::plain_attention

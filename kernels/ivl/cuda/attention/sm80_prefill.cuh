@@ -17,7 +17,7 @@
 #include "ivl/cuda/runtime/shared_memory.cuh"
 #include "ivl/cuda/tag.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG::detail::prefill {
+namespace ivl::IVL_CUDA::detail::prefill {
 
 using namespace attention;  // sm80_tile.cuh
 
@@ -305,4 +305,4 @@ int run(Context& ctx, const Call<bf16>& call) {
   return block_rows;
 }
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG::detail::prefill
+}  // namespace ivl::IVL_CUDA::detail::prefill

@@ -17,7 +17,7 @@
 #include "ivl/cuda/runtime/shared_memory.cuh"
 #include "ivl/cuda/tag.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG::detail::split {
+namespace ivl::IVL_CUDA::detail::split {
 
 using namespace attention;  // sm80_tile.cuh
 
@@ -325,4 +325,4 @@ void run(Context& ctx, const Call<bf16>& call, int block_rows) {
          call, work);
 }
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG::detail::split
+}  // namespace ivl::IVL_CUDA::detail::split

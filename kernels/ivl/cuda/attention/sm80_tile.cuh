@@ -26,7 +26,7 @@
 #include "ivl/cuda/tag.hpp"
 #include "ivl/ops/attention.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG::detail::attention {
+namespace ivl::IVL_CUDA::detail::attention {
 
 inline constexpr int block_keys = 64;   // one step of the online softmax; four warps load 16 keys each
 inline constexpr int chunk_keys = 256;  // what one running softmax sees, and what one block of a split sequence does
@@ -284,4 +284,4 @@ __device__ inline float final_factor(const Call<Scalar>& call, int head, float m
   return fade / fmaf(sum, fade, prim::exp2_approx(sink - raised));
 }
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG::detail::attention
+}  // namespace ivl::IVL_CUDA::detail::attention

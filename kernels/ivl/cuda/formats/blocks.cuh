@@ -23,7 +23,7 @@
 #include "ivl/formats/gguf_grids.hpp"
 #include "ivl/formats/source_matrix.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG::detail {
+namespace ivl::IVL_CUDA::detail {
 
 namespace blocks {
 
@@ -186,4 +186,4 @@ __device__ inline blocks::Element block_element(Format format, const std::byte* 
   }
 }
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG::detail
+}  // namespace ivl::IVL_CUDA::detail

@@ -17,7 +17,7 @@
 #include "ivl/cuda/prim/convert.cuh"
 #include "ivl/cuda/tag.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG::detail {
+namespace ivl::IVL_CUDA::detail {
 
 namespace coded {
 
@@ -235,4 +235,4 @@ __device__ inline float coded_at(const CodedMatrix& w, std::int64_t row, int k) 
   return w.layout.has_minimum ? weight - scale.minimum(w.layout) : weight * w.layout.factor;
 }
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG::detail
+}  // namespace ivl::IVL_CUDA::detail

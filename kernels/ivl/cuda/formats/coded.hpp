@@ -30,7 +30,7 @@
 #include "ivl/formats/format.hpp"
 #include "ivl/formats/source_matrix.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG::detail {
+namespace ivl::IVL_CUDA::detail {
 
 enum class CodeKind : std::uint8_t {
   int4,  ///< four bits and the high ones
@@ -144,4 +144,4 @@ void fill_coded_row(int plane, const SourceMatrix& part, std::int64_t row, std::
   }
 }
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG::detail
+}  // namespace ivl::IVL_CUDA::detail

@@ -18,7 +18,7 @@
 #include "ivl/cuda/tag.hpp"
 #include "ivl/formats/format.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG::detail {
+namespace ivl::IVL_CUDA::detail {
 
 template <IsCoded F>
 struct Stored<F> {
@@ -122,4 +122,4 @@ struct AnyMatrix {
   }
 };
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG::detail
+}  // namespace ivl::IVL_CUDA::detail

@@ -10,7 +10,7 @@
 #include "ivl/formats/block_format.hpp"
 #include "ivl/formats/format.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG::detail {
+namespace ivl::IVL_CUDA::detail {
 
 /// What Block and the functions of a tag say.
 template <class F, CodeKind kind, int code_bits, int zero, int run>
@@ -79,4 +79,4 @@ struct CodedFormat<Iq4Nl> : GgmlCoded<Iq4Nl, CodeKind::iq4, 4, 0, 0> {};
 template <>
 struct CodedFormat<Iq4Xs> : GgmlCoded<Iq4Xs, CodeKind::iq4, 4, 0, 32> {};
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG::detail
+}  // namespace ivl::IVL_CUDA::detail

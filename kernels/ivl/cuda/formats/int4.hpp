@@ -11,7 +11,7 @@
 #include "ivl/formats/format.hpp"
 #include "ivl/formats/packed_int4.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG::detail {
+namespace ivl::IVL_CUDA::detail {
 
 template <class F, int group_size>
 struct GroupedInt4 {
@@ -35,4 +35,4 @@ struct CodedFormat<Int4By32<Scale>> : GroupedInt4<Int4By32<Scale>, 32> {};
 template <class Scale>
 struct CodedFormat<Int4By128<Scale>> : GroupedInt4<Int4By128<Scale>, 128> {};
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG::detail
+}  // namespace ivl::IVL_CUDA::detail

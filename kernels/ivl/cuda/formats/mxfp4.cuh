@@ -24,7 +24,7 @@
 #include "ivl/formats/format.hpp"
 #include "ivl/formats/source_matrix.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG::detail {
+namespace ivl::IVL_CUDA::detail {
 
 namespace mxfp4 {
 
@@ -154,4 +154,4 @@ struct Stored<GgufMxfp4> : Stored<Mxfp4> {
   }
 };
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG::detail
+}  // namespace ivl::IVL_CUDA::detail

@@ -10,7 +10,7 @@
 #include "ivl/formats/format.hpp"
 #include "ivl/formats/scaled_codes.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG::detail {
+namespace ivl::IVL_CUDA::detail {
 
 template <class F, CodeKind kind>
 struct ByteCoded {
@@ -38,4 +38,4 @@ struct CodedFormat<LlmInt8> : ByteCoded<LlmInt8, CodeKind::int8> {
   }();
 };
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG::detail
+}  // namespace ivl::IVL_CUDA::detail

@@ -19,7 +19,7 @@
 #include "ivl/formats/format.hpp"
 #include "ivl/formats/source_matrix.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG::detail {
+namespace ivl::IVL_CUDA::detail {
 
 template <class F>
 struct Stored;
@@ -43,4 +43,4 @@ struct Stored<F> {
   }
 };
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG::detail
+}  // namespace ivl::IVL_CUDA::detail

@@ -27,7 +27,7 @@
 #include "ivl/cuda/tag.hpp"
 #include "ivl/formats/format.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG {
+namespace ivl::IVL_CUDA {
 
 // ---- policies ---------------------------------------------------------------------------------------
 struct GemvPolicy {
@@ -181,4 +181,4 @@ constexpr bool norms_in_gemv(const LinearProblem& p, const LinearChoice& choice)
          p.rows * p.in <= max_normed_scalars;
 }
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG
+}  // namespace ivl::IVL_CUDA

@@ -15,7 +15,7 @@
 #include "ivl/cuda/tag.hpp"
 #include "ivl/ops/linear.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG::detail::epilogue {
+namespace ivl::IVL_CUDA::detail::epilogue {
 
 /// How many columns of W's product make one of y.
 template <EpilogueKind Kind>
@@ -177,4 +177,4 @@ __device__ inline void finish_tile(const float* sums, int first_row, int first_c
   }
 }
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG::detail::epilogue
+}  // namespace ivl::IVL_CUDA::detail::epilogue

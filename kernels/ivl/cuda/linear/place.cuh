@@ -21,7 +21,7 @@
 #include "ivl/ops/outline.hpp"
 #include "ivl/ops/place.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG {
+namespace ivl::IVL_CUDA {
 
 namespace detail::place {
 
@@ -145,4 +145,4 @@ inline PlacedTable place_table(Context& ctx, const SourceMatrix& rows) {
 
 static_assert(PlaceOps<Context>);
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG
+}  // namespace ivl::IVL_CUDA

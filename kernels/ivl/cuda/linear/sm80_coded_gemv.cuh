@@ -40,7 +40,7 @@
 #include "ivl/cuda/tag.hpp"
 #include "ivl/ops/linear.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG {
+namespace ivl::IVL_CUDA {
 
 // ---- device code ------------------------------------------------------------------------------------
 namespace detail::coded_gemv {
@@ -269,4 +269,4 @@ void coded_gemv(Context& ctx, Rows<const bf16> x, const detail::CodedMatrix& w, 
          y.data, y.stride);
 }
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG
+}  // namespace ivl::IVL_CUDA

@@ -55,7 +55,7 @@
 #include "ivl/cuda/tag.hpp"
 #include "ivl/ops/linear.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG {
+namespace ivl::IVL_CUDA {
 
 // ---- device code ------------------------------------------------------------------------------------
 namespace detail::gemm {
@@ -461,4 +461,4 @@ void gemm(Context& ctx, const GemmPolicy& policy, Rows<const bf16> x, const Plac
   gemm<square_gemm>(ctx, x, w, epilogue, y);
 }
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG
+}  // namespace ivl::IVL_CUDA

@@ -48,7 +48,7 @@
 #include "ivl/cuda/tag.hpp"
 #include "ivl/ops/linear.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG {
+namespace ivl::IVL_CUDA {
 
 // ---- device code ------------------------------------------------------------------------------------
 namespace detail::gemv {
@@ -411,4 +411,4 @@ void norm_gemv(Context& ctx, const GemvPolicy& policy, Rows<const bf16> x, const
   norm_gemv<gemv_narrow>(ctx, x, gain, eps, w, epilogue, y);
 }
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG
+}  // namespace ivl::IVL_CUDA

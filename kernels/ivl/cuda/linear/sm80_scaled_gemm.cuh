@@ -29,7 +29,7 @@
 #include "ivl/cuda/tag.hpp"
 #include "ivl/ops/linear.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG {
+namespace ivl::IVL_CUDA {
 
 // ---- device code ------------------------------------------------------------------------------------
 namespace detail::scaled_gemm {
@@ -153,4 +153,4 @@ void scaled_gemm(Context& ctx, const GemmPolicy& policy, Rows<const bf16> x, con
   scaled_gemm<scaled_gemm_policy>(ctx, x, w, out, epilogue, y);
 }
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG
+}  // namespace ivl::IVL_CUDA

@@ -22,7 +22,7 @@
 #include "ivl/cuda/tag.hpp"
 #include "ivl/ops/linear.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG {
+namespace ivl::IVL_CUDA {
 
 // ---- device code ------------------------------------------------------------------------------------
 namespace detail::unpack {
@@ -81,4 +81,4 @@ void unpacked_gemm(Context& ctx, const GemmPolicy& policy, Rows<const bf16> x, c
   }
 }
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG
+}  // namespace ivl::IVL_CUDA

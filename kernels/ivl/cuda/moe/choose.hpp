@@ -19,7 +19,7 @@
 #include "ivl/cuda/tag.hpp"
 #include "ivl/formats/format.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG {
+namespace ivl::IVL_CUDA {
 
 // ---- policies ---------------------------------------------------------------------------------------
 inline constexpr GemvPolicy few_gate_up{.rows = 16, .tiles = 2, .stages = 4, .blocks_per_sm = 2};
@@ -76,4 +76,4 @@ constexpr ExpertsChoice choose_experts(int /*compute_capability*/, const Experts
   return choice;
 }
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG
+}  // namespace ivl::IVL_CUDA

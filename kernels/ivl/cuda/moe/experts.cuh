@@ -24,7 +24,7 @@
 #include "ivl/ops/moe.hpp"
 #include "ivl/ops/outline.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG {
+namespace ivl::IVL_CUDA {
 
 // ---- device code ------------------------------------------------------------------------------------
 namespace detail::experts {
@@ -88,4 +88,4 @@ inline PlacedExperts place_experts(Context& ctx, int experts, Fusion fusion, std
   return placed;
 }
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG
+}  // namespace ivl::IVL_CUDA

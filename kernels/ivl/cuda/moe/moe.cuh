@@ -31,7 +31,7 @@
 #include "ivl/cuda/tag.hpp"
 #include "ivl/ops/moe.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG {
+namespace ivl::IVL_CUDA {
 
 // ---- device code ------------------------------------------------------------------------------------
 namespace detail::route {
@@ -208,4 +208,4 @@ void expert_mlp(Context& ctx, const ExpertMlp& mlp, Rows<const Scalar> x, const 
 
 static_assert(MoeOps<Context, bf16> && MoeOps<Context, float>);
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG
+}  // namespace ivl::IVL_CUDA

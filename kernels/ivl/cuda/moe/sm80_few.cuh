@@ -31,7 +31,7 @@
 #include "ivl/formats/mxfp4.hpp"
 #include "ivl/ops/moe.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG {
+namespace ivl::IVL_CUDA {
 
 // ---- device code ------------------------------------------------------------------------------------
 namespace detail::gemv {
@@ -251,4 +251,4 @@ void run(Context& ctx, const ExpertMlp& mlp, Rows<const bf16> x, const Routes& r
 
 }  // namespace detail::few
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG
+}  // namespace ivl::IVL_CUDA

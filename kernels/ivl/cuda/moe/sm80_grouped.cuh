@@ -48,7 +48,7 @@
 #include "ivl/formats/mxfp4.hpp"
 #include "ivl/ops/moe.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG {
+namespace ivl::IVL_CUDA {
 
 // ---- device code ------------------------------------------------------------------------------------
 namespace detail::grouped {
@@ -428,4 +428,4 @@ inline void run(Context& ctx, PairOrder order, const ExpertMlp& mlp, Rows<const 
 
 }  // namespace detail::grouped
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG
+}  // namespace ivl::IVL_CUDA

@@ -8,7 +8,7 @@
 #include "ivl/cuda/runtime/policy_text.hpp"
 #include "ivl/cuda/tag.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG {
+namespace ivl::IVL_CUDA {
 
 // ---- policy -----------------------------------------------------------------------------------------
 struct PicturePolicy {
@@ -37,4 +37,4 @@ constexpr PictureChoice choose_picture(int width, int height, int tile_px, const
   return {int(std::clamp<std::int64_t>(policy.band_bytes / row_bytes, 1, most_rows)), tile_px % 4 == 0 ? 4 : 1};
 }
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG
+}  // namespace ivl::IVL_CUDA

@@ -49,7 +49,7 @@
 #include "ivl/image/resize.hpp"
 #include "ivl/ops/picture.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG {
+namespace ivl::IVL_CUDA {
 
 // ---- device code ------------------------------------------------------------------------------------
 namespace detail::picture {
@@ -298,4 +298,4 @@ static_assert(PicturePolicy{}.band_bytes == std::int64_t(detail::runtime::Stagin
               "PicturePolicy: a band should be a slot of pinned memory");
 static_assert(PictureOp<Context, bf16> && PictureOp<Context, float>);
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG
+}  // namespace ivl::IVL_CUDA

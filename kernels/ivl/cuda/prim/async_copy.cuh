@@ -4,7 +4,7 @@
 
 #include "ivl/cuda/tag.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG::prim {
+namespace ivl::IVL_CUDA::prim {
 
 /// Copies `source_bytes` (0 to Bytes) and fills the rest of `Bytes` with zeros; at 0 `global` is not read, but must be
 /// an aligned address. Bytes is 4, 8 or 16, and both addresses are multiples of it. 16 bytes pass by the first cache.
@@ -33,4 +33,4 @@ __device__ inline void cp_async_wait() {
 /// Waits for all of the thread's copies, committed or not.
 __device__ inline void cp_async_wait_all() { asm volatile("cp.async.wait_all;" ::: "memory"); }
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG::prim
+}  // namespace ivl::IVL_CUDA::prim

@@ -6,7 +6,7 @@
 
 #include "ivl/cuda/tag.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG::prim {
+namespace ivl::IVL_CUDA::prim {
 
 /// Both products, rounded to nearest even; subnormal numbers are kept, whatever the compiler's flags.
 __device__ inline std::uint32_t multiply_bf16_pairs(std::uint32_t a, std::uint32_t b) {
@@ -23,4 +23,4 @@ __device__ inline std::uint32_t add_bf16_pairs(std::uint32_t a, std::uint32_t b)
   return sum;
 }
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG::prim
+}  // namespace ivl::IVL_CUDA::prim

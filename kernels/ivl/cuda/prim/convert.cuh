@@ -8,7 +8,7 @@
 #include "ivl/core/scalar.hpp"
 #include "ivl/cuda/tag.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG::prim {
+namespace ivl::IVL_CUDA::prim {
 
 __device__ inline float widen(float x) { return x; }
 __device__ inline float widen(bf16 x) { return __uint_as_float(unsigned(x.bits) << 16); }
@@ -53,4 +53,4 @@ __device__ inline float2 widen_pair(std::uint32_t pair) {
   return {widen(Scalar{std::uint16_t(pair)}), widen(Scalar{std::uint16_t(pair >> 16)})};
 }
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG::prim
+}  // namespace ivl::IVL_CUDA::prim

@@ -4,7 +4,7 @@
 
 #include "ivl/cuda/tag.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG::prim {
+namespace ivl::IVL_CUDA::prim {
 
 /// 2^x within 2^-22 relative.
 __device__ inline float exp2_approx(float x) {
@@ -34,4 +34,4 @@ __device__ inline float rsqrt_approx(float x) {
   return y;
 }
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG::prim
+}  // namespace ivl::IVL_CUDA::prim

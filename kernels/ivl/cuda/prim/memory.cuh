@@ -5,7 +5,7 @@
 
 #include "ivl/cuda/tag.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG::prim {
+namespace ivl::IVL_CUDA::prim {
 
 // Loads are volatile too, so that none moves up above a wait for the grid before (griddepcontrol).
 
@@ -57,4 +57,4 @@ __device__ inline unsigned add_acquire_release(unsigned* global, unsigned v) {
   return old;
 }
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG::prim
+}  // namespace ivl::IVL_CUDA::prim

@@ -31,7 +31,7 @@
 #include "ivl/cuda/tag.hpp"
 #include "ivl/ops/move.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG {
+namespace ivl::IVL_CUDA {
 
 // ---- device code ------------------------------------------------------------------------------------
 namespace detail::move {
@@ -281,4 +281,4 @@ void pixel_shuffle(Context& ctx, int side, int scale, ShuffleOrder order, Rows<c
 
 static_assert(RowOps<Context, bf16> && RowOps<Context, float>);
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG
+}  // namespace ivl::IVL_CUDA

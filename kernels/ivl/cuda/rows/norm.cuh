@@ -27,7 +27,7 @@
 #include "ivl/cuda/tag.hpp"
 #include "ivl/ops/norm.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG {
+namespace ivl::IVL_CUDA {
 
 // ---- device code ------------------------------------------------------------------------------------
 namespace detail::norm {
@@ -169,4 +169,4 @@ void layer_norm(Context& ctx, Rows<const Scalar> x, const float* gain, const flo
 
 static_assert(NormOps<Context, bf16> && NormOps<Context, float>);
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG
+}  // namespace ivl::IVL_CUDA

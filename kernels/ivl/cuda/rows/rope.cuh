@@ -22,7 +22,7 @@
 #include "ivl/cuda/tag.hpp"
 #include "ivl/ops/rope.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG {
+namespace ivl::IVL_CUDA {
 
 // ---- device code ------------------------------------------------------------------------------------
 namespace detail::rope {
@@ -84,4 +84,4 @@ void rope_angles(Context& ctx, const RopeFacts& facts, const std::int32_t* posit
 
 static_assert(RopeOp<Context>);
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG
+}  // namespace ivl::IVL_CUDA

@@ -39,7 +39,7 @@
 #include "ivl/cuda/tag.hpp"
 #include "ivl/ops/sample.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG {
+namespace ivl::IVL_CUDA {
 
 // ---- device code ------------------------------------------------------------------------------------
 namespace detail::sample {
@@ -319,4 +319,4 @@ void draw(Context& ctx, const Draw* draws, Rows<float> logits, std::int32_t* ids
 
 static_assert(SampleOps<Context>);
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG
+}  // namespace ivl::IVL_CUDA

@@ -18,7 +18,7 @@
 #include "ivl/cuda/runtime/order.hpp"
 #include "ivl/cuda/tag.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG {
+namespace ivl::IVL_CUDA {
 
 struct DeviceFacts {
   int number = 0;  ///< as cudaSetDevice counts
@@ -356,4 +356,4 @@ class Context {
   int scratch_generation_ = 0;
 };
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG
+}  // namespace ivl::IVL_CUDA

@@ -17,7 +17,7 @@
 #include "ivl/cuda/runtime/launch.cuh"
 #include "ivl/cuda/tag.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG {
+namespace ivl::IVL_CUDA {
 
 namespace detail::device_wide {
 
@@ -60,4 +60,4 @@ inline void sort_indices(Context& ctx, const std::int32_t* keys, int count, int 
   sort_pairs(room, bytes, keys, sorted_keys, numbers, indices, count, key_bits, ctx.stream);
 }
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG
+}  // namespace ivl::IVL_CUDA

@@ -9,7 +9,7 @@
 #include "ivl/core/error.hpp"
 #include "ivl/cuda/tag.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG {
+namespace ivl::IVL_CUDA {
 
 /// There is no GPU that can run this, or it has too little memory.
 struct DeviceError : Error {
@@ -52,4 +52,4 @@ inline void check(cudaError_t code, std::source_location at = std::source_locati
   throw CudaError(code, detail::runtime::text_of(code, at) + detail::runtime::hint_for(code));
 }
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG
+}  // namespace ivl::IVL_CUDA

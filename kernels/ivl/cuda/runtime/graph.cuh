@@ -12,7 +12,7 @@
 #include "ivl/cuda/tag.hpp"
 #include "ivl/ops/replay.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG {
+namespace ivl::IVL_CUDA {
 
 /// Graphs by key and order.
 class Context::Recordings {
@@ -87,4 +87,4 @@ void replay(Context& ctx, Context::Recordings& recordings, std::uint64_t key, Bo
 
 static_assert(ReplayOp<Context>);
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG
+}  // namespace ivl::IVL_CUDA

@@ -13,7 +13,7 @@
 #include "ivl/cuda/runtime/error.cuh"
 #include "ivl/cuda/tag.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG {
+namespace ivl::IVL_CUDA {
 
 struct LaunchConfig {
   dim3 grid;             // blocks
@@ -92,4 +92,4 @@ void launch(void (*kernel)(Parameters...), const LaunchConfig& config, Arguments
   if (synchronous_launches()) require(cudaStreamSynchronize(config.stream), "running");
 }
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG
+}  // namespace ivl::IVL_CUDA

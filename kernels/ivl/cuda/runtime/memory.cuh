@@ -13,7 +13,7 @@
 #include "ivl/cuda/tag.hpp"
 #include "ivl/ops/memory.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG {
+namespace ivl::IVL_CUDA {
 
 inline ThreadPool& host_pool(Context& ctx) { return ctx.host_pool(); }
 
@@ -83,4 +83,4 @@ inline void download(Context& ctx, void* to, const void* from, std::size_t bytes
 
 static_assert(MemoryOps<Context>);
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG
+}  // namespace ivl::IVL_CUDA

@@ -4,7 +4,7 @@
 
 #include "ivl/cuda/tag.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG {
+namespace ivl::IVL_CUDA {
 
 enum class Order : std::uint8_t {
   invariant,  ///< a row's bits do not depend on how many rows are beside it: what ops/linear.hpp promises
@@ -13,4 +13,4 @@ enum class Order : std::uint8_t {
 
 constexpr const char* name_of(Order order) { return order == Order::invariant ? "invariant" : "fastest"; }
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG
+}  // namespace ivl::IVL_CUDA

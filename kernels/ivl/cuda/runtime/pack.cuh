@@ -5,7 +5,7 @@
 #include "ivl/core/rows.hpp"
 #include "ivl/cuda/tag.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG {
+namespace ivl::IVL_CUDA {
 
 /// `Number` scalars at an address that is a multiple of all their bytes.
 template <class Scalar, int Number>
@@ -24,4 +24,4 @@ bool in_packs(const Rows<Scalar>& rows) {
   return rows.width() % Number == 0 && rows.stride % Number == 0 && aligned(rows.data, Number * sizeof(Scalar));
 }
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG
+}  // namespace ivl::IVL_CUDA

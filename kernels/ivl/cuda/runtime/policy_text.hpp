@@ -11,7 +11,7 @@
 
 #include "ivl/cuda/tag.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG {
+namespace ivl::IVL_CUDA {
 
 template <class Policy>
 concept PrintablePolicy = requires {
@@ -37,4 +37,4 @@ std::ostream& operator<<(std::ostream& out, const Policy& policy) {
   return out << text_of(policy);
 }
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG
+}  // namespace ivl::IVL_CUDA

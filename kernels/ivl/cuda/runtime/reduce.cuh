@@ -4,7 +4,7 @@
 
 #include "ivl/cuda/tag.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG {
+namespace ivl::IVL_CUDA {
 
 inline constexpr unsigned whole_warp = 0xffffffffu;
 
@@ -55,4 +55,4 @@ __device__ inline T block_reduce(T value, T identity, T (&partial)[32], const Co
   return value;
 }
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG
+}  // namespace ivl::IVL_CUDA

@@ -13,7 +13,7 @@
 /// widest swizzle of tensor copies.
 #define IVL_DYNAMIC_SHARED(name) extern __shared__ __align__(1024) unsigned char name[]
 
-namespace ivl::cuda::inline IVL_CUDA_TAG {
+namespace ivl::IVL_CUDA {
 
 /// Cuts dynamic shared memory into arrays. The host runs the same cuts without memory to learn the size:
 ///
@@ -39,4 +39,4 @@ class SharedCarver {
   int bytes_ = 0;
 };
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG
+}  // namespace ivl::IVL_CUDA

@@ -4,7 +4,7 @@
 
 #include "ivl/cuda/tag.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG::prim {
+namespace ivl::IVL_CUDA::prim {
 
 template <int Bytes>
 void cp_async(void* shared, const void* global, int source_bytes = Bytes, simt::Site at = simt::Site::current()) {
@@ -21,4 +21,4 @@ void cp_async_wait(simt::Site at = simt::Site::current()) {
 
 inline void cp_async_wait_all(simt::Site at = simt::Site::current()) { simt::wait_all_copies(at); }
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG::prim
+}  // namespace ivl::IVL_CUDA::prim

@@ -4,7 +4,7 @@
 
 #include "ivl/cuda/tag.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG::prim {
+namespace ivl::IVL_CUDA::prim {
 
 inline void named_barrier_sync(int id, int threads, simt::Site at = simt::Site::current()) {
   simt::named_barrier(id, threads, simt::Arrival::wait, at);
@@ -16,4 +16,4 @@ inline void named_barrier_arrive(int id, int threads, simt::Site at = simt::Site
 
 inline void grid_sync(simt::Site at = simt::Site::current()) { simt::grid_barrier(at); }
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG::prim
+}  // namespace ivl::IVL_CUDA::prim

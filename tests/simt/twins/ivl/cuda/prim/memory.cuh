@@ -4,7 +4,7 @@
 
 #include "ivl/cuda/tag.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG::prim {
+namespace ivl::IVL_CUDA::prim {
 
 inline uint4 load_read_only(const void* global, simt::Site at = simt::Site::current()) {
   simt::check_read_only(global, sizeof(uint4), at);
@@ -26,4 +26,4 @@ inline unsigned add_acquire_release(unsigned* global, unsigned v, simt::Site at 
   return simt::add_acquire_release(global, v, at);
 }
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG::prim
+}  // namespace ivl::IVL_CUDA::prim

@@ -4,11 +4,11 @@
 
 #include "ivl/cuda/tag.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG::prim {
+namespace ivl::IVL_CUDA::prim {
 
 template <class T>
 T* opaque(T* pointer) {
   return pointer;
 }
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG::prim
+}  // namespace ivl::IVL_CUDA::prim

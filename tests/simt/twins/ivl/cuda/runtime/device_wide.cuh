@@ -12,7 +12,7 @@
 #include "ivl/cuda/runtime/context.cuh"
 #include "ivl/cuda/tag.hpp"
 
-namespace ivl::cuda::inline IVL_CUDA_TAG {
+namespace ivl::IVL_CUDA {
 
 inline std::size_t sort_indices_bytes(int count, int) { return std::size_t(count) * 8 + 1000; }
 
@@ -28,4 +28,4 @@ inline void sort_indices(Context& ctx, const std::int32_t* keys, int count, int 
   check(simt::do_in_stream(ctx.stream, "a sort", sort));
 }
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG
+}  // namespace ivl::IVL_CUDA

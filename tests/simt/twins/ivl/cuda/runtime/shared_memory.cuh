@@ -15,7 +15,7 @@
 
 #define IVL_DYNAMIC_SHARED(name) unsigned char* const name = ::simt::dynamic_shared()
 
-namespace ivl::cuda::inline IVL_CUDA_TAG {
+namespace ivl::IVL_CUDA {
 
 class SharedCarver {
  public:
@@ -42,4 +42,4 @@ class SharedCarver {
   int bytes_ = 0;
 };
 
-}  // namespace ivl::cuda::inline IVL_CUDA_TAG
+}  // namespace ivl::IVL_CUDA
