@@ -44,7 +44,10 @@ Place place_of(Site at) {
 
 std::string text_of_place(Place place) {
   if (place & site_bit) return text_of(sites()[std::size_t(place & ~site_bit)]);
-  return ask_addr2line("-s", std::uintptr_t(place) - 1);  // of the call, not behind it
+  static std::map<Place, std::string> known;  // each question starts a process
+  std::string& text = known[place];
+  if (text.empty()) text = ask_addr2line("-s", std::uintptr_t(place) - 1);  // of the call, not behind it
+  return text;
 }
 
 std::string function_at(const void* code) { return ask_addr2line("-f", reinterpret_cast<std::uintptr_t>(code)); }
