@@ -1,6 +1,8 @@
 // What warps do, counted for whoever asks. Threads run one after another here, so what a warp does at once is put
 // together again: the n-th access that each lane makes through one instruction, since the warp met last, is one access
 // of the warp. Where lanes go different ways between two meetings that is a guess.
+#include <cxxabi.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -68,6 +70,13 @@ void count_device(const WarpAccess& access, Counts& counts) {
   counts.least += (std::int64_t(bytes.size()) + sector_bytes - 1) / sector_bytes;
 }
 
+std::string readable(const std::string& symbol) {
+  char* const name = abi::__cxa_demangle(symbol.c_str(), nullptr, nullptr, nullptr);
+  const std::string text = name == nullptr ? symbol : name;
+  std::free(name);
+  return text;
+}
+
 bool asked_in_environment() {
   const char* const text = std::getenv("IVL_SIMT_COUNTS");
   if (text == nullptr || !std::strcmp(text, "0")) return false;
@@ -86,7 +95,7 @@ Counts counts_of(const void* kernel) { return all_counts()[kernel]; }
 
 std::string table_of_counts() {
   std::map<std::string, Counts> by_name;
-  for (const auto& [kernel, counts] : all_counts()) by_name[function_at(kernel)] = counts;
+  for (const auto& [kernel, counts] : all_counts()) by_name[readable(function_at(kernel))] = counts;
   std::string text =
       "launches,blocks,matrix products,matrix loads,exchanges,barriers,shared accesses,extra passes,device accesses,"
       "sectors,least sectors,kernel\n";
