@@ -527,12 +527,11 @@ TEST_CASE_TEMPLATE("on CUDA a row of expert_mlp has the same bits among 1 to 40 
   const World<Stored, bf16> world(40, 288, 160, clamped, true);
   PlacedWorld<Stored, bf16> placed(world);
   const std::vector<bf16> all = placed.run(0, world.rows);
-  // One, and around the tiles of every size; other builds check accesses, which do not differ from number to number.
-  std::vector<int> numbers{1, 17, 33};
+  // One, and around the tiles of every size; the slower of the builds leaves most of them to the other.
+  std::vector<int> numbers{1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 39};
 #if !defined(__CUDACC__)
-  if (!simt::checks_races() && !simt::checks_addresses())
+  if (simt::checks_addresses()) numbers = {1, 17, 33};
 #endif
-    numbers = {1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 39};
   for (const int rows : numbers) {
     CAPTURE(rows);
     const std::vector<bf16> some = placed.run(0, rows);
