@@ -2,7 +2,7 @@
 // turns with it: many rows beside arithmetic alone, few rows beside reading memory, where the bytes are those of placed
 // weights.
 //
-//   bench_gemm [--threads N] [--only PART_OF_A_NAME] [--format NAME] [--json]
+//   bench_gemm [--threads N] [--only PART_OF_A_NAME] [--format NAME] [--numbers exact|int8] [--json]
 #include <cstdio>
 #include <cstring>
 #include <iterator>
@@ -13,6 +13,7 @@
 #include "bench/ceilings.hpp"
 #include "bench/options.hpp"
 #include "ivl/cpu/linear.hpp"
+#include "ivl/cpu/panel_choice.hpp"
 #include "ivl/cpu/place.hpp"
 
 namespace {
@@ -113,6 +114,7 @@ int main(int argc, char** argv) {
   bench::Options options;
   CLI::App app("Matrix products of the models, part by part, on the CPU");
   options.add_to(app);
+  options.add_numbers_to(app);
   std::string format_name = "bf16";
   app.add_option("--format", format_name, "of the weights, one that is a single plane, such as q4_k")
       ->capture_default_str();
@@ -126,12 +128,17 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "--format %s: expected a format of one plane such as q4_k\n", format_name.c_str());
     return 2;
   }
-  cpu::Context ctx(options.threads);
+  cpu::Context ctx(options.threads, options.numbers);
   bench::ReadCeiling reads(ctx);
+  const bool as_int8 = options.numbers == cpu::Numbers::int8;
+  if (as_int8 && !cpu::detail::takes_int8(cpu::detail::int8_panels_for(*format))) {
+    std::fprintf(stderr, "--numbers int8: expected a format that has such products, found %s\n", format_name.c_str());
+    return 2;
+  }
   if (!options.json) {
-    std::printf("%s, %d threads; ceilings: reading memory, %s\n%-18s %5s %6s %6s %10s %10s  %s\n",
-                name_of(ctx.level()).data(), ctx.threads(), bench::arithmetic_name(), "product", "rows", "in", "out",
-                "median", "ceiling", "share");
+    std::printf("%s, %d threads%s; ceilings: reading memory, %s\n%-18s %5s %6s %6s %10s %10s  %s\n",
+                name_of(ctx.level()).data(), ctx.threads(), as_int8 ? ", products in int8" : "",
+                bench::arithmetic_name(), "product", "rows", "in", "out", "median", "ceiling", "share");
   }
   for (const Product& product : products) {
     if (!options.wanted(product.name)) continue;

@@ -1,5 +1,5 @@
-// bench_model --checkpoint-type internvl3_5_1b [--device cpu|cuda] [--weights q4_k_m] [--threads N] [--only NAME]
-//             [--json]: see model.hpp.
+// bench_model --checkpoint-type internvl3_5_1b [--device cpu|cuda] [--weights q4_k_m] [--numbers exact|int8]
+//             [--threads N] [--only NAME] [--json]: see model.hpp.
 #include "bench/model.hpp"
 
 #include <CLI/CLI.hpp>
@@ -26,7 +26,7 @@ class CpuMachine {
   explicit CpuMachine(Context& ctx) : ctx_(ctx), reads_(ctx) {}
 
   static std::unique_ptr<bench::Filled<Context>> open(const bench::Options& options, std::size_t) {
-    return std::make_unique<bench::Filled<Context>>(options.threads);
+    return std::make_unique<bench::Filled<Context>>(options.threads, options.numbers);
   }
   static void wait(Context&) {}
 
@@ -41,8 +41,10 @@ class CpuMachine {
 
   std::string description() const {
     std::ostringstream text;
-    text << name_of(ctx_.level()) << ", " << ctx_.threads() << " threads; ceilings: reading memory, "
-         << bench::arithmetic_name();
+    text << name_of(ctx_.level()) << ", " << ctx_.threads() << " threads";
+    if (ctx_.numbers() == cpu::Numbers::int8) text << ", products in int8";
+    if (const std::string formats = exact_formats(ctx_); !formats.empty()) text << " but those with " << formats;
+    text << "; ceilings: reading memory, " << bench::arithmetic_name();
     return text.str();
   }
   double read_bytes_per_s() { return reads_.sample(); }
@@ -88,9 +90,12 @@ int main(int count, char** arguments) {
       ->capture_default_str()
       ->check(CLI::IsMember(mixtures));
   options.add_to(app);
+  options.add_numbers_to(app);
   CLI11_PARSE(app, count, arguments);
   options.weights = *find_mixture(weights);
   try {
+    if (device == "cuda" && options.numbers == cpu::Numbers::int8)
+      fail<Error>("--numbers int8: expected --device cpu, found cuda");
     if (device == "cuda")
       bench::run_on_cuda(type, options);
     else

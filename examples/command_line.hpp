@@ -152,8 +152,10 @@ struct OutputFlags {
 
 /// Opens it and says on stderr what runs where.
 inline ivl::AnyModel open_model(const ModelFlags& flags, StatusLine& status) {
-  const ModelChoice choice{
-      .checkpoint = flags.checkpoint, .threads = flags.threads, .kv_tokens = flags.chat.kv_tokens.value_or(0)};
+  const ModelChoice choice{.checkpoint = flags.checkpoint,
+                           .threads = flags.threads,
+                           .int8_products = flags.load.int8_products(),
+                           .kv_tokens = flags.chat.kv_tokens.value_or(0)};
   std::string device;
   if (!flags.quiet) print_notes(choice.checkpoint, flags.load.mmproj);
   const auto open = flags.device == "cuda" ? open_on_cuda : open_on_cpu;

@@ -8,7 +8,7 @@
 
 /// Flags about the weights of a folder.
 struct LoadFlags {
-  std::string mmproj, lora, load_as = "stored";
+  std::string mmproj, lora, load_as = "stored", numbers = "exact";
   bool ignore_extra_tensors = false;
 
   void add_to(CLI::App& app) {
@@ -17,7 +17,12 @@ struct LoadFlags {
                    "int8: weights of a folder of floats as LLM.int8, as bitsandbytes' load_in_8bit makes them")
         ->capture_default_str()
         ->check(CLI::IsMember({"stored", "int8"}));
+    app.add_option("--numbers", numbers,
+                   "int8: matrix products of activations and weights in 8 bits: faster, and less exact; CPU only")
+        ->capture_default_str()
+        ->check(CLI::IsMember({"exact", "int8"}));
   }
+  bool int8_products() const { return numbers == "int8"; }
   /// All but how numbers are held in memory.
   void add_those_of_files_to(CLI::App& app) {
     app.add_option("--mmproj", mmproj,

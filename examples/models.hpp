@@ -10,9 +10,10 @@
 /// What a program's flags say about the model.
 struct ModelChoice {
   std::filesystem::path checkpoint = {};
-  int threads = 1;        ///< of the host
-  bool in_float = false;  ///< activations, keys and values in float: to compare with a reference
-  int kv_tokens = 0;      ///< that will be made room for: the device's memory is checked before weights are read
+  int threads = 1;             ///< of the host
+  bool in_float = false;       ///< activations, keys and values in float: to compare with a reference
+  bool int8_products = false;  ///< of activations and weights; CPU only
+  int kv_tokens = 0;           ///< that will be made room for: the device's memory is checked before weights are read
 };
 
 /// These throw ivl::Error. `device` receives what there is to say about it.

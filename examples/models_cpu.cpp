@@ -5,12 +5,14 @@
 #include "ivl/cpu/cpu.hpp"
 #include "ivl/model/open_model.hpp"
 #include "models.hpp"
+#include "models_cpu.hpp"
 
 ivl::AnyModel open_on_cpu(const ModelChoice& choice, const ivl::LoadOptions& options, std::string& device) {
-  auto ctx = std::make_unique<ivl::cpu::Context>(choice.threads);
+  auto ctx = open_context(choice);
   const auto used = ivl::cpu::Context::level(), offered = ivl::offered_level();
   std::ostringstream text;
   text << name_of(used) << ", " << ctx->threads() << " threads";
+  if (choice.int8_products) text << ", products in int8";
   if (used < offered) text << " (this CPU offers " << name_of(offered) << ": build with -march=native)";
   device = text.str();
   if (choice.kv_tokens > 0) {
@@ -19,5 +21,8 @@ ivl::AnyModel open_on_cpu(const ModelChoice& choice, const ivl::LoadOptions& opt
                    std::size_t(kv_bytes_per_token(config.vlm.decoder)) *
                        std::size_t(std::min(choice.kv_tokens, config.facts.context_length)));
   }
-  return ivl::open_model(std::move(ctx), choice.checkpoint, options);
+  const ivl::cpu::Context& opened = *ctx;
+  ivl::AnyModel model = ivl::open_model(std::move(ctx), choice.checkpoint, options);
+  say_what_stays_exact(opened, options);
+  return model;
 }

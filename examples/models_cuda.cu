@@ -21,6 +21,7 @@ static std::size_t needed_bytes(const ModelChoice& choice, const std::filesystem
 
 ivl::AnyModel open_on_cuda(const ModelChoice& choice, const ivl::LoadOptions& options, std::string& device) {
   if (choice.in_float) ivl::fail<ivl::RequestError>("--float: expected --device cpu, found cuda");
+  if (choice.int8_products) ivl::fail<ivl::RequestError>("--numbers int8: expected --device cpu, found cuda");
   auto ctx = std::make_unique<ivl::cuda::Context>(0, choice.threads);
   require_memory(*ctx, "weights, keys and values", needed_bytes(choice, options.mmproj));
   std::ostringstream text;

@@ -63,7 +63,7 @@ int main(int argc, char** argv) {
   std::string checkpoint = IVL_TOY, device = "cpu", key_file, name;
   LoadFlags load;
   ivl::http::ServerOptions http{.port = 8000};
-  ivl::ServiceOptions service_options{.engine = {.kv_tokens = 32768, .max_sequences = 8, .step_ms = 50}};
+  ivl::ServiceOptions service_options{.engine = {.kv_tokens = 32768, .max_sequences = 8, .step_ms = 200}};
   ivl::http::FetchOptions fetch_options;
   int threads = ivl::usable_cpus();
   bool quiet = false;
@@ -88,6 +88,14 @@ int main(int argc, char** argv) {
                  "room for all conversations, in tokens; one may have all of it, up to the model's context")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
+  app.add_option("--step-ms", service_options.engine.step_ms,
+                 "goal for the time between two tokens of an answer, whatever prompts and pictures wait; 0: none")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--draft-tokens", service_options.engine.draft_tokens,
+                 "most tokens that are guessed ahead where an answer repeats what is in its conversation")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 64));
   app.add_option("--device", device, "cpu or cuda")->capture_default_str()->check(CLI::IsMember({"cpu", "cuda"}));
   app.add_option("--threads", threads, "CPU threads")->capture_default_str()->check(CLI::Range(1, 1024));
   app.add_flag("--quiet", quiet, "nothing on stderr but errors");

@@ -84,6 +84,7 @@ int main(int argc, char** argv) {
     StatusLine status;
     const ivl::LoadOptions options = load.options(status);
     choice.checkpoint = checkpoint;
+    choice.int8_products = load.int8_products();
     print_notes(checkpoint, load.mmproj);
     std::string said;
     const ivl::AnyModel model = device == "cuda"  ? open_on_cuda(choice, options, said)

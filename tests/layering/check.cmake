@@ -57,6 +57,13 @@ foreach(tree include kernels)
       set(allowed ${allowed_${folder}})
     endif()
 
+    if(tree STREQUAL kernels)
+      file(STRINGS ${ROOT}/${tree}/ivl/${file} untagged REGEX "^namespace ivl::cuda([ :]|$)")
+      foreach(line IN LISTS untagged)
+        report("${line}" "the backend lies in ivl::IVL_CUDA, see ivl/cuda/tag.hpp")
+      endforeach()
+    endif()
+
     string(REGEX REPLACE "[.]hpp$" "(_[a-z]+)?[.]ipp" own_bodies ${file})  # x.ipp, and x_part.ipp where there is much
     file(STRINGS ${ROOT}/${tree}/ivl/${file} lines REGEX "^[ \t]*#[ \t]*(include|if)")
     foreach(line IN LISTS lines)

@@ -36,3 +36,5 @@ expect("a missing header" include/ivl/core/norm.hpp "#include \"ivl/core/nothing
 expect("a checkpoint's type in the engine" include/ivl/serve/x.hpp "#include \"ivl/model/runner.hpp\"" "of model, serve may")
 expect("another header's bodies" include/ivl/core/x.hpp "#include \"ivl/core/y.ipp\"" "bodies (.ipp) are included by their own")
 expect("an unknown folder" include/ivl/misc/x.hpp "#include <string>" "the folder misc has no rule")
+expect("the backend's namespace" kernels/ivl/cuda/x.cuh "namespace ivl::IVL_CUDA::prim {" "")
+expect("no tag" kernels/ivl/cuda/x.cuh "namespace ivl::cuda::prim {" "the backend lies in ivl::IVL_CUDA")

@@ -136,7 +136,7 @@ TEST_CASE("answers follow --choice, --regex and --json-schema") {
   CHECK(refused.code == 1);
   CHECK(refused.err == "error: json_schema: #/not: this keyword is not supported\n");
   CHECK(contains(run(asked + " --choice a --regex b").err, "--choice excludes --regex"));
-  CHECK(contains(run(asked + " --choice a --thinking").err, "excludes --thinking"));
+  CHECK(contains(run(asked + " --choice a --thinking").err, "--thinking excludes --choice"));
 }
 
 TEST_CASE("settings that nobody knows are noted, and those that are not implemented end the program") {
@@ -241,6 +241,20 @@ TEST_CASE("weights of floats are loaded as int8 where that is asked for") {
   CHECK(answer.code == 0);
   CHECK(answer.out == run("describe_image" + toy + balloons).out);
   CHECK(contains(run("describe_image --load-as int7" + toy + balloons).err, "int8"));
+}
+
+TEST_CASE("products are in int8 where that is asked for, and what stays exact is said by name") {
+  const std::string note = "note: --numbers int8: products with weights in mxfp4 stay exact\n",
+                    moe = " --checkpoint examples/drawn_scenes_moe/checkpoint";
+  const Ran dense = run("describe_image --numbers int8" + toy + balloons);
+  CHECK(dense.code == 0);
+  CHECK(dense.out == run("describe_image" + toy + balloons).out);
+  CHECK(!contains(dense.err, "exact"));
+  const Ran mixture = run("describe_image --numbers int8" + moe + balloons);
+  CHECK(mixture.code == 0);
+  CHECK(contains(mixture.err, note));
+  CHECK(!contains(run("describe_image" + moe + balloons).err, "exact"));
+  CHECK(contains(run("describe_image --numbers int7" + toy + balloons).err, "int8"));
 }
 
 TEST_CASE("an adapter that does not belong to the model is refused") {

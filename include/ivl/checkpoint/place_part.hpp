@@ -67,7 +67,7 @@ void place_slot(Context& ctx, const WeightSlot& slot, TensorView view) {
   if (slot.mixture != nullptr)
     *slot.mixture = place_experts(ctx, slot.experts, slot.fusion, std::span<const SourceMatrix>(matrices));
   else
-    *slot.matrix = place_matrix(ctx, std::span<const SourceMatrix>(matrices), slot.fusion);
+    *slot.matrix = place_matrix(ctx, std::span<const SourceMatrix>(matrices), slot.fusion, slot.rounding);
 }
 
 }  // namespace detail

@@ -50,7 +50,8 @@ void place(Context& ctx, const BoundWeight& weight, int rank) {
     *slot.mixture = place_experts(ctx, int(experts.count), slot.fusion, std::span<const SourceMatrix>(matrices));
     slot.mixture->first = int(experts.first);
   }
-  if (slot.matrix != nullptr) *slot.matrix = place_matrix(ctx, std::span<const SourceMatrix>(matrices), slot.fusion);
+  if (slot.matrix != nullptr)
+    *slot.matrix = place_matrix(ctx, std::span<const SourceMatrix>(matrices), slot.fusion, slot.rounding);
   if (slot.table != nullptr) *slot.table = place_table(ctx, matrices.front());
 }
 

@@ -20,6 +20,7 @@ struct WeightSlot {
   int in = 0;                ///< 0: a vector
   std::optional<Shape> shape = {};  ///< in files, where it is not [height, in] or [height]
   Fusion fusion = Fusion::stacked;
+  Rounding rounding = Rounding::as_context_says;
   int experts = 0;                 ///< 0: one matrix, vector or table
   int ranks = 1;                   ///< that share the weight, if its part in the table of names says how
   bool any_shape = false;          ///< what was found counts: the weight is renamed, not placed
@@ -71,6 +72,7 @@ struct SlotCollector {
     slot.heights.assign(parts.heights.begin(), parts.heights.begin() + parts.count);
   }
   static void apply(WeightSlot& slot, Fusion fusion) { slot.fusion = fusion; }
+  static void apply(WeightSlot& slot, Rounding rounding) { slot.rounding = rounding; }
   static void apply(WeightSlot& slot, const Shape& shape) { slot.shape = shape; }
 };
 

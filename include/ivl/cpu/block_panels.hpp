@@ -38,6 +38,7 @@ struct ScaleAndOffset {
 //   Group::load(from)       what is made ready once for all runs of a group
 //   Run                     such as ScaleAndOffset
 //   load(group, from, run)
+//   zero                    where runs have no offset of their own: the value that stands for 0
 
 /// d [16] f16.
 struct HalfScale {
@@ -46,9 +47,9 @@ struct HalfScale {
 };
 
 /// [2][16] f16; what the codes stand for counts from `zero`.
-template <class F, int zero>
+template <class F, int zero_value>
 struct HalfScales {
-  static constexpr int group = 64, run = F::block, bytes = line_bytes;
+  static constexpr int zero = zero_value, group = 64, run = F::block, bytes = line_bytes;
   static_assert(run == 32);
 
   static void put(const typename F::Block& block, std::int64_t run, std::size_t column, std::byte* to) {
@@ -81,9 +82,9 @@ struct HalfScalesAndMinimums {
 };
 
 /// d [16] f16, then [256 / run][16] int8.
-template <class F, int run_depth, int zero>
+template <class F, int run_depth, int zero_value>
 struct ByteScales {
-  static constexpr int group = F::block, run = run_depth, bytes_at = panel_columns * sizeof(half);
+  static constexpr int zero = zero_value, group = F::block, run = run_depth, bytes_at = panel_columns * sizeof(half);
   static constexpr int bytes = int(round_up(bytes_at + group / run * panel_columns, line_bytes));
 
   static void put(const typename F::Block& block, std::int64_t, std::size_t column, std::byte* to) {
@@ -205,6 +206,8 @@ auto file_block(const BlockCells& cells) {
 
 template <class F, class Chunks, class Scales>
 struct BlockPanels {
+  using CodeChunks = Chunks;
+  using CodeScales = Scales;
   static constexpr int unit = std::max(F::block, Scales::run), group = Scales::group, block = Scales::run;
   static constexpr int step = Chunks::depth, words = Chunks::words;
   static constexpr std::size_t read_behind = Chunks::read_behind;

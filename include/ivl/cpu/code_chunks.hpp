@@ -22,6 +22,8 @@
 //   read_behind            bytes that loads may touch behind the last one
 //   put(codes, column, to) depth codes of one column, whose other bits are zero
 //   load(from)             and of its word i: look_up(i, values)
+//   base                   what the code 0 stands for
+//   fours(from, i)         where codes are numbers: those of k = 4i ... 4i + 3 as the bytes of a word
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -38,6 +40,9 @@ namespace ivl::cpu {
 inline namespace IVL_CPU_LEVEL {
 namespace detail {
 
+/// The same byte four times.
+constexpr std::uint32_t four_times(int byte) { return std::uint32_t(byte) * 0x01010101u; }
+
 /// Four bits that stand for values of a table.
 template <const float (&values)[16]>
 struct NibbleChunk {
@@ -52,10 +57,27 @@ struct NibbleChunk {
   }
   static NibbleChunk load(const std::byte* from) { return {Codes<values>::load(from)}; }
   void look_up(int i, Lanes (&w)[2]) const { codes.look_up(i, w[0], w[1]); }
-};
 
-/// The same byte four times.
-constexpr std::uint32_t four_times(int byte) { return std::uint32_t(byte) * 0x01010101u; }
+  static constexpr int base = 0;
+  static Words fours(const std::byte* from, int i)
+    requires(&values == &unsigned_values)
+  {
+#if defined(IVL_AVX512)
+    // Bytes i and 2 + i of a word hold k = 4i, 4i + 2 and 4i + 1, 4i + 3: both twice, the second time shifted.
+    const __m512i twice = _mm512_shuffle_epi8(
+        Words::load(from).v,
+        _mm512_broadcast_i32x4(_mm_setr_epi32(0x02000200 + 0x01010101 * i, 0x06040604 + 0x01010101 * i,
+                                              0x0a080a08 + 0x01010101 * i, 0x0e0c0e0c + 0x01010101 * i)));
+    return Words{_mm512_srlv_epi16(twice, _mm512_set1_epi32(4 << 16))} & Words::of(four_times(15));
+#else
+    // From the low half of a word k = 0 and 2, from the high one 1 and 3.
+    const Words codes = Words::load(from) >> 8 * i;
+    const auto at = [](int byte) { return Words::of(15u << 8 * byte); };
+    return where(at(0), codes, where(at(1), codes >> 8, where(at(2), codes << 12, codes << 4))) &
+           Words::of(four_times(15));
+#endif
+  }
+};
 
 /// What the codes of three bits of Q3_K stand for.
 inline constexpr float values_of_bits[8] = {0, 1, 2, 3, 4, 5, 6, 7};
@@ -79,11 +101,14 @@ struct TwoBitChunk {
 #pragma GCC unroll 4
     for (int b = 0; b < 4; ++b) w[b].v = _mm512_permutexvar_ps((Words::load(from + b) >> i / 2 * 4).v, table);
 #else
-    const Words codes = (Words::load(from) >> 2 * i) & Words::of(four_times(3));
+    const Words codes = fours(from, i);
 #pragma GCC unroll 4
     for (int b = 0; b < 4; ++b) w[b] = codes.byte(b);
 #endif
   }
+
+  static constexpr int base = 0;
+  static Words fours(const std::byte* from, int i) { return (Words::load(from) >> 2 * i) & Words::of(four_times(3)); }
 
  private:
   static constexpr float values_of_low[16] = {0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3};
@@ -179,9 +204,13 @@ struct ByteChunk {
       return;
     }
 #endif
-    const Words codes = (i < lines ? Words::load(line(i)) : behind(i)) & Words::of(four_times((1 << bits) - 1));
+    const Words codes = fours(from, i);
 #pragma GCC unroll 4
     for (int b = 0; b < 4; ++b) w[b] = codes.byte(b);
+  }
+  static Words fours(const std::byte* from, int i) {
+    const ByteChunk chunk{from};
+    return (i < lines ? Words::load(chunk.line(i)) : chunk.behind(i)) & Words::of(four_times((1 << bits) - 1));
   }
 
  private:
@@ -209,14 +238,16 @@ struct WholeByteChunk {
   }
   static WholeByteChunk load(const std::byte* from) { return {from}; }
   void look_up(int i, Lanes (&w)[4]) const {
-    const Words codes = Words::load(from + i * std::int64_t(line_bytes));
+    const Words codes = fours(from, i);
 #pragma GCC unroll 4
     for (int b = 0; b < 4; ++b) w[b] = codes.any_byte(b);
   }
+  static Words fours(const std::byte* from, int i) { return Words::load(from + i * std::int64_t(line_bytes)); }
 };
 
 /// Eight bits with a sign.
 struct SignedByteChunk : WholeByteChunk {
+  static constexpr int base = -128;
   static void put(const std::uint8_t* codes, std::size_t column, std::byte* to) {
     std::uint8_t unsigned_codes[depth];
     for (int k = 0; k < depth; ++k) unsigned_codes[k] = codes[k] ^ 0x80;
@@ -226,7 +257,7 @@ struct SignedByteChunk : WholeByteChunk {
   void look_up(int i, Lanes (&w)[4]) const {
     WholeByteChunk::look_up(i, w);
 #pragma GCC unroll 4
-    for (int b = 0; b < 4; ++b) w[b] = w[b] - Lanes::of(128 + base);
+    for (int b = 0; b < 4; ++b) w[b] = w[b] - Lanes::of(128 + WholeByteChunk::base);
   }
 };
 

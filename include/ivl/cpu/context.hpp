@@ -9,14 +9,24 @@
 #include "ivl/core/thread_pool.hpp"
 
 namespace ivl::cpu {
+
+/// How matrix products treat activations, and weights that are floats.
+enum class Numbers : std::uint8_t {
+  exact,  ///< as they are
+  int8,  ///< activations as codes of 8 bits wherever weights are whole-number codes; floats become such codes when they
+         ///< are placed (int8_codes.hpp)
+};
+
 inline namespace IVL_CPU_LEVEL {
 
 /// Serves one caller at a time. The instructions it uses are those that the including file was compiled for.
 class Context {
  public:
-  explicit Context(int threads = usable_cpus()) : pool(std::max(1, threads)) {}
+  explicit Context(int threads = usable_cpus(), Numbers numbers = Numbers::exact)
+      : pool(std::max(1, threads)), numbers_(numbers) {}
 
   int threads() const { return pool.threads(); }
+  Numbers numbers() const { return numbers_; }
   static constexpr CpuLevel level() { return compiled_level; }
   struct Recordings {};  // replay.hpp
 
@@ -33,8 +43,12 @@ class Context {
   }
 
   ThreadPool pool;
+  /// Formats of weights that were placed with Numbers::int8 and yet meet activations as they are: a bit for each, in
+  /// the order of Format (exact_formats in place.hpp names them).
+  std::uint64_t exact_formats = 0;
 
  private:
+  Numbers numbers_;
   Buffer scratch_;
 };
 

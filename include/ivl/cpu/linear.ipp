@@ -46,7 +46,7 @@ void linear(Context& ctx, Rows<const Scalar> x, const PlacedMatrix& w, const Epi
   assert(!gated || (!epilogue.bias && !epilogue.scale));
   (void)gated;
   if (x.count == 0 || w.out == 0) return;
-  detail::Readable<Scalar> readable(x, w);
+  detail::Readable<Scalar> readable(x, w, ctx.numbers());
   readable.prepare(ctx, ctx.template scratch<std::byte>(readable.room()));
   const std::int64_t groups = detail::groups_of(w);
   const std::int64_t chunks = ceil_div(x.count, detail::most_task_rows<Scalar>(w));

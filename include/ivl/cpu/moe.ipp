@@ -88,8 +88,9 @@ void multiply_jobs(Context& ctx, const PlacedExperts& w, const Readable<Scalar>&
 
 // ---- the ops -------------------------------------------------------------------------
 IVL_INLINE PlacedExperts place_experts(Context& ctx, int experts, Fusion fusion, std::span<const SourceMatrix> parts) {
-  MatrixOutline outline = outline_experts(experts, fusion, parts, detail::panels_for);
+  MatrixOutline outline = outline_experts(experts, fusion, parts, detail::panels_in(ctx));
   detail::place_strips(ctx, outline, experts, parts);
+  detail::note_exact_formats(ctx, outline.placed);
   return {experts, outline.placed};
 }
 
@@ -192,8 +193,8 @@ void expert_mlp(Context& ctx, const ExpertMlp& mlp, Rows<const Scalar> x, const 
   if (x.count == 0) return;
   const std::int64_t pairs = x.count * routes.active;
   const int experts = mlp.gate_up->experts;
-  detail::Readable<Scalar> readable_x(x, gate_up);
-  detail::Readable<Scalar> readable_inner(Rows<const Scalar>(inner.slice(0, pairs)), down);
+  detail::Readable<Scalar> readable_x(x, gate_up, ctx.numbers());
+  detail::Readable<Scalar> readable_inner(Rows<const Scalar>(inner.slice(0, pairs)), down, ctx.numbers());
   const std::int64_t most_rows =
       std::min(detail::most_task_rows<Scalar>(gate_up), detail::most_task_rows<Scalar>(down));
 

@@ -4,12 +4,15 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "ivl/core/constant.hpp"
 #include "ivl/core/tensor.hpp"
 #include "ivl/cpu/context.hpp"
+#include "ivl/cpu/int8_codes.hpp"
 #include "ivl/cpu/memory.hpp"
+#include "ivl/cpu/panel_choice.hpp"
 #include "ivl/cpu/panel_format.hpp"
 #include "ivl/cpu/panel_group.hpp"
 #include "ivl/cpu/place.hpp"
@@ -22,6 +25,19 @@ namespace ivl::cpu {
 inline namespace IVL_CPU_LEVEL {
 
 namespace detail {
+
+IVL_INLINE PlacedAs panels_in(const Context& ctx) {
+  return ctx.numbers() == Numbers::int8 ? int8_panels_for : panels_for;
+}
+
+IVL_INLINE void note_exact_formats(Context& ctx, const PlacedMatrix& w) {
+  static_assert(format_count <= 64);
+  if (ctx.numbers() == Numbers::exact) return;
+  for (int i = 0; i < w.strip_count; ++i) {
+    const Format format = w.strips[std::size_t(i)].format;
+    if (!takes_int8(format)) ctx.exact_formats |= std::uint64_t(1) << int(format);
+  }
+}
 
 /// The columns of one panel of a strip. `parts`: those of the strip.
 inline PanelColumns columns_of(std::span<const SourceMatrix> parts, bool interleaved, std::int64_t panel) {
@@ -55,6 +71,32 @@ inline void pack_as_floats(const PanelColumns& columns, std::int64_t depth, std:
   }
 }
 
+/// Columns of any formats as int8: those that a file has so as they are, others with a scale for every int8_block of k.
+/// `first`: a multiple of that.
+inline void pack_as_int8(const PanelColumns& columns, std::int64_t first, std::int64_t number, std::byte* panel) {
+  using Panel = PanelFormat<I8Rows<float>>;
+  static_assert(Panel::block == int8_block && Panel::group == int8_block);
+  PanelColumns stored = columns;
+  for (const SourceMatrix*& source : stored.sources) {
+    if (source && source->format != Format::i8_rows) source = nullptr;
+  }
+  Panel::pack(stored, first, number, panel);
+  std::vector<float> row(static_cast<std::size_t>(number));
+  for (std::size_t c = 0; c < panel_columns; ++c) {
+    if (!columns.sources[c] || stored.sources[c]) continue;
+    dequantise_row(columns.sources[c]->inputs(first, number), columns.rows[c], row.data());
+    for (std::int64_t k = 0; k < number; k += int8_block) {
+      std::int8_t codes[int8_block];
+      const float scale = quantise_block(row.data() + k, std::min<std::int64_t>(int8_block, number - k), codes);
+      Panel::CodeScales::put_scale(scale, c, panel + Panel::scales_at(first + k));
+      for (int i = 0; i < int8_block; i += Panel::step) {
+        Panel::CodeChunks::put(reinterpret_cast<const std::uint8_t*>(codes) + i, c,
+                               panel + Panel::chunk_at(first + k + i));
+      }
+    }
+  }
+}
+
 /// Whether a file holds one k of all rows together, so that it is read along the rows.
 inline bool inputs_first(const SourceMatrix& part) {
   return part.planes[0].to_next_input > part.planes[0].to_next_output;
@@ -78,7 +120,12 @@ IVL_INLINE void place_strips(Context& ctx, MatrixOutline& outline, int experts, 
       std::byte* const to = strip.memory.data + expert * strip.bytes + panel * stride;
       const bool as_stored =
           std::ranges::all_of(of_strip, [&](const SourceMatrix& part) { return part.format == strip.format; });
-      as_stored ? pack(columns, strip.format, first, number, to) : pack_as_floats(columns, w.in, to);
+      if (as_stored)
+        pack(columns, strip.format, first, number, to);
+      else if (strip.format == Format::i8_rows)
+        pack_as_int8(columns, first, number, to);
+      else
+        pack_as_floats(columns, w.in, to);
     };
     if (inputs_first(parts[std::size_t(first_part)])) {
       const std::int64_t block = round_up(64, panel_group(strip.format)), blocks = ceil_div(w.in, block);
@@ -96,9 +143,24 @@ IVL_INLINE void place_strips(Context& ctx, MatrixOutline& outline, int experts, 
 }  // namespace detail
 
 IVL_INLINE PlacedMatrix place_matrix(Context& ctx, std::span<const SourceMatrix> parts, Fusion fusion) {
+  MatrixOutline outline = outline_matrix(parts, fusion, detail::panels_in(ctx));
+  detail::place_strips(ctx, outline, 1, parts);
+  detail::note_exact_formats(ctx, outline.placed);
+  return outline.placed;
+}
+
+IVL_INLINE PlacedMatrix place_exact_matrix(Context& ctx, std::span<const SourceMatrix> parts, Fusion fusion) {
   MatrixOutline outline = outline_matrix(parts, fusion, detail::panels_for);
   detail::place_strips(ctx, outline, 1, parts);
   return outline.placed;
+}
+
+IVL_INLINE std::string exact_formats(const Context& ctx) {
+  std::string names;
+  for (std::size_t i = 0; i < format_count; ++i) {
+    if (ctx.exact_formats >> i & 1) names += (names.empty() ? "" : ", ") + std::string(name_of(Format(i)));
+  }
+  return names;
 }
 
 IVL_INLINE std::int64_t placed_bytes(Format format, std::int64_t out, std::int64_t in) {

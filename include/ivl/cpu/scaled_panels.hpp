@@ -23,10 +23,12 @@ namespace detail {
 /// [16] f32, in units of 1 / factor: a product rounds once, as in dequantise.
 template <class F, int factor>
 struct FloatScales {
-  static constexpr int group = 128, run = 128, bytes = line_bytes;
+  static constexpr int zero = 0, group = 128, run = 128, bytes = line_bytes;
 
   static void put(const BlockCells& cells, std::int64_t, std::size_t column, std::byte* to) {
-    const float scale = F::scale_of(cells) * float(factor);
+    put_scale(F::scale_of(cells) * float(factor), column, to);
+  }
+  static void put_scale(float scale, std::size_t column, std::byte* to) {
     std::memcpy(to + column * sizeof scale, &scale, sizeof scale);
   }
   using Group = NoGroup;

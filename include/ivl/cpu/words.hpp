@@ -14,6 +14,7 @@ namespace detail {
 // Each struct offers:
 //   of(x)                          all words alike
 //   load, load_halves, load_bytes(from)   16 words, or 16 half-words or bytes widened, at any address
+//   store(to)                      at any address
 //   >> << & |
 //   where(mask, yes, no)           bit by bit
 //   floats()                       the words, below 2^31, as floats
@@ -34,6 +35,7 @@ struct Words {
   static Words load_bytes(const std::byte* from) {
     return {_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)))};
   }
+  void store(std::byte* to) const { _mm512_storeu_si512(to, v); }
   friend Words operator>>(Words a, int bits) { return {_mm512_srli_epi32(a.v, unsigned(bits))}; }
   friend Words operator<<(Words a, int bits) { return {_mm512_slli_epi32(a.v, unsigned(bits))}; }
   friend Words operator&(Words a, Words b) { return {_mm512_and_si512(a.v, b.v)}; }
@@ -73,6 +75,11 @@ struct Words {
   static Words load_bytes(const std::byte* from) {
     const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
     return {_mm256_cvtepu8_epi32(bytes), _mm256_cvtepu8_epi32(_mm_srli_si128(bytes, 8))};
+  }
+  void store(std::byte* to) const {
+    auto* registers = reinterpret_cast<__m256i*>(to);
+    _mm256_storeu_si256(registers, low);
+    _mm256_storeu_si256(registers + 1, high);
   }
   friend Words operator>>(Words a, int bits) {
     return {_mm256_srli_epi32(a.low, bits), _mm256_srli_epi32(a.high, bits)};
@@ -129,6 +136,7 @@ struct Words {
     for (int i = 0; i < lanes; ++i) words.v[i / 4][i % 4] = std::to_integer<std::uint32_t>(from[i]);
     return words;
   }
+  void store(std::byte* to) const { std::memcpy(to, v, sizeof v); }
   friend Words operator>>(Words a, int bits) {
     for (Quad& quad : a.v) quad >>= bits;
     return a;

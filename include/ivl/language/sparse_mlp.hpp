@@ -57,7 +57,7 @@ struct SparseMlp {
   template <class Self, class Visit>
   static void each_weight(Self& self, const Visit& visit) {
     constexpr int m = C.mlp_hidden;
-    visit("router.weight", self.router);
+    visit("router.weight", self.router, Rounding::none);
     if constexpr (C.bias) visit("router.bias", self.router_bias);
     visit("experts.gate_up.weight", self.gate_up, FileParts{m, m}, Fusion::interleaved);
     if constexpr (C.bias) visit("experts.gate_up.bias", self.gate_up_bias, Shape{experts, 2 * m});

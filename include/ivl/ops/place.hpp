@@ -24,6 +24,12 @@ enum class Fusion : std::uint8_t {
   interleaved,  ///< row 2j is row j of part 0 (gate), row 2j + 1 is row j of part 1 (up); two parts of one height
 };
 
+/// Whether a backend may round the numbers of a matrix further, such as to 8 bits where its context says so.
+enum class Rounding : std::uint8_t {
+  as_context_says,
+  none,  ///< a router's: its least logits decide which experts a row meets
+};
+
 /// Some outputs of a placed matrix, all in one format.
 struct Strip {
   Format format = Format::f32;
@@ -130,5 +136,14 @@ concept PlaceOps = MemoryOps<Context> && requires(Context& ctx, std::span<const 
   { place_vector(ctx, views) } -> std::same_as<PlacedVector>;
   { place_table(ctx, rows) } -> std::same_as<PlacedTable>;
 };
+
+/// A backend whose contexts may round offers place_exact_matrix(ctx, parts, fusion), too.
+template <PlaceOps Context>
+PlacedMatrix place_matrix(Context& ctx, std::span<const SourceMatrix> parts, Fusion fusion, Rounding rounding) {
+  if constexpr (requires { place_exact_matrix(ctx, parts, fusion); }) {
+    if (rounding == Rounding::none) return place_exact_matrix(ctx, parts, fusion);
+  }
+  return place_matrix(ctx, parts, fusion);
+}
 
 }  // namespace ivl

@@ -76,7 +76,8 @@ class ConstraintState {
   /// end.
   void mask(std::span<float> logits);
 
-  /// The token that was chosen; a stop id changes nothing. Throws RequestError for one that may not follow.
+  /// The token that was chosen; a stop id changes nothing. Throws RequestError for one that may not follow: the answer
+  /// is over then.
   void accept(int id);
 
   /// Whether the answer may end here.

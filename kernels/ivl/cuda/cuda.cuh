@@ -13,9 +13,10 @@
 #include "ivl/cuda/runtime/context.cuh"
 #include "ivl/cuda/runtime/graph.cuh"
 #include "ivl/cuda/runtime/memory.cuh"
+#include "ivl/cuda/tag.hpp"
 
-namespace ivl::cuda {
+namespace ivl::IVL_CUDA {
 
 static_assert(AttentionOps<Context, bf16> && AttentionOps<Context, float>);  // attention.cuh and kv_write.cuh together
 
-}  // namespace ivl::cuda
+}  // namespace ivl::IVL_CUDA

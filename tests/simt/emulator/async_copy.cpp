@@ -11,7 +11,7 @@ void land(const std::vector<Copy>& group) {
   for (const Copy& copy : group) {
     std::memset(copy.shared, 0, std::size_t(copy.bytes));
     if (copy.source_bytes > 0) {
-      check_access(copy.global, copy.source_bytes, Access::read, copy.at);
+      check_again(copy.global, copy.source_bytes, Access::read, copy.at);
       std::memcpy(copy.shared, copy.global, std::size_t(copy.source_bytes));
     }
     copy_landed(copy);

@@ -9,6 +9,7 @@ namespace simt {
 template <class T>
 T atomic(T* address, T operand, Atomic kind, Site at) {
   check_access(address, sizeof(T), Access::atomic, at);
+  touch_relaxed(address);
   const T old = *address;
   made_progress();
   switch (kind) {
@@ -37,11 +38,42 @@ T atomic(T* address, T operand, Atomic kind, Site at) {
 template <class T>
 T compare_and_swap(T* address, T expected, T desired, Site at) {
   check_access(address, sizeof(T), Access::atomic, at);
+  touch_relaxed(address);
   const T old = *address;
   if (old == expected) {
     *address = desired;
     made_progress();
   }
+  return old;
+}
+
+unsigned load_acquire(const unsigned* global, Site at) {
+  poll(at);
+  check_access(global, sizeof *global, Access::atomic_read, at);
+  obtain(global);
+  return *global;
+}
+
+void store_release(unsigned* global, unsigned value, Site at) {
+  check_access(global, sizeof *global, Access::atomic, at);
+  publish(global, true);
+  *global = value;
+  made_progress();
+  give_way();
+}
+
+unsigned add_release(unsigned* global, unsigned value, Site at) {
+  const unsigned old = atomic(global, value, Atomic::add, at);
+  publish(global, false);
+  give_way();
+  return old;
+}
+
+unsigned add_acquire_release(unsigned* global, unsigned value, Site at) {
+  const unsigned old = atomic(global, value, Atomic::add, at);
+  obtain(global);
+  publish(global, false);
+  give_way();
   return old;
 }
 

@@ -24,7 +24,7 @@ void check_same_instruction(const Barrier& barrier, const char* name, Site at) {
 void release(Barrier& barrier) {
   barrier.arrived = 0;
   barrier.came.clear();
-  barrier.released.clear();
+  barrier.released = {};
   std::vector<Thread*> waiting = std::move(barrier.waiting);
   barrier.waiting.clear();
   wake_all(waiting);
@@ -42,6 +42,7 @@ void block_barrier(const char* name, Site at) {
     return;
   }
   order_all(block);
+  if (counting()) count_barrier(block);
   release(barrier);
 }
 
@@ -94,7 +95,7 @@ void named_barrier(int id, int threads, Arrival arrival, Site at) {
   release_to(barrier.released, *current);
   if (++barrier.arrived == threads) {
     if (waits) acquire_from(barrier.released, *current);
-    for (const Thread* other : barrier.waiting) acquire_from(barrier.released, *other);
+    for (Thread* other : barrier.waiting) acquire_from(barrier.released, *other);
     release(barrier);
   } else if (waits) {
     barrier.waiting.push_back(current);
@@ -121,6 +122,7 @@ void grid_barrier(Site at) {
   for (Thread* thread : threads) {
     if (thread->number == 0) order_all(*thread->block);
   }
+  order_grid();
   threads.pop_back();
   wake_all(threads);
 }

@@ -17,7 +17,17 @@
 #define __constant__
 #define __grid_constant__
 #define __forceinline__ inline
+// Of a kernel the bounds are kept, where the compiler can: as so many instructions that do nothing, before the
+// function.
+#if defined(SIMT_KEEPS_LAUNCH_BOUNDS)
+#define __launch_bounds__(...) \
+  __attribute__((patchable_function_entry(simt::bound_of(__VA_ARGS__) + 0, simt::bound_of(__VA_ARGS__) + 0)))
+namespace simt {
+constexpr int bound_of(int threads, int = 0) { return threads; }
+}  // namespace simt
+#else
 #define __launch_bounds__(...)
+#endif
 #define __align__(bytes) __attribute__((aligned(bytes)))
 
 // ---- barriers and fences --------------------------------------------------------------------------
@@ -34,8 +44,9 @@ inline int __syncthreads_count(int predicate, simt::Site at = simt::Site::curren
 inline void __syncwarp(unsigned mask = 0xffffffffu, simt::Site at = simt::Site::current()) {
   simt::warp_barrier(mask, at);
 }
-inline void __threadfence() {}  // memory is sequentially consistent here
+inline void __threadfence() { simt::fence(); }
 inline void __threadfence_block() {}
+[[noreturn]] inline void __trap() { simt::trap(); }
 
 // ---- warp -----------------------------------------------------------------------------------------
 namespace simt {

@@ -10,6 +10,10 @@
 
 #include "tests/simt/emulator/types.hpp"
 
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define SIMT_KEEPS_LAUNCH_BOUNDS 1  // see built_ins.hpp
+#endif
+
 namespace simt {
 
 using Site = std::source_location;
@@ -43,10 +47,10 @@ enum class Bug {
   barrier_count,  // threads disagree on a barrier's count, or it is not whole warps
   bad_lane,       // a lane outside a mask, or one that does not exist
   launch_limit,   // more threads, shared memory or blocks than the hardware has
-  race,           // two accesses to shared memory that nothing orders, one of them a write
+  race,           // two accesses to shared or device memory that nothing orders, one of them a write
   uninitialised,  // shared memory read before anything was written there
   async_copy,     // an asynchronous copy not waited for
-  stream,         // work on the default stream, which does not wait for those of contexts
+  stream,         // work of a stream on what another one writes, without a wait; work on the default stream
   memory,         // an address outside every object (what the sanitizer knows), or another block's shared memory
   misaligned,
 };
@@ -65,6 +69,21 @@ struct Stats {
 };
 Stats& stats();
 
+/// What warps of a kernel did, in all of its launches while `counting` was on. Accesses are counted in the race
+/// checker's build: those of one instruction that the lanes of a warp make between two meetings are one.
+struct Counts {
+  std::int64_t launches = 0, blocks = 0;
+  std::int64_t matrix_products = 0, matrix_loads = 0;        // mma.sync and ldmatrix
+  std::int64_t exchanges = 0, barriers = 0;                  // shuffles, votes, __syncwarp; __syncthreads of a warp
+  std::int64_t shared_accesses = 0, extra_passes = 0;        // more passes over the banks than the bytes need
+  std::int64_t device_accesses = 0, sectors = 0, least = 0;  // of 32 bytes; how many would hold the bytes
+};
+/// At first what the environment's IVL_SIMT_COUNTS says, which also prints the table at the end of the program.
+bool& counting();
+Counts counts_of(const void* kernel);
+/// A line a kernel, by name.
+std::string table_of_counts();
+
 /// Whether the kernels were compiled for the race checker, and whether the address sanitizer is there.
 bool checks_races();
 bool checks_addresses();
@@ -76,13 +95,14 @@ struct Shape {
   dim3 grid, block;
   int dynamic_shared_bytes = 0;
   bool cooperative = false;
+  const void* kernel = nullptr;
 };
 inline constexpr int max_threads_per_block = 1024;
 inline constexpr int max_shared_bytes = 227 * 1024;
 inline constexpr int max_static_shared_bytes = 48 * 1024;
 
-/// Calls thread_body(arguments) once a CUDA thread.
-void run_grid(const Shape& shape, void (*thread_body)(void* arguments), void* arguments);
+/// Calls thread_body(arguments) once a CUDA thread. False: one of them called trap.
+bool run_grid(const Shape& shape, void (*thread_body)(void* arguments), void* arguments);
 
 /// Reports a bug of the running thread, or of the launch.
 [[noreturn]] void report(Bug bug, const std::string& what, Site at);
@@ -99,7 +119,7 @@ std::uint32_t shared_offset(const void* address, int bytes, Site at);
 void check_read_only(const void* address, int bytes, Site at);
 
 /// The emulator's own accesses on behalf of the running thread, as the sanitizer and the race checker would see them.
-enum class Access { read, write, atomic };
+enum class Access { read, write, atomic, atomic_read };
 void check_access(const volatile void* address, int bytes, Access access, Site at);
 
 // ---- block and grid -------------------------------------------------------------------------------
@@ -131,6 +151,15 @@ template <class T>
 T atomic(T* address, T operand, Atomic kind, Site at);  // int, unsigned, unsigned long long, float, double
 template <class T>
 T compare_and_swap(T* address, T expected, T desired, Site at);  // int, unsigned, unsigned long long
+
+// ---- what orders accesses to device memory --------------------------------------------------------
+unsigned load_acquire(const unsigned* global, Site at);  // lets other threads run
+void store_release(unsigned* global, unsigned value, Site at);
+unsigned add_release(unsigned* global, unsigned value, Site at);
+unsigned add_acquire_release(unsigned* global, unsigned value, Site at);
+void fence();
+/// Ends the grid with an error of the device.
+[[noreturn]] void trap();
 
 // ---- cp.async -------------------------------------------------------------------------------------
 /// `bytes` go to shared memory, of which the first `source_bytes` come from `global` and the rest are zero.

@@ -78,14 +78,15 @@ void gather(const Round& round, Value (&a)[16][K], Value (&b)[K][8], const Eleme
 
 template <class Value, int K>
 void accumulate(const Round& round, const Value (&a)[16][K], const Value (&b)[K][8]) {
+  Value sums[16][8] = {};
+  for (int row = 0; row < 16; ++row) {  // in this order of loops the compiler makes vectors of columns
+    for (int k = 0; k < K; ++k) {
+      for (int column = 0; column < 8; ++column) sums[row][column] += a[row][k] * b[k][column];
+    }
+  }
   for (int lane = 0; lane < 32; ++lane) {
     auto* accumulator = static_cast<Value*>(static_cast<MultiplyArgument*>(round.arguments[lane])->accumulator);
-    for (int i = 0; i < 4; ++i) {
-      const int row = lane / 4 + 8 * (i / 2), column = 2 * (lane % 4) + i % 2;
-      Value sum = 0;
-      for (int k = 0; k < K; ++k) sum += a[row][k] * b[k][column];
-      accumulator[i] += sum;
-    }
+    for (int i = 0; i < 4; ++i) accumulator[i] += sums[lane / 4 + 8 * (i / 2)][2 * (lane % 4) + i % 2];
   }
 }
 

@@ -5,10 +5,7 @@
 //
 // Nothing between a hook and `Shadow::access` may use the standard library's inline functions: the linker could pick
 // their instrumented copies, and a hook would call itself.
-#include <dlfcn.h>
-
-#include <cstdio>
-#include <cstring>
+#include <algorithm>
 
 #include "tests/simt/emulator/internal.hpp"
 
@@ -16,40 +13,6 @@ namespace simt {
 namespace {
 
 bool hooks_called = false;  // by the constructors of instrumented files
-
-// Where an access is in the source: an instruction's address less the program's, or a Site of the emulator's callers.
-using Place = std::uint64_t;
-constexpr Place site_bit = Place(1) << 63;
-
-std::vector<Site>& sites() {
-  static std::vector<Site> all;
-  return all;
-}
-
-Place place_of(Site at) {
-  for (std::size_t i = sites().size(); i-- > 0;) {
-    if (sites()[i].line() == at.line() && sites()[i].file_name() == at.file_name()) return site_bit | i;
-  }
-  sites().push_back(at);
-  return site_bit | (sites().size() - 1);
-}
-
-/// Asks addr2line, which comes with the compiler.
-std::string text_of_place(Place place) {
-  if (place & site_bit) return text_of(sites()[std::size_t(place & ~site_bit)]);
-  Dl_info info;
-  if (!dladdr(reinterpret_cast<void*>(place), &info)) return "?";
-  char command[1200];
-  std::snprintf(command, sizeof command, "addr2line -s -e '%s' %llx 2>/dev/null", info.dli_fname,
-                static_cast<unsigned long long>(place - 1 - reinterpret_cast<std::uintptr_t>(info.dli_fbase)));
-  char line[400] = "?";
-  if (FILE* answer = popen(command, "r")) {
-    if (!std::fgets(line, sizeof line, answer)) std::strcpy(line, "?");
-    pclose(answer);
-  }
-  line[std::strcspn(line, " \n")] = '\0';
-  return line;
-}
 
 struct Mark {
   std::uint32_t epoch = 0, clock = 0;
@@ -86,7 +49,8 @@ class Shadow {
   void access(std::uintptr_t offset, int bytes, Access kind, Place place) {
     if (int(offset) + bytes > used_) used_ = int(offset) + bytes;
     const int me = current->number;
-    const Mark now{epoch_, clocks_[me], place, std::uint16_t(me), kind == Access::atomic};
+    const Mark now{epoch_, clocks_[me], place, std::uint16_t(me),
+                   kind == Access::atomic || kind == Access::atomic_read};
     for (int i = int(offset); i < int(offset) + bytes; ++i) {
       Cell& cell = cells_[i];
       if (cell.in_flight)
@@ -95,7 +59,7 @@ class Shadow {
       if (cell.initialised && !ordered(cell.write, now)) {
         complain(Bug::race, i, kind, cell.write, "no barrier between this and the write", place);
       }
-      if (kind == Access::read) {
+      if (kind == Access::read || kind == Access::atomic_read) {
         // Both slots: the first reader stays while the others replace one another.
         const bool first = cell.reads[0].epoch != epoch_ || cell.reads[0].thread == me;
         cell.reads[first ? 0 : 1] = now;
@@ -117,6 +81,12 @@ class Shadow {
   }
 
   void order_all() { ++epoch_; }
+
+  Moment moment_of(int thread) const { return {epoch_, clocks_[thread], thread}; }
+  bool comes_after(Moment before, int now) const {
+    return before.epoch != epoch_ || before.thread == now ||
+           (row_epoch_[now] == epoch_ && seen_[now][before.thread] >= before.clock);
+  }
 
   void release_to(Clocks& clocks, int thread) {
     clocks.resize(std::size_t(threads_));
@@ -147,8 +117,8 @@ class Shadow {
   }
 
   bool ordered(const Mark& before, const Mark& now) const {
-    if (before.epoch != now.epoch || before.thread == now.thread || (before.atomic && now.atomic)) return true;
-    return row_epoch_[now.thread] == epoch_ && seen_[now.thread][before.thread] >= before.clock;
+    return before.epoch != now.epoch || (before.atomic && now.atomic) ||
+           comes_after({before.epoch, before.clock, before.thread}, now.thread);
   }
 
   [[noreturn]] void complain_uninitialised(int offset, Place place) {
@@ -187,63 +157,6 @@ std::vector<std::unique_ptr<Shadow>>& shadows() {
 
 bool checks_races() { return hooks_called; }
 
-namespace {
-
-/// The 16-byte pieces of memory outside of shared memory that the grid under way has written: an open-addressing table
-/// of plain words, since hooks come here. Entries of earlier grids count as free.
-class Written {
- public:
-  void begin_grid() {
-    ++grid_;
-    used_ = 0;
-  }
-  void note(std::uintptr_t address, int bytes) {
-    for (std::uintptr_t piece = address / 16; piece <= (address + std::uintptr_t(bytes) - 1) / 16; ++piece) {
-      Entry* entry = find(piece);
-      if (entry->grid == grid_ || used_ > entries / 2) continue;
-      *entry = {piece, grid_};
-      ++used_;
-    }
-  }
-  bool has(std::uintptr_t address) { return find(address / 16)->grid == grid_; }
-
- private:
-  struct Entry {
-    std::uintptr_t piece = 0;
-    std::uint32_t grid = 0;
-  };
-  static constexpr std::uintptr_t entries = std::uintptr_t(1) << 20;
-
-  /// The piece's entry, or the free one where it would lie.
-  Entry* find(std::uintptr_t piece) {
-    std::uintptr_t at = piece * 0x9e3779b97f4a7c15u >> 44;
-    while (table_[at].grid == grid_ && table_[at].piece != piece) at = (at + 1) % entries;
-    return &table_[at];
-  }
-
-  Entry* table_ = new Entry[entries];
-  std::uintptr_t used_ = 0;
-  std::uint32_t grid_ = 1;
-};
-
-Written* written = nullptr;  // where races are checked
-
-}  // namespace
-
-void begin_grid() {
-  if (!hooks_called) return;
-  if (written == nullptr) written = new Written;
-  written->begin_grid();
-}
-
-void check_read_only(const void* address, int bytes, Site at) {
-  if (written == nullptr) return;
-  for (int i = 0; i < bytes; i += 16) {
-    if (written->has(reinterpret_cast<std::uintptr_t>(address) + std::uintptr_t(i)))
-      report(Bug::race, "reads through the read-only path what this grid has written", at);
-  }
-}
-
 Shadow* shadow_number(int index) {
   while (int(shadows().size()) <= index) shadows().push_back(std::make_unique<Shadow>());
   return shadows()[std::size_t(index)].get();
@@ -258,16 +171,27 @@ void watch(Shadow* shadow) {
 }
 
 void order_all(Block& block) {
-  if (block.shadow) block.shadow->order_all();
+  if (!block.shadow) return;
+  block.shadow->order_all();
+  share_knowledge(block);
 }
 
-void release_to(Clocks& clocks, const Thread& thread) {
-  if (thread.block->shadow) thread.block->shadow->release_to(clocks, thread.number);
+void release_to(Clocks& clocks, const Thread& thread) { thread.block->shadow->release_to(clocks, thread.number); }
+
+void release_to(Released& released, const Thread& thread) {
+  if (!thread.block->shadow) return;
+  release_to(released.clocks, thread);
+  if (const Knowledge* extra = extra_knowledge(thread)) merge(released.known, *extra);
 }
 
-void acquire_from(const Clocks& clocks, const Thread& thread) {
-  if (thread.block->shadow) thread.block->shadow->acquire_from(clocks, thread.number);
+void acquire_from(const Released& released, Thread& thread) {
+  if (!thread.block->shadow) return;
+  thread.block->shadow->acquire_from(released.clocks, thread.number);
+  if (!released.known.empty()) add_knowledge(thread, released.known);
 }
+
+Moment moment_of(const Thread& thread) { return thread.block->shadow->moment_of(thread.number); }
+bool comes_after(Moment before, const Thread& now) { return now.block->shadow->comes_after(before, now.number); }
 
 void copy_issued(const Copy& copy) {
   if (watched) watched->set_in_flight(reinterpret_cast<std::uintptr_t>(copy.shared) - watched_base, copy.bytes, true);
@@ -278,9 +202,17 @@ void copy_landed(const Copy& copy) {
 }
 
 void check_access(const volatile void* address, int bytes, Access access, Site at) {
+  check_again(address, bytes, access, at);
+  const bool shared = reinterpret_cast<std::uintptr_t>(address) - watched_base < watched_bytes;
+  if (watched != nullptr && counting()) count_access(address, bytes, shared, place_of(at));
+}
+
+void check_again(const volatile void* address, int bytes, Access access, Site at) {
   check_addressable(address, bytes, at);
   const auto offset = reinterpret_cast<std::uintptr_t>(address) - watched_base;
   if (offset < watched_bytes) watched->access(offset, bytes, access, place_of(at));
+  const auto device_offset = reinterpret_cast<std::uintptr_t>(address) - device_base;
+  if (device_offset < device_bytes) device_access(device_offset, bytes, access, place_of(at));
 }
 
 }  // namespace simt
@@ -289,12 +221,18 @@ void check_access(const volatile void* address, int bytes, Access access, Site a
 namespace {
 
 inline void hook(const void* address, int bytes, simt::Access access, void* from) {
+  const auto place = reinterpret_cast<std::uintptr_t>(from);
   const auto offset = reinterpret_cast<std::uintptr_t>(address) - simt::watched_base;
-  if (offset < simt::watched_bytes) {
-    simt::watched->access(offset, bytes, access, reinterpret_cast<std::uintptr_t>(from));
-  } else if (access == simt::Access::write && simt::watched != nullptr && simt::written != nullptr) {
-    simt::written->note(reinterpret_cast<std::uintptr_t>(address), bytes);
+  const auto device_offset = reinterpret_cast<std::uintptr_t>(address) - simt::device_base;
+  const bool shared = offset < simt::watched_bytes;
+  if (shared) {
+    simt::watched->access(offset, bytes, access, place);
+  } else if (device_offset < simt::device_bytes && simt::current != nullptr) {
+    simt::device_access(device_offset, bytes, access, place);
+  } else {
+    return;
   }
+  if (simt::counting()) simt::count_access(address, bytes, shared, place);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <random>
+#include <utility>
 
 #include "tests/simt/emulator/internal.hpp"
 
@@ -30,6 +31,7 @@ void* thread_arguments;
 bool has_error = false;
 Bug error_bug;
 std::string error_text;
+bool trapped = false;
 
 void set_built_ins(const Thread& thread) {
   if (current == nullptr || current->block != thread.block) watch(thread.block->shadow);
@@ -116,6 +118,8 @@ void fiber_body() {
     if (!group.empty()) report(Bug::async_copy, "exits with a cp.async that was never waited for", group.front().at);
   }
   thread.finished = true;
+  if (counting() && (thread.warp->live & (thread.warp->live - 1)) == 0) count_meeting(*thread.warp);
+  thread.warp->live &= ~(1u << thread.lane);
   --live;
   polls = 0;
   run_on(Leaving::for_good);
@@ -158,12 +162,9 @@ class Alarm {
   struct sigaction old_action_ = {};
 };
 
-uint3 index_of(unsigned number, dim3 extent) {
-  return {number % extent.x, number / extent.x % extent.y, number / extent.x / extent.y};
-}
-
 void make_block(Block& block, unsigned number, int place, int block_threads) {
   block.index = index_of(number, shape.grid);
+  block.number = number;
   block.threads = std::vector<Thread>(std::size_t(block_threads));
   block.warps = std::vector<Warp>(std::size_t(block_threads + 31) / 32);
   block.window = window_number(place);
@@ -181,6 +182,7 @@ void make_block(Block& block, unsigned number, int place, int block_threads) {
     thread.index = index_of(unsigned(t), shape.block);
     thread.warp = &block.warps[std::size_t(t / 32)];
     thread.warp->lanes[thread.lane] = &thread;
+    thread.warp->live |= 1u << thread.lane;
     thread.place = place * block_threads + t;
     prepare(thread.fiber, thread.place, fiber_body);
   }
@@ -217,6 +219,10 @@ void run_blocks(const std::vector<unsigned>& numbers, int block_threads) {
 
 }  // namespace
 
+uint3 index_of(unsigned number, dim3 extent) {
+  return {number % extent.x, number / extent.x % extent.y, number / extent.x / extent.y};
+}
+
 void wait(const char* in, Site at) {
   current->waits_in = in;
   current->waits_at = at;
@@ -236,8 +242,14 @@ void wake(Thread* thread) {
 void wake_all(std::vector<Thread*>& threads) {
   // Ascending or descending by place, not by when they came; greedy takes the last pushed first.
   const bool descending = options().order == Order::reverse || options().order == Order::greedy;
-  std::sort(threads.begin(), threads.end(),
-            [&](const Thread* a, const Thread* b) { return descending ? b->place < a->place : a->place < b->place; });
+  const auto comes_first = [&](const Thread* a, const Thread* b) {
+    return descending ? b->place < a->place : a->place < b->place;
+  };
+  // Mostly they came in one order or the other.
+  if (descending && threads.size() > 1 && threads[0]->place < threads[1]->place)
+    std::reverse(threads.begin(), threads.end());
+  if (!std::is_sorted(threads.begin(), threads.end(), comes_first))
+    std::sort(threads.begin(), threads.end(), comes_first);
   for (Thread* thread : threads) wake(thread);
   threads.clear();
 }
@@ -275,7 +287,15 @@ void report(Bug bug, const std::string& what) {
   __builtin_unreachable();
 }
 
-void run_grid(const Shape& grid_shape, void (*body)(void*), void* arguments) {
+void trap() {
+  trapped = true;
+  Thread* from = current;
+  current = nullptr;
+  switch_fiber(from->fiber, host, Leaving::for_good);
+  __builtin_unreachable();
+}
+
+bool run_grid(const Shape& grid_shape, void (*body)(void*), void* arguments) {
   if (current != nullptr) report(Bug::launch_limit, "launches a kernel from a kernel");
   shape = grid_shape;
   blockDim = shape.block;
@@ -295,24 +315,25 @@ void run_grid(const Shape& grid_shape, void (*body)(void*), void* arguments) {
         "a cooperative grid of " + std::to_string(grid_blocks * block_threads) + " threads; the emulator has 32768");
 
   ++stats().launches;
-  begin_grid();
+  if (counting()) count_launch(grid_blocks);
   dice.seed(options().seed);
   std::vector<unsigned> numbers(static_cast<std::size_t>(grid_blocks));
   for (std::size_t i = 0; i < numbers.size(); ++i) numbers[i] = unsigned(i);
   const Alarm alarm;
   if (shape.cooperative) {
     run_blocks(numbers, int(block_threads));
-    return;
+    return !std::exchange(trapped, false);
   }
   if (options().order == Order::reverse) std::reverse(numbers.begin(), numbers.end());
   if (options().order == Order::random) std::shuffle(numbers.begin(), numbers.end(), dice);
   // Blocks one by one, or in random order some at once.
   const std::size_t together =
       options().order == Order::random ? std::size_t(std::clamp(options().resident_blocks, 1, 32)) : 1;
-  for (std::size_t first = 0; first < numbers.size(); first += together) {
+  for (std::size_t first = 0; first < numbers.size() && !trapped; first += together) {
     const auto begin = numbers.begin() + std::ptrdiff_t(first);
     run_blocks({begin, begin + std::ptrdiff_t(std::min(together, numbers.size() - first))}, int(block_threads));
   }
+  return !std::exchange(trapped, false);
 }
 
 }  // namespace simt

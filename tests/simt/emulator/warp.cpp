@@ -12,9 +12,10 @@ std::string lane_name(const Round& round, int lane) {
   return "lane " + std::to_string(lane) + " in " + round.name + " at " + text_of(round.sites[lane]);
 }
 
+bool same(const char* one, const char* other) { return one == other || !std::strcmp(one, other); }
+
 /// Instantiations of one template are different instructions, too.
 bool same_line(Site a, Site b) {
-  const auto same = [](const char* one, const char* other) { return one == other || !std::strcmp(one, other); };
   return a.line() == b.line() && a.column() == b.column() && same(a.file_name(), b.file_name()) &&
          same(a.function_name(), b.function_name());
 }
@@ -43,34 +44,32 @@ void collective(unsigned mask, const char* name, Together together, void* argume
            std::string(name) + ": lane " + std::to_string(thread.lane) + " is not in its own mask " + mask_text(mask),
            at);
   }
-  for_each_lane(mask, [&](int lane) {
-    const Thread* other = warp.lanes[lane];
-    if (other == nullptr || other->finished) {
-      report(Bug::bad_lane,
-             std::string(name) + ": lane " + std::to_string(lane) + " of mask " + mask_text(mask) +
-                 (other ? " has exited" : " does not exist in this warp"),
-             at);
-    }
-  });
+  if (const unsigned missing = mask & ~warp.live) {
+    const int lane = __builtin_ctz(missing);
+    report(Bug::bad_lane,
+           std::string(name) + ": lane " + std::to_string(lane) + " of mask " + mask_text(mask) +
+               (warp.lanes[lane] ? " has exited" : " does not exist in this warp"),
+           at);
+  }
 
   Round* round = nullptr;
   for (Round& open : warp.rounds) {
     if (!(open.mask & me)) continue;  // can end without this lane
     const int other = __builtin_ctz(open.arrived);
-    const bool same = open.mask == mask && !std::strcmp(open.name, name);
-    if (!same && (open.arrived & mask)) {
+    const bool ours = open.mask == mask && same(open.name, name);
+    if (!ours && (open.arrived & mask)) {
       report(Bug::divergence,
              std::string(name) + " with mask " + mask_text(mask) + ", while " + lane_name(open, other) +
                  " waits with mask " + mask_text(open.mask),
              at);
     }
-    if (same && together == Together::same_line && !same_line(open.sites[other], at)) {
+    if (ours && together == Together::same_line && !same_line(open.sites[other], at)) {
       report(Bug::divergence,
              std::string(name) + " needs all lanes at one instruction, but here is lane " +
                  std::to_string(thread.lane) + " and " + lane_name(open, other),
              at);
     }
-    if (same) round = &open;
+    if (ours) round = &open;
   }
   if (round == nullptr) {
     warp.rounds.emplace_back();
@@ -88,6 +87,7 @@ void collective(unsigned mask, const char* name, Together together, void* argume
   Round done = *round;
   warp.rounds.erase(warp.rounds.begin() + (round - warp.rounds.data()));
   execute(done);
+  if (counting()) count_exchange(name), count_meeting(warp);
   std::vector<Thread*> others;
   for_each_lane(mask & ~me, [&](int lane) { others.push_back(warp.lanes[lane]); });
   wake_all(others);
@@ -208,9 +208,9 @@ void warp_barrier(unsigned mask, Site at) {
   collective(
       mask, "__syncwarp", Together::same_operation, nullptr,
       [](Round& round) {
-        Clocks clocks;
-        for_each_lane(round.mask, [&](int lane) { release_to(clocks, *current->warp->lanes[lane]); });
-        for_each_lane(round.mask, [&](int lane) { acquire_from(clocks, *current->warp->lanes[lane]); });
+        Released released;
+        for_each_lane(round.mask, [&](int lane) { release_to(released, *current->warp->lanes[lane]); });
+        for_each_lane(round.mask, [&](int lane) { acquire_from(released, *current->warp->lanes[lane]); });
       },
       at);
 }

@@ -402,3 +402,26 @@ TEST_CASE("on CUDA a head_dim or a page size that has no pages is refused when p
   CHECK_THROWS_WITH_AS(kv_page_bytes(ctx, {4, 2, 48}, ScalarKind::f32, 24),
                        "attention: page_tokens must be a multiple of 16, found 24", ConfigError);
 }
+
+TEST_CASE("on CUDA attention refuses shapes that do not fit together, in any build") {
+  cuda::Context ctx;
+  const AttentionShape shape{4, 2, 64};
+  Batch batch;
+  batch.rows = 3;
+  KvView kv;
+  kv.page_tokens = 32;
+  kv.page_bytes = kv_page_bytes(ctx, shape, ScalarKind::bf16, 32);
+  const auto call = [&](Rows<const bf16> queries, Rows<bf16> y) {
+    attention(ctx, shape, Mask::causal, nullptr, queries, batch, kv, y);
+  };
+  const Rows<bf16> y(nullptr, 3, 256);
+  CHECK_THROWS_WITH_AS(call({nullptr, 3, 128}, y),
+                       "attention on CUDA: expected queries and y of 256 scalars a row, found 128 and 256",
+                       RequestError);
+  CHECK_THROWS_AS(call(y, {nullptr, 3, 252}), RequestError);
+  CHECK_THROWS_WITH_AS(call({nullptr, 2, 256}, y),
+                       "attention on CUDA: expected queries and y of at least 3 rows, found 2 and 3", RequestError);
+  CHECK_THROWS_AS(call({nullptr, 3, 256, 258}, y), RequestError);
+  kv.page_bytes += 1;
+  CHECK_THROWS_WITH_AS(call(y, y), "attention on CUDA: expected pages of 16384 bytes, found 16385", RequestError);
+}

@@ -216,3 +216,24 @@ TEST_CASE("on CUDA keys and values find pages whose offsets need 64 bits") {
   check<bf16>({.heads = 2, .kv_heads = 2, .head_dim = 64}, Op::cache, far);
   check<bf16>({.heads = 4, .kv_heads = 2, .head_dim = 16}, Op::norm_and_rotate, far);
 }
+
+TEST_CASE("on CUDA keys and values are refused in rows that are not theirs, in any build") {
+  cuda::Context ctx;
+  const AttentionShape shape{4, 2, 64};
+  Batch batch;
+  batch.rows = 3;
+  const KvView kv;
+  const Rows<bf16> qkv(nullptr, 3, 512);
+  const auto rotate = [&](Rows<const float> angles, Rows<bf16> rows) {
+    rotate_and_cache(ctx, shape, HeadNorm{}, angles, rows, batch, kv);
+  };
+  CHECK_THROWS_WITH_AS(cache_keys(ctx, shape, Rows<const bf16>(nullptr, 3, 256), batch, kv),
+                       "cache_keys on CUDA: expected qkv [3, 512] in rows that start at multiples of 16 bytes, found "
+                       "[3, 256], 256 from row to row",
+                       RequestError);
+  CHECK_THROWS_AS(cache_keys(ctx, shape, Rows<const bf16>(nullptr, 2, 512), batch, kv), RequestError);
+  CHECK_THROWS_AS(cache_keys(ctx, {4, 2, 40}, Rows<const bf16>(nullptr, 3, 320), batch, kv), RequestError);
+  CHECK_THROWS_AS(rotate({nullptr, 3, 64}, Rows<bf16>(nullptr, 3, 512, 516)), RequestError);
+  CHECK_THROWS_AS(rotate({nullptr, 3, 32}, qkv), RequestError);
+  CHECK_THROWS_AS(rotate({nullptr, 2, 64}, qkv), RequestError);
+}

@@ -230,3 +230,24 @@ TEST_CASE("on CUDA rows that are looked up and moved may lie further apart than 
   embed(ctx, sources.data(), table, Rows<const bf16>(far.view()), moved.view());
   check(moved.download(), {2, 2, 0});
 }
+
+TEST_CASE("on CUDA rows that do not fit together are refused, in any build") {
+  cuda::Context ctx;
+  const Rows<float> four(nullptr, 4, 48), five(nullptr, 5, 48), wide(nullptr, 4, 64);
+  const Rows<const float> x(four);
+  PlacedTable table;
+  table.width = 64;
+  CHECK_THROWS_WITH_AS(embed(ctx, nullptr, table, Rows<const float>(nullptr, 0, 48), four),
+                       "embed on CUDA: expected y as wide as the table and the images, 64 and 48 scalars, found 48",
+                       RequestError);
+  CHECK_THROWS_WITH_AS(gather_rows(ctx, nullptr, x, wide),
+                       "gather_rows on CUDA: expected y of 48 scalars a row, found 64", RequestError);
+  CHECK_THROWS_AS(unfold_patches(ctx, 8, 3, x, four), RequestError);
+  CHECK_THROWS_AS(unfold_patches(ctx, 8, 4, Rows<const float>(nullptr, 1, 192), Rows<float>(nullptr, 3, 48)),
+                  RequestError);
+  CHECK_THROWS_AS(unfold_patches(ctx, 8, 4, Rows<const float>(nullptr, 1, 191), four), RequestError);
+  CHECK_THROWS_AS(add_positions(ctx, 2, x, nullptr, nullptr, four), RequestError);
+  CHECK_THROWS_AS(add_positions(ctx, 2, Rows<const float>(nullptr, 3, 48), nullptr, nullptr, five), RequestError);
+  CHECK_THROWS_AS(pixel_shuffle(ctx, 3, 2, ShuffleOrder::v2, x, four), RequestError);
+  CHECK_THROWS_AS(pixel_shuffle(ctx, 2, 2, ShuffleOrder::v2, x, four), RequestError);
+}

@@ -166,4 +166,6 @@ TEST_CASE("on CUDA rows that are wider than a block can hold are refused") {
   const Rows<float> rows(nullptr, 1, 16385);
   CHECK_THROWS_WITH_AS(rms_norm(ctx, Rows<const float>(rows), nullptr, eps, rows),
                        "norm on CUDA: expected rows of at most 16384 scalars, found 16385", RequestError);
+  CHECK_THROWS_WITH_AS(rms_norm(ctx, Rows<const float>(nullptr, 2, 48), nullptr, eps, Rows<float>(nullptr, 2, 40)),
+                       "norm on CUDA: expected y [2, 48] as x, and not empty rows; found [2, 40]", RequestError);
 }

@@ -3,9 +3,12 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
+#include <memory>
 #include <numeric>
 #include <optional>
 #include <string>
+#include <typeinfo>
 #include <vector>
 
 #include "ivl/core/error.hpp"
@@ -58,7 +61,87 @@ TensorView view_of(const Shape& shape, Dtype dtype, const std::vector<std::byte>
   return {dtype, shape, bytes};
 }
 
+/// Counts what it gives, and gives no more than `most_bytes` at once.
+class CountingAllocator final : public cuda::DeviceAllocator {
+ public:
+  void* allocate(std::size_t bytes) override {
+    if (bytes > most_bytes) return nullptr;
+    void* const memory = cuda_.allocate(bytes);
+    given[memory] = bytes;
+    return memory;
+  }
+  void free(void* memory, std::size_t bytes) noexcept override {
+    wrong_frees += given.count(memory) == 0 || given[memory] != bytes;
+    given.erase(memory);
+    cuda_.free(memory, bytes);
+  }
+  std::size_t free_bytes() override { return most_bytes; }
+
+  std::map<void*, std::size_t> given;
+  std::size_t most_bytes = std::size_t(1) << 30;
+  int wrong_frees = 0;
+
+ private:
+  cuda::CudaAllocator cuda_;
+};
+
 }  // namespace
+
+TEST_CASE("on CUDA everything lies in a namespace that names the architectures") {
+#if defined(__CUDACC__)
+  const char* const tag = "sm_";
+#else
+  const char* const tag = "on_host";
+#endif
+  CHECK(std::string(typeid(cuda::Context).name()).find(tag) != std::string::npos);
+}
+
+TEST_CASE("on CUDA a context works in its caller's stream, in order with his own work, and takes his memory") {
+  cudaStream_t stream = nullptr;
+  cuda::check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+  const auto allocator = std::make_shared<CountingAllocator>();
+  std::optional<Memory> left;
+  {
+    cuda::Context ctx({.stream = stream, .allocator = allocator});
+    CHECK(ctx.stream == stream);
+    const Memory values = allocate(ctx, 100 * sizeof(int)), one = allocate(ctx, sizeof(int));
+    left = allocate(ctx, 500);
+    (void)ctx.scratch<float>(1000);
+    (void)ctx.counters(10);
+    CHECK(allocator->given.size() == 5);
+    const int term = 1;
+    upload(ctx, one.data, &term, sizeof term);
+    cuda::check(cudaMemsetAsync(values.data, 0, values.bytes, stream));
+    add(ctx, reinterpret_cast<int*>(values.data), 100, reinterpret_cast<const int*>(one.data));
+    int found = 0, *pinned = nullptr;
+    cuda::check(cudaMallocHost(&pinned, sizeof(int)));
+    cuda::check(cudaMemcpyAsync(pinned, values.data, sizeof(int), cudaMemcpyDeviceToHost, stream));
+    cuda::check(cudaStreamSynchronize(stream));
+    found = *pinned;
+    cuda::check(cudaFreeHost(pinned));
+    CHECK(found == 1);
+    allocator->most_bytes = std::size_t(3) << 20;
+    const std::string message = what_of([&] { (void)allocate(ctx, std::size_t(5) << 20); });
+    CHECK(message.starts_with(ctx.device.name + ": buffers need 5 MiB of device memory, and of "));
+    CHECK(message.ends_with(" MiB 3 MiB are free"));
+    CHECK(what_of([&] { require_memory(ctx, "weights", std::size_t(5) << 20); }).ends_with(" 3 MiB are free"));
+  }
+  left.reset();  // after its context
+  CHECK(allocator->given.empty());
+  CHECK(allocator->wrong_frees == 0);
+  cuda::check(cudaStreamSynchronize(stream));
+  cuda::check(cudaStreamDestroy(stream));
+}
+
+TEST_CASE("on CUDA working memory that would grow while a graph is captured is refused, with the way out") {
+  cuda::Context ctx;
+  cuda::Context::Recordings recordings;
+  int calls = 0;
+  const auto step = [&] { replay(ctx, recordings, 1, [&] { (void)ctx.scratch<int>(++calls == 1 ? 10 : 100000); }); };
+  step();
+  CHECK(what_of(step) == "working memory cannot grow while a graph is captured: run the same work once before");
+  CHECK_FALSE(ctx.capturing());
+}
 
 TEST_CASE("on CUDA what is uploaded is what was there at the call, whatever the host does with it then") {
   cuda::Context ctx;

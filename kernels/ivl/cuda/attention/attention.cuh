@@ -23,7 +23,6 @@
 // Goals: split at least 85 % of read bandwidth at 32 sequences; prefill as near as it gets to what mma.sync can reach.
 // Not yet measured.
 #pragma once
-#include <cassert>
 #include <cmath>
 #include <type_traits>
 
@@ -34,8 +33,9 @@
 #include "ivl/cuda/attention/sm80_prefill.cuh"
 #include "ivl/cuda/attention/sm80_split.cuh"
 #include "ivl/cuda/runtime/pack.cuh"
+#include "ivl/cuda/tag.hpp"
 
-namespace ivl::cuda {
+namespace ivl::IVL_CUDA {
 
 // ---- launchers --------------------------------------------------------------------------------------
 namespace detail::attention {
@@ -62,9 +62,14 @@ void by_tensor_cores(Context& ctx, const AttentionChoice& choice, const Call<bf1
 template <AttentionPolicy P = AttentionPolicy{}, class Scalar>
 void attention(Context& ctx, const AttentionShape& shape, Mask mask, const float* sinks, Rows<const Scalar> queries,
                const Batch& batch, const KvView& kv, Rows<Scalar> y) {
-  assert(kv.page_bytes == kv_page_bytes(ctx, shape, kind_of<Scalar>, kv.page_tokens));
-  assert(queries.width() == shape.query_width() && y.width() == shape.query_width());
-  assert(queries.count >= batch.rows && y.count >= batch.rows);
+  const std::int64_t page_bytes = kv_page_bytes(ctx, shape, kind_of<Scalar>, kv.page_tokens);
+  expect(kv.page_bytes == page_bytes, "attention on CUDA: expected pages of ", page_bytes, " bytes, found ",
+         kv.page_bytes);
+  expect(queries.width() == shape.query_width() && y.width() == shape.query_width(),
+         "attention on CUDA: expected queries and y of ", shape.query_width(), " scalars a row, found ",
+         queries.width(), " and ", y.width());
+  expect(queries.count >= batch.rows && y.count >= batch.rows, "attention on CUDA: expected queries and y of at least ",
+         batch.rows, " rows, found ", queries.count, " and ", y.count);
   if (batch.rows == 0) return;
   const float scale = float(1.4426950408889634 / std::sqrt(double(shape.head_dim)));  // 1 / ln 2
   const detail::attention::Call<Scalar> call = {shape,          shape.group(), scale,    mask,  sinks, queries.data,
@@ -73,7 +78,11 @@ void attention(Context& ctx, const AttentionShape& shape, Mask mask, const float
   const AttentionChoice choice = choose_attention(ctx.device.compute_capability, problem, P);
   if constexpr (std::is_same_v<Scalar, bf16>) {
     if (choice.kernel != AttentionKernel::plain) {
-      assert(in_packs<4>(queries) && in_packs<4>(y) && aligned(kv.pages, 16));
+      expect(
+          in_packs<4>(queries) && in_packs<4>(y) && aligned(kv.pages, 16),
+          "attention on CUDA: expected rows of queries and y that start at multiples of 8 bytes, and pages at one of "
+          "16; found strides of ",
+          queries.stride, " and ", y.stride, " scalars");
       if (shape.head_dim == 32) return detail::attention::by_tensor_cores<P, 32>(ctx, choice, call);
       if (shape.head_dim == 64) return detail::attention::by_tensor_cores<P, 64>(ctx, choice, call);
       return detail::attention::by_tensor_cores<P, 128>(ctx, choice, call);
@@ -82,4 +91,4 @@ void attention(Context& ctx, const AttentionShape& shape, Mask mask, const float
   detail::plain_attention::run(ctx, call);
 }
 
-}  // namespace ivl::cuda
+}  // namespace ivl::IVL_CUDA

@@ -13,9 +13,10 @@
 
 #include "ivl/core/scalar.hpp"
 #include "ivl/cuda/runtime/policy_text.hpp"
+#include "ivl/cuda/tag.hpp"
 #include "ivl/ops/attention.hpp"
 
-namespace ivl::cuda {
+namespace ivl::IVL_CUDA {
 
 // ---- policies ---------------------------------------------------------------------------------------
 struct PrefillPolicy {
@@ -83,4 +84,4 @@ constexpr AttentionChoice choose_attention(int /*compute_capability*/, const Att
   return choice;
 }
 
-}  // namespace ivl::cuda
+}  // namespace ivl::IVL_CUDA

@@ -12,9 +12,10 @@
 #include "ivl/core/error.hpp"
 #include "ivl/core/scalar.hpp"
 #include "ivl/cuda/runtime/context.cuh"
+#include "ivl/cuda/tag.hpp"
 #include "ivl/ops/attention.hpp"
 
-namespace ivl::cuda {
+namespace ivl::IVL_CUDA {
 
 /// Bytes of one page of one layer. Throws ConfigError for shapes that the ops on pages take no care of.
 inline std::int64_t kv_page_bytes(Context&, const AttentionShape& shape, ScalarKind scalar, int page_tokens) {
@@ -55,4 +56,4 @@ class KvHead {
   int page_tokens_, head_dim_;
 };
 
-}  // namespace ivl::cuda
+}  // namespace ivl::IVL_CUDA

@@ -19,7 +19,6 @@
 #include <cuda_runtime.h>
 
 #include <bit>
-#include <cassert>
 #include <cmath>
 #include <cstdint>
 
@@ -31,9 +30,10 @@
 #include "ivl/cuda/runtime/launch.cuh"
 #include "ivl/cuda/runtime/pack.cuh"
 #include "ivl/cuda/runtime/reduce.cuh"
+#include "ivl/cuda/tag.hpp"
 #include "ivl/ops/attention.hpp"
 
-namespace ivl::cuda {
+namespace ivl::IVL_CUDA {
 
 // ---- device code ------------------------------------------------------------------------------------
 namespace detail::kv_write {
@@ -135,15 +135,25 @@ __global__ void __launch_bounds__(Policy::value.threads_per_block)
   *reinterpret_cast<Values*>(to + half_dim) = second;
 }
 
+template <int PackScalars, class Scalar>
+void check_shapes(const char* op, const AttentionShape& shape, Rows<const Scalar> qkv, const Batch& batch) {
+  expect(shape.head_dim % 16 == 0, op, " on CUDA: expected heads of a multiple of 16 scalars, found ", shape.head_dim);
+  const std::int64_t width = shape.query_width() + 2 * shape.kv_width();
+  expect(qkv.width() == width && qkv.count >= batch.rows && in_packs<PackScalars>(qkv), op, " on CUDA: expected qkv [",
+         batch.rows, ", ", width, "] in rows that start at multiples of 16 bytes, found [", qkv.count, ", ",
+         qkv.width(), "], ", qkv.stride, " from row to row");
+}
+
 }  // namespace detail::kv_write
 
 // ---- launchers --------------------------------------------------------------------------------------
+/// Throws RequestError for heads and rows that the kernels do not take.
 template <KvWritePolicy P = KvWritePolicy{}, class Scalar>
 void cache_keys(Context& ctx, const AttentionShape& shape, Rows<const Scalar> qkv, const Batch& batch,
                 const KvView& kv) {
   static_assert(MultipleOf<P.threads_per_block, 32>, "KvWritePolicy: threads_per_block must be whole warps");
   constexpr int pack_scalars = 16 / int(sizeof(Scalar));
-  assert(shape.head_dim % 16 == 0 && in_packs<pack_scalars>(qkv));
+  detail::kv_write::check_shapes<pack_scalars>("cache_keys", shape, qkv, batch);
   if (batch.rows == 0) return;
   const std::int64_t threads = 2 * shape.kv_width() / pack_scalars;
   launch(detail::kv_write::cache_keys_kernel<Scalar, Constant<P>>,
@@ -153,13 +163,19 @@ void cache_keys(Context& ctx, const AttentionShape& shape, Rows<const Scalar> qk
          shape, qkv.data, qkv.stride, batch, kv);
 }
 
+/// Throws RequestError for heads, rows and angles that the kernels do not take.
 template <KvWritePolicy P = KvWritePolicy{}, class Scalar>
 void rotate_and_cache(Context& ctx, const AttentionShape& shape, const HeadNorm& norm, Rows<const float> angles,
                       Rows<Scalar> qkv, const Batch& batch, const KvView& kv) {
   static_assert(MultipleOf<P.threads_per_block, 32>, "KvWritePolicy: threads_per_block must be whole warps");
   constexpr int pack_scalars = 16 / int(sizeof(Scalar));
-  assert(shape.head_dim % 16 == 0 && shape.head_dim <= 256 && angles.width() == shape.head_dim);
-  assert(in_packs<pack_scalars>(qkv) && in_packs<4>(angles));
+  detail::kv_write::check_shapes<pack_scalars>("rotate_and_cache", shape, Rows<const Scalar>(qkv), batch);
+  expect(shape.head_dim <= 256, "rotate_and_cache on CUDA: expected heads of at most 256 scalars, found ",
+         shape.head_dim);
+  expect(angles.width() == shape.head_dim && angles.count >= batch.rows && in_packs<4>(angles),
+         "rotate_and_cache on CUDA: expected angles [", batch.rows, ", ", shape.head_dim,
+         "] in rows that start at multiples of 16 bytes, found [", angles.count, ", ", angles.width(), "], ",
+         angles.stride, " from row to row");
   if (batch.rows == 0) return;
   const int threads_per_head = int(std::bit_ceil(unsigned(ceil_div(shape.head_dim / 2, pack_scalars))));
   const std::int64_t threads = std::int64_t(threads_per_head) * (shape.heads + 2 * shape.kv_heads);
@@ -170,4 +186,4 @@ void rotate_and_cache(Context& ctx, const AttentionShape& shape, const HeadNorm&
          shape, threads_per_head, norm, angles.data, angles.stride, qkv.data, qkv.stride, batch, kv);
 }
 
-}  // namespace ivl::cuda
+}  // namespace ivl::IVL_CUDA

@@ -9,8 +9,9 @@
 #include "ivl/cuda/attention/sm80_tile.cuh"
 #include "ivl/cuda/runtime/launch.cuh"
 #include "ivl/cuda/runtime/shared_memory.cuh"
+#include "ivl/cuda/tag.hpp"
 
-namespace ivl::cuda::detail::plain_attention {
+namespace ivl::IVL_CUDA::detail::plain_attention {
 
 using namespace attention;  // sm80_tile.cuh
 
@@ -74,4 +75,4 @@ void run(Context& ctx, const Call<Scalar>& call) {
   launch(attention_plain_kernel<Scalar>, {.grid = blocks, .block = 32 * warps, .stream = ctx.stream}, call);
 }
 
-}  // namespace ivl::cuda::detail::plain_attention
+}  // namespace ivl::IVL_CUDA::detail::plain_attention

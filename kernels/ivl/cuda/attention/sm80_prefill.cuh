@@ -15,8 +15,9 @@
 #include "ivl/cuda/attention/sm80_tile.cuh"
 #include "ivl/cuda/runtime/launch.cuh"
 #include "ivl/cuda/runtime/shared_memory.cuh"
+#include "ivl/cuda/tag.hpp"
 
-namespace ivl::cuda::detail::prefill {
+namespace ivl::IVL_CUDA::detail::prefill {
 
 using namespace attention;  // sm80_tile.cuh
 
@@ -304,4 +305,4 @@ int run(Context& ctx, const Call<bf16>& call) {
   return block_rows;
 }
 
-}  // namespace ivl::cuda::detail::prefill
+}  // namespace ivl::IVL_CUDA::detail::prefill

@@ -15,8 +15,9 @@
 #include "ivl/cuda/prim/memory.cuh"
 #include "ivl/cuda/runtime/launch.cuh"
 #include "ivl/cuda/runtime/shared_memory.cuh"
+#include "ivl/cuda/tag.hpp"
 
-namespace ivl::cuda::detail::split {
+namespace ivl::IVL_CUDA::detail::split {
 
 using namespace attention;  // sm80_tile.cuh
 
@@ -324,4 +325,4 @@ void run(Context& ctx, const Call<bf16>& call, int block_rows) {
          call, work);
 }
 
-}  // namespace ivl::cuda::detail::split
+}  // namespace ivl::IVL_CUDA::detail::split

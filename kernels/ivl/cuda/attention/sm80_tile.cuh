@@ -23,9 +23,10 @@
 #include "ivl/cuda/prim/matrix.cuh"
 #include "ivl/cuda/prim/opaque.cuh"
 #include "ivl/cuda/runtime/reduce.cuh"
+#include "ivl/cuda/tag.hpp"
 #include "ivl/ops/attention.hpp"
 
-namespace ivl::cuda::detail::attention {
+namespace ivl::IVL_CUDA::detail::attention {
 
 inline constexpr int block_keys = 64;   // one step of the online softmax; four warps load 16 keys each
 inline constexpr int chunk_keys = 256;  // what one running softmax sees, and what one block of a split sequence does
@@ -283,4 +284,4 @@ __device__ inline float final_factor(const Call<Scalar>& call, int head, float m
   return fade / fmaf(sum, fade, prim::exp2_approx(sink - raised));
 }
 
-}  // namespace ivl::cuda::detail::attention
+}  // namespace ivl::IVL_CUDA::detail::attention

@@ -18,11 +18,12 @@
 #include "ivl/cuda/formats/coded.hpp"
 #include "ivl/cuda/formats/stored.cuh"
 #include "ivl/cuda/prim/convert.cuh"
+#include "ivl/cuda/tag.hpp"
 #include "ivl/formats/format.hpp"
 #include "ivl/formats/gguf_grids.hpp"
 #include "ivl/formats/source_matrix.hpp"
 
-namespace ivl::cuda::detail {
+namespace ivl::IVL_CUDA::detail {
 
 namespace blocks {
 
@@ -185,4 +186,4 @@ __device__ inline blocks::Element block_element(Format format, const std::byte* 
   }
 }
 
-}  // namespace ivl::cuda::detail
+}  // namespace ivl::IVL_CUDA::detail

@@ -15,8 +15,9 @@
 #include "ivl/cuda/formats/coded.hpp"
 #include "ivl/cuda/prim/bf16_pairs.cuh"
 #include "ivl/cuda/prim/convert.cuh"
+#include "ivl/cuda/tag.hpp"
 
-namespace ivl::cuda::detail {
+namespace ivl::IVL_CUDA::detail {
 
 namespace coded {
 
@@ -234,4 +235,4 @@ __device__ inline float coded_at(const CodedMatrix& w, std::int64_t row, int k) 
   return w.layout.has_minimum ? weight - scale.minimum(w.layout) : weight * w.layout.factor;
 }
 
-}  // namespace ivl::cuda::detail
+}  // namespace ivl::IVL_CUDA::detail

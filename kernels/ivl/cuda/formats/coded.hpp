@@ -25,11 +25,12 @@
 
 #include "ivl/core/constant.hpp"
 #include "ivl/core/scalar.hpp"
+#include "ivl/cuda/tag.hpp"
 #include "ivl/formats/cells.hpp"
 #include "ivl/formats/format.hpp"
 #include "ivl/formats/source_matrix.hpp"
 
-namespace ivl::cuda::detail {
+namespace ivl::IVL_CUDA::detail {
 
 enum class CodeKind : std::uint8_t {
   int4,  ///< four bits and the high ones
@@ -143,4 +144,4 @@ void fill_coded_row(int plane, const SourceMatrix& part, std::int64_t row, std::
   }
 }
 
-}  // namespace ivl::cuda::detail
+}  // namespace ivl::IVL_CUDA::detail

@@ -15,9 +15,10 @@
 #include "ivl/cuda/formats/layouts.hpp"
 #include "ivl/cuda/formats/mxfp4.cuh"
 #include "ivl/cuda/formats/stored.cuh"
+#include "ivl/cuda/tag.hpp"
 #include "ivl/formats/format.hpp"
 
-namespace ivl::cuda::detail {
+namespace ivl::IVL_CUDA::detail {
 
 template <IsCoded F>
 struct Stored<F> {
@@ -121,4 +122,4 @@ struct AnyMatrix {
   }
 };
 
-}  // namespace ivl::cuda::detail
+}  // namespace ivl::IVL_CUDA::detail

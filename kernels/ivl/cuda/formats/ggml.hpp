@@ -6,10 +6,11 @@
 
 #include "ivl/core/scalar.hpp"
 #include "ivl/cuda/formats/coded.hpp"
+#include "ivl/cuda/tag.hpp"
 #include "ivl/formats/block_format.hpp"
 #include "ivl/formats/format.hpp"
 
-namespace ivl::cuda::detail {
+namespace ivl::IVL_CUDA::detail {
 
 /// What Block and the functions of a tag say.
 template <class F, CodeKind kind, int code_bits, int zero, int run>
@@ -78,4 +79,4 @@ struct CodedFormat<Iq4Nl> : GgmlCoded<Iq4Nl, CodeKind::iq4, 4, 0, 0> {};
 template <>
 struct CodedFormat<Iq4Xs> : GgmlCoded<Iq4Xs, CodeKind::iq4, 4, 0, 32> {};
 
-}  // namespace ivl::cuda::detail
+}  // namespace ivl::IVL_CUDA::detail

@@ -6,11 +6,12 @@
 
 #include "ivl/core/scalar.hpp"
 #include "ivl/cuda/formats/coded.hpp"
+#include "ivl/cuda/tag.hpp"
 #include "ivl/formats/awq.hpp"
 #include "ivl/formats/format.hpp"
 #include "ivl/formats/packed_int4.hpp"
 
-namespace ivl::cuda::detail {
+namespace ivl::IVL_CUDA::detail {
 
 template <class F, int group_size>
 struct GroupedInt4 {
@@ -34,4 +35,4 @@ struct CodedFormat<Int4By32<Scale>> : GroupedInt4<Int4By32<Scale>, 32> {};
 template <class Scale>
 struct CodedFormat<Int4By128<Scale>> : GroupedInt4<Int4By128<Scale>, 128> {};
 
-}  // namespace ivl::cuda::detail
+}  // namespace ivl::IVL_CUDA::detail

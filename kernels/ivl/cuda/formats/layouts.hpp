@@ -4,9 +4,10 @@
 #include "ivl/cuda/formats/ggml.hpp"
 #include "ivl/cuda/formats/int4.hpp"
 #include "ivl/cuda/formats/scaled_codes.hpp"
+#include "ivl/cuda/tag.hpp"
 #include "ivl/formats/format.hpp"
 
-namespace ivl::cuda::detail {
+namespace ivl::IVL_CUDA::detail {
 
 constexpr bool is_coded(Format format) {
   return with_format(format, [](auto tag) { return IsCoded<decltype(tag)>; });
@@ -33,4 +34,4 @@ constexpr CodedLayout unpacked_layout(Format format) {
   return {.kind = CodeKind::int8, .group = 16, .scale = ScalarKind::f32, .has_minimum = format == Format::q2_k};
 }
 
-}  // namespace ivl::cuda::detail
+}  // namespace ivl::IVL_CUDA::detail

@@ -20,10 +20,11 @@
 #include "ivl/cuda/formats/stored.cuh"
 #include "ivl/cuda/prim/bf16_pairs.cuh"
 #include "ivl/cuda/prim/convert.cuh"
+#include "ivl/cuda/tag.hpp"
 #include "ivl/formats/format.hpp"
 #include "ivl/formats/source_matrix.hpp"
 
-namespace ivl::cuda::detail {
+namespace ivl::IVL_CUDA::detail {
 
 namespace mxfp4 {
 
@@ -153,4 +154,4 @@ struct Stored<GgufMxfp4> : Stored<Mxfp4> {
   }
 };
 
-}  // namespace ivl::cuda::detail
+}  // namespace ivl::IVL_CUDA::detail

@@ -6,10 +6,11 @@
 
 #include "ivl/core/scalar.hpp"
 #include "ivl/cuda/formats/coded.hpp"
+#include "ivl/cuda/tag.hpp"
 #include "ivl/formats/format.hpp"
 #include "ivl/formats/scaled_codes.hpp"
 
-namespace ivl::cuda::detail {
+namespace ivl::IVL_CUDA::detail {
 
 template <class F, CodeKind kind>
 struct ByteCoded {
@@ -37,4 +38,4 @@ struct CodedFormat<LlmInt8> : ByteCoded<LlmInt8, CodeKind::int8> {
   }();
 };
 
-}  // namespace ivl::cuda::detail
+}  // namespace ivl::IVL_CUDA::detail

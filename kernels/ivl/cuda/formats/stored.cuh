@@ -15,10 +15,11 @@
 #include <cstring>
 
 #include "ivl/core/scalar.hpp"
+#include "ivl/cuda/tag.hpp"
 #include "ivl/formats/format.hpp"
 #include "ivl/formats/source_matrix.hpp"
 
-namespace ivl::cuda::detail {
+namespace ivl::IVL_CUDA::detail {
 
 template <class F>
 struct Stored;
@@ -42,4 +43,4 @@ struct Stored<F> {
   }
 };
 
-}  // namespace ivl::cuda::detail
+}  // namespace ivl::IVL_CUDA::detail

@@ -24,9 +24,10 @@
 #include "ivl/cuda/formats/layouts.hpp"
 #include "ivl/cuda/runtime/order.hpp"
 #include "ivl/cuda/runtime/policy_text.hpp"
+#include "ivl/cuda/tag.hpp"
 #include "ivl/formats/format.hpp"
 
-namespace ivl::cuda {
+namespace ivl::IVL_CUDA {
 
 // ---- policies ---------------------------------------------------------------------------------------
 struct GemvPolicy {
@@ -180,4 +181,4 @@ constexpr bool norms_in_gemv(const LinearProblem& p, const LinearChoice& choice)
          p.rows * p.in <= max_normed_scalars;
 }
 
-}  // namespace ivl::cuda
+}  // namespace ivl::IVL_CUDA

@@ -12,9 +12,10 @@
 #include "ivl/cuda/prim/convert.cuh"
 #include "ivl/cuda/prim/math.cuh"
 #include "ivl/cuda/runtime/pack.cuh"
+#include "ivl/cuda/tag.hpp"
 #include "ivl/ops/linear.hpp"
 
-namespace ivl::cuda::detail::epilogue {
+namespace ivl::IVL_CUDA::detail::epilogue {
 
 /// How many columns of W's product make one of y.
 template <EpilogueKind Kind>
@@ -176,4 +177,4 @@ __device__ inline void finish_tile(const float* sums, int first_row, int first_c
   }
 }
 
-}  // namespace ivl::cuda::detail::epilogue
+}  // namespace ivl::IVL_CUDA::detail::epilogue

@@ -30,10 +30,11 @@
 #include "ivl/cuda/runtime/launch.cuh"
 #include "ivl/cuda/runtime/pack.cuh"
 #include "ivl/cuda/runtime/shared_memory.cuh"
+#include "ivl/cuda/tag.hpp"
 #include "ivl/ops/linear.hpp"
 #include "ivl/ops/norm_linear.hpp"
 
-namespace ivl::cuda {
+namespace ivl::IVL_CUDA {
 
 // ---- device code: products of any scalars and formats --------------------------------------------------------------
 namespace detail::plain_linear {
@@ -197,4 +198,4 @@ void norm_linear(Context& ctx, Rows<const bf16> x, const float* gain, float eps,
 static_assert(LinearOp<Context, bf16> && LinearOp<Context, bf16, float> && LinearOp<Context, float>);
 static_assert(NormLinearOp<Context, bf16> && NormLinearOp<Context, bf16, float>);
 
-}  // namespace ivl::cuda
+}  // namespace ivl::IVL_CUDA

@@ -5,7 +5,6 @@
 // ends; widths of models are multiples of 16 scalars, so every row of scalars is 16-byte aligned.
 #pragma once
 #include <algorithm>
-#include <cassert>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -17,11 +16,12 @@
 #include "ivl/cuda/formats/formats.cuh"
 #include "ivl/cuda/runtime/context.cuh"
 #include "ivl/cuda/runtime/memory.cuh"
+#include "ivl/cuda/tag.hpp"
 #include "ivl/formats/source_matrix.hpp"
 #include "ivl/ops/outline.hpp"
 #include "ivl/ops/place.hpp"
 
-namespace ivl::cuda {
+namespace ivl::IVL_CUDA {
 
 namespace detail::place {
 
@@ -30,7 +30,7 @@ template <class Fill>
 void place_rows(Context& ctx, std::byte* to, std::int64_t rows, std::int64_t bytes, const Fill& fill) {
   if (rows * bytes == 0) return;
   constexpr auto slot_bytes = std::int64_t(runtime::Staging::slot_bytes);
-  assert(bytes <= slot_bytes);
+  expect(bytes <= slot_bytes, "weights on CUDA: expected rows of at most ", slot_bytes, " bytes, found ", bytes);
   const std::int64_t rows_a_slot = slot_bytes / bytes, rows_a_task = ceil_div(std::int64_t(64) << 10, bytes);
   for (std::int64_t first = 0; first < rows; first += rows_a_slot) {
     const std::int64_t number = std::min(rows_a_slot, rows - first);
@@ -145,4 +145,4 @@ inline PlacedTable place_table(Context& ctx, const SourceMatrix& rows) {
 
 static_assert(PlaceOps<Context>);
 
-}  // namespace ivl::cuda
+}  // namespace ivl::IVL_CUDA

@@ -23,7 +23,6 @@
 #pragma once
 #include <cuda_runtime.h>
 
-#include <cassert>
 #include <cstddef>
 #include <cstdint>
 
@@ -38,9 +37,10 @@
 #include "ivl/cuda/runtime/launch.cuh"
 #include "ivl/cuda/runtime/reduce.cuh"
 #include "ivl/cuda/runtime/shared_memory.cuh"
+#include "ivl/cuda/tag.hpp"
 #include "ivl/ops/linear.hpp"
 
-namespace ivl::cuda {
+namespace ivl::IVL_CUDA {
 
 // ---- device code ------------------------------------------------------------------------------------
 namespace detail::coded_gemv {
@@ -250,11 +250,14 @@ __global__ void __launch_bounds__(32 * warps, 2)
 }  // namespace detail::coded_gemv
 
 // ---- launchers --------------------------------------------------------------------------------------
-/// x.count is at most max_coded_gemv_rows; w [out, x.width()], and rows of x are whole 16-byte copies.
+/// x.count is at most max_coded_gemv_rows; w [out, x.width()], and rows of x are whole 16-byte copies: RequestError
+/// otherwise.
 template <class Result>
 void coded_gemv(Context& ctx, Rows<const bf16> x, const detail::CodedMatrix& w, std::int64_t out,
                 const Epilogue& epilogue, Rows<Result> y) {
-  assert(x.count <= max_coded_gemv_rows && in_packs<8>(x));
+  expect(x.count <= max_coded_gemv_rows && in_packs<8>(x), "coded_gemv on CUDA: expected at most ", max_coded_gemv_rows,
+         " rows of x that start at multiples of 16 bytes, found ", x.count, " of ", x.width(), " scalars, ", x.stride,
+         " from row to row");
   if (x.count == 0 || out == 0) return;
   const auto kernel = w.bytes ? detail::coded_gemv::coded_gemv_kernel<true, Result>
                               : detail::coded_gemv::coded_gemv_kernel<false, Result>;
@@ -266,4 +269,4 @@ void coded_gemv(Context& ctx, Rows<const bf16> x, const detail::CodedMatrix& w, 
          y.data, y.stride);
 }
 
-}  // namespace ivl::cuda
+}  // namespace ivl::IVL_CUDA

@@ -38,7 +38,6 @@
 #include <cuda_runtime.h>
 
 #include <algorithm>
-#include <cassert>
 #include <cstdint>
 #include <type_traits>
 
@@ -53,9 +52,10 @@
 #include "ivl/cuda/runtime/pack.cuh"
 #include "ivl/cuda/runtime/shared_memory.cuh"
 #include "ivl/cuda/runtime/split_halves.cuh"
+#include "ivl/cuda/tag.hpp"
 #include "ivl/ops/linear.hpp"
 
-namespace ivl::cuda {
+namespace ivl::IVL_CUDA {
 
 // ---- device code ------------------------------------------------------------------------------------
 namespace detail::gemm {
@@ -439,10 +439,12 @@ inline bool gemm_takes(Rows<const bf16> x, const PlacedMatrix& w) {
 }
 
 /// With policy P; but half weights, and rows that are not whole 16-byte copies, have one of their own. x and w must be
-/// such as gemm_takes.
+/// such as gemm_takes: RequestError otherwise.
 template <GemmPolicy P, class Result>
 void gemm(Context& ctx, Rows<const bf16> x, const PlacedMatrix& w, const Epilogue& epilogue, Rows<Result> y) {
-  assert(gemm_takes(x, w));
+  expect(gemm_takes(x, w),
+         "gemm on CUDA: expected a matrix of bf16 or f16 scalars, and rows of whole groups of 4; found ", w.in,
+         " scalars, ", x.stride, " from row to row");
   if (x.count == 0 || w.out == 0) return;
   if (w.format() == Format::f16) return detail::gemm::run<half_gemm, 8, half>(ctx, x, w, epilogue, y);
   if (!detail::gemm::whole_copies<8>(x, w)) return detail::gemm::run<square_gemm, 8, bf16>(ctx, x, w, epilogue, y);
@@ -459,4 +461,4 @@ void gemm(Context& ctx, const GemmPolicy& policy, Rows<const bf16> x, const Plac
   gemm<square_gemm>(ctx, x, w, epilogue, y);
 }
 
-}  // namespace ivl::cuda
+}  // namespace ivl::IVL_CUDA

@@ -27,7 +27,6 @@
 #pragma once
 #include <cuda_runtime.h>
 
-#include <cassert>
 #include <cstdint>
 #include <type_traits>
 
@@ -46,9 +45,10 @@
 #include "ivl/cuda/runtime/reduce.cuh"
 #include "ivl/cuda/runtime/shared_memory.cuh"
 #include "ivl/cuda/runtime/split_halves.cuh"
+#include "ivl/cuda/tag.hpp"
 #include "ivl/ops/linear.hpp"
 
-namespace ivl::cuda {
+namespace ivl::IVL_CUDA {
 
 // ---- device code ------------------------------------------------------------------------------------
 namespace detail::gemv {
@@ -345,10 +345,13 @@ void run(Context& ctx, Rows<const bf16> x, Norm norm, const PlacedMatrix& w, con
   static_assert(P.tiles > 0 && P.stages > 1 && P.blocks_per_sm > 0,
                 "GemvPolicy: the numbers must be positive, and stages at least 2, one to read and one to fill");
   const bool gated = epilogue.kind == EpilogueKind::swi_glu;
-  assert(x.count <= P.rows);
-  assert(w.in > 0 && x.width() == w.in && y.count == x.count && y.width() == (gated ? w.out / 2 : w.out));
-  assert(!gated || (w.fusion == Fusion::interleaved && w.out % 2 == 0));
-  (void)gated;
+  const std::int64_t width = gated ? w.out / 2 : w.out;
+  expect(x.count <= P.rows, "gemv on CUDA: expected at most ", P.rows, " rows, found ", x.count);
+  expect(w.in > 0 && x.width() == w.in && y.count == x.count && y.width() == width, "gemv on CUDA: expected x [",
+         x.count, ", ", w.in, "] and y [", x.count, ", ", width, "], found x [", x.count, ", ", x.width(), "] and y [",
+         y.count, ", ", y.width(), "]");
+  expect(!gated || (w.fusion == Fusion::interleaved && w.out % 2 == 0),
+         "gemv on CUDA: swi_glu expects interleaved rows of gate and up, found ", w.out, " rows");
   if (w.in % 16 != 0) fail<RequestError>("gemv on CUDA: expected rows of a multiple of 16 scalars, found ", w.in);
   if (x.stride % 8 != 0 || !aligned(x.data, 16))
     fail<RequestError>("gemv on CUDA: expected rows of x that start at multiples of 16 bytes, found a stride of ",
@@ -371,7 +374,8 @@ void run(Context& ctx, Rows<const bf16> x, Norm norm, const PlacedMatrix& w, con
 /// or x do not start at multiples of 16 bytes.
 template <GemvPolicy P, class Result>
 void gemv(Context& ctx, Rows<const bf16> x, const PlacedMatrix& w, const Epilogue& epilogue, Rows<Result> y) {
-  assert(w.format() == Format::bf16 || w.format() == Format::f16);
+  expect(w.format() == Format::bf16 || w.format() == Format::f16,
+         "gemv on CUDA: expected a matrix of bf16 or f16 scalars");
   if (w.format() == Format::bf16) {
     detail::gemv::run<P, bf16>(ctx, x, detail::gemv::NoNorm{}, w, epilogue, y);
   } else {
@@ -384,7 +388,8 @@ void gemv(Context& ctx, Rows<const bf16> x, const PlacedMatrix& w, const Epilogu
 template <GemvPolicy P, class Result>
 void norm_gemv(Context& ctx, Rows<const bf16> x, const float* gain, float eps, const PlacedMatrix& w,
                const Epilogue& epilogue, Rows<Result> y) {
-  assert(w.format() == Format::bf16 && aligned(gain, 16));
+  expect(w.format() == Format::bf16 && aligned(gain, 16),
+         "norm_gemv on CUDA: expected a matrix of bf16 scalars, and a gain that starts at a multiple of 16 bytes");
   detail::norm::check_width(NormPolicy{}, w.in);
   detail::gemv::run<P, bf16>(ctx, x, detail::gemv::RmsNorm{gain, eps}, w, epilogue, y);
 }
@@ -406,4 +411,4 @@ void norm_gemv(Context& ctx, const GemvPolicy& policy, Rows<const bf16> x, const
   norm_gemv<gemv_narrow>(ctx, x, gain, eps, w, epilogue, y);
 }
 
-}  // namespace ivl::cuda
+}  // namespace ivl::IVL_CUDA

@@ -13,7 +13,6 @@
 #pragma once
 #include <cuda_runtime.h>
 
-#include <cassert>
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
@@ -27,9 +26,10 @@
 #include "ivl/cuda/runtime/context.cuh"
 #include "ivl/cuda/runtime/launch.cuh"
 #include "ivl/cuda/runtime/shared_memory.cuh"
+#include "ivl/cuda/tag.hpp"
 #include "ivl/ops/linear.hpp"
 
-namespace ivl::cuda {
+namespace ivl::IVL_CUDA {
 
 // ---- device code ------------------------------------------------------------------------------------
 namespace detail::scaled_gemm {
@@ -126,12 +126,13 @@ inline CodedMatrix coded_matrix(const PlacedMatrix& w) {
 
 }  // namespace detail
 
-/// With policy P; w [out, x.width()], and rows of x are whole 16-byte copies.
+/// With policy P; w [out, x.width()], and rows of x are whole 16-byte copies: RequestError otherwise.
 template <GemmPolicy P, class Result>
 void scaled_gemm(Context& ctx, Rows<const bf16> x, const detail::CodedMatrix& w, std::int64_t out,
                  const Epilogue& epilogue, Rows<Result> y) {
   using Tile = detail::gemm::Tile<detail::gemm::Scaled, Constant<P>>;
-  assert(in_packs<8>(x));
+  expect(in_packs<8>(x), "scaled_gemm on CUDA: expected rows of x that start at multiples of 16 bytes, found ",
+         x.width(), " scalars, ", x.stride, " from row to row");
   if (x.count == 0 || out == 0) return;
   const auto kernel = w.bytes ? detail::scaled_gemm::scaled_gemm_kernel<true, Result, Constant<P>>
                               : detail::scaled_gemm::scaled_gemm_kernel<false, Result, Constant<P>>;
@@ -152,4 +153,4 @@ void scaled_gemm(Context& ctx, const GemmPolicy& policy, Rows<const bf16> x, con
   scaled_gemm<scaled_gemm_policy>(ctx, x, w, out, epilogue, y);
 }
 
-}  // namespace ivl::cuda
+}  // namespace ivl::IVL_CUDA

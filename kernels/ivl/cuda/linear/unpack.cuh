@@ -19,9 +19,10 @@
 #include "ivl/cuda/linear/sm80_scaled_gemm.cuh"
 #include "ivl/cuda/runtime/context.cuh"
 #include "ivl/cuda/runtime/launch.cuh"
+#include "ivl/cuda/tag.hpp"
 #include "ivl/ops/linear.hpp"
 
-namespace ivl::cuda {
+namespace ivl::IVL_CUDA {
 
 // ---- device code ------------------------------------------------------------------------------------
 namespace detail::unpack {
@@ -80,4 +81,4 @@ void unpacked_gemm(Context& ctx, const GemmPolicy& policy, Rows<const bf16> x, c
   }
 }
 
-}  // namespace ivl::cuda
+}  // namespace ivl::IVL_CUDA

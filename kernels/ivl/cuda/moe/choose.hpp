@@ -16,9 +16,10 @@
 #include "ivl/cuda/linear/choose.hpp"
 #include "ivl/cuda/runtime/order.hpp"
 #include "ivl/cuda/runtime/policy_text.hpp"
+#include "ivl/cuda/tag.hpp"
 #include "ivl/formats/format.hpp"
 
-namespace ivl::cuda {
+namespace ivl::IVL_CUDA {
 
 // ---- policies ---------------------------------------------------------------------------------------
 inline constexpr GemvPolicy few_gate_up{.rows = 16, .tiles = 2, .stages = 4, .blocks_per_sm = 2};
@@ -75,4 +76,4 @@ constexpr ExpertsChoice choose_experts(int /*compute_capability*/, const Experts
   return choice;
 }
 
-}  // namespace ivl::cuda
+}  // namespace ivl::IVL_CUDA

@@ -18,12 +18,13 @@
 #include "ivl/cuda/prim/math.cuh"
 #include "ivl/cuda/runtime/context.cuh"
 #include "ivl/cuda/runtime/memory.cuh"
+#include "ivl/cuda/tag.hpp"
 #include "ivl/formats/mxfp4.hpp"
 #include "ivl/formats/source_matrix.hpp"
 #include "ivl/ops/moe.hpp"
 #include "ivl/ops/outline.hpp"
 
-namespace ivl::cuda {
+namespace ivl::IVL_CUDA {
 
 // ---- device code ------------------------------------------------------------------------------------
 namespace detail::experts {
@@ -87,4 +88,4 @@ inline PlacedExperts place_experts(Context& ctx, int experts, Fusion fusion, std
   return placed;
 }
 
-}  // namespace ivl::cuda
+}  // namespace ivl::IVL_CUDA

@@ -13,7 +13,6 @@
 #pragma once
 #include <cuda_runtime.h>
 
-#include <cassert>
 #include <cstdint>
 #include <type_traits>
 
@@ -29,9 +28,10 @@
 #include "ivl/cuda/runtime/launch.cuh"
 #include "ivl/cuda/runtime/pack.cuh"
 #include "ivl/cuda/runtime/reduce.cuh"
+#include "ivl/cuda/tag.hpp"
 #include "ivl/ops/moe.hpp"
 
-namespace ivl::cuda {
+namespace ivl::IVL_CUDA {
 
 // ---- device code ------------------------------------------------------------------------------------
 namespace detail::route {
@@ -156,7 +156,8 @@ void run(Context& ctx, const ExpertMlp& mlp, Rows<const Scalar> x, const Routes&
 /// Throws RequestError if a row goes to more experts than a warp has lanes.
 inline void route(Context& ctx, Rows<const float> logits, const Routes& routes) {
   const int experts = int(logits.width());
-  assert(routes.active > 0 && routes.active <= experts);
+  expect(routes.active > 0 && routes.active <= experts, "route on CUDA: expected 1 to ", experts,
+         " experts a row, found ", routes.active);
   if (routes.active > detail::route::max_active)
     fail<RequestError>("route on CUDA: expected at most ", detail::route::max_active, " experts a row, found ",
                        routes.active);
@@ -174,12 +175,20 @@ template <class Scalar>
 void expert_mlp(Context& ctx, const ExpertMlp& mlp, Rows<const Scalar> x, const Routes& routes, Rows<Scalar> inner,
                 Rows<Scalar> y) {
   const PlacedMatrix &gate_up = mlp.gate_up->all, &down = mlp.down->all;
-  assert(gate_up.fusion == Fusion::interleaved && down.fusion == Fusion::stacked);
-  assert(mlp.gate_up->experts == mlp.down->experts);
+  expect(gate_up.fusion == Fusion::interleaved && down.fusion == Fusion::stacked,
+         "experts on CUDA: expected gate and up in turns, and down as it is");
+  expect(mlp.gate_up->experts == mlp.down->experts, "experts on CUDA: expected as many in down as in gate and up, ",
+         mlp.gate_up->experts, ", found ", mlp.down->experts);
   if (mlp.result != EpilogueKind::add || mlp.gate_up->first != 0)
     fail<RequestError>("experts on CUDA: expected all experts of a layer, found those of one rank");
-  assert(x.width() == gate_up.in && inner.width() == down.in && y.width() == down.out);
-  assert(gate_up.out == 2 * down.in && inner.count >= x.count * routes.active && y.count == x.count);
+  expect(gate_up.out == 2 * down.in, "experts on CUDA: expected gate and up of ", 2 * down.in,
+         " columns, twice what down takes, found ", gate_up.out);
+  const std::int64_t pairs = x.count * routes.active;
+  expect(x.width() == gate_up.in && inner.width() == down.in && y.width() == down.out && inner.count >= pairs &&
+             y.count == x.count,
+         "experts on CUDA: expected x [", x.count, ", ", gate_up.in, "], inner [", pairs, ", ", down.in, "] and y [",
+         x.count, ", ", down.out, "], found x [", x.count, ", ", x.width(), "], inner [", inner.count, ", ",
+         inner.width(), "] and y [", y.count, ", ", y.width(), "]");
   if (x.count == 0) return;
   using Codes = detail::mxfp4::Codes;
   if constexpr (std::is_same_v<Scalar, bf16>) {
@@ -199,4 +208,4 @@ void expert_mlp(Context& ctx, const ExpertMlp& mlp, Rows<const Scalar> x, const 
 
 static_assert(MoeOps<Context, bf16> && MoeOps<Context, float>);
 
-}  // namespace ivl::cuda
+}  // namespace ivl::IVL_CUDA

@@ -27,10 +27,11 @@
 #include "ivl/cuda/runtime/launch.cuh"
 #include "ivl/cuda/runtime/reduce.cuh"
 #include "ivl/cuda/runtime/shared_memory.cuh"
+#include "ivl/cuda/tag.hpp"
 #include "ivl/formats/mxfp4.hpp"
 #include "ivl/ops/moe.hpp"
 
-namespace ivl::cuda {
+namespace ivl::IVL_CUDA {
 
 // ---- device code ------------------------------------------------------------------------------------
 namespace detail::gemv {
@@ -250,4 +251,4 @@ void run(Context& ctx, const ExpertMlp& mlp, Rows<const bf16> x, const Routes& r
 
 }  // namespace detail::few
 
-}  // namespace ivl::cuda
+}  // namespace ivl::IVL_CUDA

@@ -44,10 +44,11 @@
 #include "ivl/cuda/runtime/pack.cuh"
 #include "ivl/cuda/runtime/reduce.cuh"
 #include "ivl/cuda/runtime/shared_memory.cuh"
+#include "ivl/cuda/tag.hpp"
 #include "ivl/formats/mxfp4.hpp"
 #include "ivl/ops/moe.hpp"
 
-namespace ivl::cuda {
+namespace ivl::IVL_CUDA {
 
 // ---- device code ------------------------------------------------------------------------------------
 namespace detail::grouped {
@@ -427,4 +428,4 @@ inline void run(Context& ctx, PairOrder order, const ExpertMlp& mlp, Rows<const 
 
 }  // namespace detail::grouped
 
-}  // namespace ivl::cuda
+}  // namespace ivl::IVL_CUDA

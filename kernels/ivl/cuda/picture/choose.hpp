@@ -6,8 +6,9 @@
 
 #include "ivl/core/constant.hpp"
 #include "ivl/cuda/runtime/policy_text.hpp"
+#include "ivl/cuda/tag.hpp"
 
-namespace ivl::cuda {
+namespace ivl::IVL_CUDA {
 
 // ---- policy -----------------------------------------------------------------------------------------
 struct PicturePolicy {
@@ -36,4 +37,4 @@ constexpr PictureChoice choose_picture(int width, int height, int tile_px, const
   return {int(std::clamp<std::int64_t>(policy.band_bytes / row_bytes, 1, most_rows)), tile_px % 4 == 0 ? 4 : 1};
 }
 
-}  // namespace ivl::cuda
+}  // namespace ivl::IVL_CUDA

@@ -31,7 +31,6 @@
 #include <cuda_runtime.h>
 
 #include <algorithm>
-#include <cassert>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -46,10 +45,11 @@
 #include "ivl/cuda/runtime/launch.cuh"
 #include "ivl/cuda/runtime/memory.cuh"
 #include "ivl/cuda/runtime/pack.cuh"
+#include "ivl/cuda/tag.hpp"
 #include "ivl/image/resize.hpp"
 #include "ivl/ops/picture.hpp"
 
-namespace ivl::cuda {
+namespace ivl::IVL_CUDA {
 
 // ---- device code ------------------------------------------------------------------------------------
 namespace detail::picture {
@@ -225,8 +225,12 @@ struct ResizeTarget {
 template <PicturePolicy P = PicturePolicy{}, class Scalar>
 void unfold_pixels(Context& ctx, int tile_px, int patch_px, const PixelStatistics& statistics,
                    const std::uint8_t* tiles, std::int64_t count, Rows<Scalar> patches) {
+  expect(patch_px > 0 && tile_px % patch_px == 0, "unfold_pixels on CUDA: expected tiles of whole patches, found ",
+         tile_px, " and ", patch_px, " pixels");
   const std::int64_t side = tile_px / patch_px, number = count * side * side;
-  assert(tile_px % patch_px == 0 && patches.count >= number && patches.width() == 3 * patch_px * patch_px);
+  expect(patches.count >= number && patches.width() == 3 * patch_px * patch_px,
+         "unfold_pixels on CUDA: expected patches [", number, ", ", 3 * patch_px * patch_px, "], found [",
+         patches.count, ", ", patches.width(), "]");
   if (number == 0) return;
   const bool pairs = patch_px % 2 == 0 && in_packs<2>(patches);
   const auto kernel =
@@ -294,4 +298,4 @@ static_assert(PicturePolicy{}.band_bytes == std::int64_t(detail::runtime::Stagin
               "PicturePolicy: a band should be a slot of pinned memory");
 static_assert(PictureOp<Context, bf16> && PictureOp<Context, float>);
 
-}  // namespace ivl::cuda
+}  // namespace ivl::IVL_CUDA

@@ -2,7 +2,9 @@
 #pragma once
 #include <cuda_runtime.h>
 
-namespace ivl::cuda::prim {
+#include "ivl/cuda/tag.hpp"
+
+namespace ivl::IVL_CUDA::prim {
 
 /// Copies `source_bytes` (0 to Bytes) and fills the rest of `Bytes` with zeros; at 0 `global` is not read, but must be
 /// an aligned address. Bytes is 4, 8 or 16, and both addresses are multiples of it. 16 bytes pass by the first cache.
@@ -31,4 +33,4 @@ __device__ inline void cp_async_wait() {
 /// Waits for all of the thread's copies, committed or not.
 __device__ inline void cp_async_wait_all() { asm volatile("cp.async.wait_all;" ::: "memory"); }
 
-}  // namespace ivl::cuda::prim
+}  // namespace ivl::IVL_CUDA::prim

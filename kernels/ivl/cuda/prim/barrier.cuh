@@ -3,7 +3,9 @@
 #include <cooperative_groups.h>
 #include <cuda_runtime.h>
 
-namespace ivl::cuda::prim {
+#include "ivl/cuda/tag.hpp"
+
+namespace ivl::IVL_CUDA::prim {
 
 /// Waits until `threads` threads (whole warps) came to barrier `id`, 1 to 15, with sync or arrive.
 __device__ inline void named_barrier_sync(int id, int threads) {
@@ -18,4 +20,4 @@ __device__ inline void named_barrier_arrive(int id, int threads) {
 /// Waits for all threads of a grid that was launched as cooperative.
 __device__ inline void grid_sync() { cooperative_groups::this_grid().sync(); }
 
-}  // namespace ivl::cuda::prim
+}  // namespace ivl::IVL_CUDA::prim

@@ -4,7 +4,9 @@
 
 #include <cstdint>
 
-namespace ivl::cuda::prim {
+#include "ivl/cuda/tag.hpp"
+
+namespace ivl::IVL_CUDA::prim {
 
 /// Both products, rounded to nearest even; subnormal numbers are kept, whatever the compiler's flags.
 __device__ inline std::uint32_t multiply_bf16_pairs(std::uint32_t a, std::uint32_t b) {
@@ -21,4 +23,4 @@ __device__ inline std::uint32_t add_bf16_pairs(std::uint32_t a, std::uint32_t b)
   return sum;
 }
 
-}  // namespace ivl::cuda::prim
+}  // namespace ivl::IVL_CUDA::prim

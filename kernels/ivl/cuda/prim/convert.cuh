@@ -6,8 +6,9 @@
 #include <type_traits>
 
 #include "ivl/core/scalar.hpp"
+#include "ivl/cuda/tag.hpp"
 
-namespace ivl::cuda::prim {
+namespace ivl::IVL_CUDA::prim {
 
 __device__ inline float widen(float x) { return x; }
 __device__ inline float widen(bf16 x) { return __uint_as_float(unsigned(x.bits) << 16); }
@@ -52,4 +53,4 @@ __device__ inline float2 widen_pair(std::uint32_t pair) {
   return {widen(Scalar{std::uint16_t(pair)}), widen(Scalar{std::uint16_t(pair >> 16)})};
 }
 
-}  // namespace ivl::cuda::prim
+}  // namespace ivl::IVL_CUDA::prim

@@ -2,7 +2,9 @@
 #pragma once
 #include <cuda_runtime.h>
 
-namespace ivl::cuda::prim {
+#include "ivl/cuda/tag.hpp"
+
+namespace ivl::IVL_CUDA::prim {
 
 /// 2^x within 2^-22 relative.
 __device__ inline float exp2_approx(float x) {
@@ -32,4 +34,4 @@ __device__ inline float rsqrt_approx(float x) {
   return y;
 }
 
-}  // namespace ivl::cuda::prim
+}  // namespace ivl::IVL_CUDA::prim

@@ -14,8 +14,9 @@
 #include <type_traits>
 
 #include "ivl/core/scalar.hpp"
+#include "ivl/cuda/tag.hpp"
 
-namespace ivl::cuda::prim {
+namespace ivl::IVL_CUDA::prim {
 
 /// Loads `Matrices` (1, 2 or 4) 8x8 matrices of 16-bit scalars. Lane 8m + r gives row r of matrix m, 16 bytes aligned
 /// to 16; fragment[m] is row l / 4, columns 2 (l % 4) and the next.
@@ -89,4 +90,4 @@ __device__ inline void mma_m16n8k32(std::int32_t (&c)[4], const std::uint32_t (&
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
-}  // namespace ivl::cuda::prim
+}  // namespace ivl::IVL_CUDA::prim

@@ -3,21 +3,27 @@
 #pragma once
 #include <cuda_runtime.h>
 
-namespace ivl::cuda::prim {
+#include "ivl/cuda/tag.hpp"
+
+namespace ivl::IVL_CUDA::prim {
+
+// Loads are volatile too, so that none moves up above a wait for the grid before (griddepcontrol).
 
 /// 16 bytes that nothing writes during the kernel, and that others will read soon too.
 __device__ inline uint4 load_read_only(const void* global) {
   uint4 v;
-  asm("ld.global.nc.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(global));
+  asm volatile("ld.global.nc.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+               : "l"(global));
   return v;
 }
 
 /// 16 bytes that nothing writes during the kernel, and that are read once: weights that stream by.
 __device__ inline uint4 load_once(const void* global) {
   uint4 v;
-  asm("ld.global.nc.L1::no_allocate.L2::256B.v4.u32 {%0, %1, %2, %3}, [%4];"
-      : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
-      : "l"(global));
+  asm volatile("ld.global.nc.L1::no_allocate.L2::256B.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+               : "l"(global));
   return v;
 }
 
@@ -51,4 +57,4 @@ __device__ inline unsigned add_acquire_release(unsigned* global, unsigned v) {
   return old;
 }
 
-}  // namespace ivl::cuda::prim
+}  // namespace ivl::IVL_CUDA::prim

@@ -2,7 +2,9 @@
 #pragma once
 #include <cuda_runtime.h>
 
-namespace ivl::cuda::prim {
+#include "ivl/cuda/tag.hpp"
+
+namespace ivl::IVL_CUDA::prim {
 
 /// The same pointer, but the compiler no longer knows what it was made of. In a loop, addresses that are computed from
 /// it become offsets of instructions; otherwise each of them may be kept in a register of its own from before the loop.
@@ -12,4 +14,4 @@ __device__ inline T* opaque(T* pointer) {
   return pointer;
 }
 
-}  // namespace ivl::cuda::prim
+}  // namespace ivl::IVL_CUDA::prim

@@ -6,8 +6,9 @@
 
 #include "ivl/core/constant.hpp"
 #include "ivl/cuda/runtime/policy_text.hpp"
+#include "ivl/cuda/tag.hpp"
 
-namespace ivl::cuda {
+namespace ivl::IVL_CUDA {
 
 // ---- policies ---------------------------------------------------------------------------------------
 struct NormPolicy {
@@ -80,4 +81,4 @@ constexpr std::int64_t choose_argmax_slices(std::int64_t width, const ArgmaxPoli
   return ceil_div(width, policy.slice());
 }
 
-}  // namespace ivl::cuda
+}  // namespace ivl::IVL_CUDA

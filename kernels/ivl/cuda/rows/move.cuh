@@ -18,7 +18,6 @@
 #include <cuda_runtime.h>
 
 #include <algorithm>
-#include <cassert>
 #include <cstdint>
 #include <type_traits>
 
@@ -29,9 +28,10 @@
 #include "ivl/cuda/runtime/context.cuh"
 #include "ivl/cuda/runtime/launch.cuh"
 #include "ivl/cuda/runtime/pack.cuh"
+#include "ivl/cuda/tag.hpp"
 #include "ivl/ops/move.hpp"
 
-namespace ivl::cuda {
+namespace ivl::IVL_CUDA {
 
 // ---- device code ------------------------------------------------------------------------------------
 namespace detail::move {
@@ -201,7 +201,9 @@ void launch_embed(Context& ctx, const std::int32_t* sources, const Stored* table
 template <MovePolicy P = MovePolicy{}, class Scalar>
 void embed(Context& ctx, const std::int32_t* sources, const PlacedTable& table, Rows<const Scalar> images,
            Rows<Scalar> y) {
-  assert(table.width == y.width() && (images.count == 0 || images.width() == y.width()));
+  expect(table.width == y.width() && (images.count == 0 || images.width() == y.width()),
+         "embed on CUDA: expected y as wide as the table and the images, ", table.width, " and ", images.width(),
+         " scalars, found ", y.width());
   const std::byte* memory = table.memory.data;
   switch (table.format) {
     case Format::f32:
@@ -219,7 +221,7 @@ void embed(Context& ctx, const std::int32_t* sources, const PlacedTable& table, 
 
 template <MovePolicy P = MovePolicy{}, class Scalar>
 void gather_rows(Context& ctx, const std::int32_t* indices, Rows<const Scalar> x, Rows<Scalar> y) {
-  assert(x.width() == y.width());
+  expect(x.width() == y.width(), "gather_rows on CUDA: expected y of ", x.width(), " scalars a row, found ", y.width());
   constexpr int wide = detail::move::scalars_in_16_bytes<Scalar>;
   detail::move::with_pack<wide>(in_packs<wide>(x) && in_packs<wide>(y), [&](auto number) {
     detail::move::launch_rows<P, number.value>(ctx, y.count, y.width(),
@@ -230,8 +232,13 @@ void gather_rows(Context& ctx, const std::int32_t* indices, Rows<const Scalar> x
 
 template <MovePolicy P = MovePolicy{}, class Scalar>
 void unfold_patches(Context& ctx, int tile_px, int patch_px, Rows<const Scalar> pixels, Rows<Scalar> patches) {
+  expect(patch_px > 0 && tile_px % patch_px == 0, "unfold_patches on CUDA: expected tiles of whole patches, found ",
+         tile_px, " and ", patch_px, " pixels");
   const std::int64_t side = tile_px / patch_px, number = pixels.count * side * side;
-  assert(tile_px % patch_px == 0 && patches.count >= number && patches.width() == 3 * patch_px * patch_px);
+  expect(
+      pixels.width() == 3 * tile_px * tile_px && patches.count >= number && patches.width() == 3 * patch_px * patch_px,
+      "unfold_patches on CUDA: expected pixels of ", 3 * tile_px * tile_px, " scalars a row and patches [", number,
+      ", ", 3 * patch_px * patch_px, "], found ", pixels.width(), " and [", patches.count, ", ", patches.width(), "]");
   if (number == 0) return;
   constexpr int wide = 4 / int(sizeof(Scalar));
   const bool packs = patch_px % wide == 0 && in_packs<wide>(pixels) && in_packs<wide>(patches);
@@ -247,7 +254,10 @@ template <MovePolicy P = MovePolicy{}, class Scalar>
 void add_positions(Context& ctx, int side, Rows<const Scalar> patches, const float* class_token, const float* positions,
                    Rows<Scalar> x) {
   constexpr int wide = detail::move::scalars_in_16_bytes<Scalar>;
-  assert(x.count % (1 + side * side) == 0 && x.width() == patches.width());
+  const std::int64_t tokens = 1 + side * side, tiles = x.count / tokens;
+  expect(x.count % tokens == 0 && x.width() == patches.width() && patches.count >= tiles * (tokens - 1),
+         "add_positions on CUDA: expected x of whole tiles of ", tokens, " rows, and patches [", tiles * (tokens - 1),
+         ", ", x.width(), "]; found ", x.count, " rows, and [", patches.count, ", ", patches.width(), "]");
   const bool packs = in_packs<wide>(patches) && in_packs<wide>(x) && aligned(class_token, 16) && aligned(positions, 16);
   detail::move::with_pack<wide>(packs, [&](auto number) {
     detail::move::launch_rows<P, number.value>(
@@ -259,7 +269,9 @@ void add_positions(Context& ctx, int side, Rows<const Scalar> patches, const flo
 template <MovePolicy P = MovePolicy{}, class Scalar>
 void pixel_shuffle(Context& ctx, int side, int scale, ShuffleOrder order, Rows<const Scalar> x, Rows<Scalar> y) {
   constexpr int wide = detail::move::scalars_in_16_bytes<Scalar>;
-  assert(side % scale == 0 && y.width() == scale * scale * x.width());
+  expect(scale > 0 && side % scale == 0 && y.width() == scale * scale * x.width(),
+         "pixel_shuffle on CUDA: expected a side of whole squares of ", scale, " patches, and y of ",
+         scale * scale * x.width(), " scalars a row; found a side of ", side, ", and ", y.width());
   detail::move::with_pack<wide>(in_packs<wide>(x) && in_packs<wide>(y), [&](auto number) {
     detail::move::launch_rows<P, number.value>(ctx, y.count * scale * scale, x.width(),
                                                detail::move::pixel_shuffle_kernel<Scalar, number.value>, side, scale,
@@ -269,4 +281,4 @@ void pixel_shuffle(Context& ctx, int side, int scale, ShuffleOrder order, Rows<c
 
 static_assert(RowOps<Context, bf16> && RowOps<Context, float>);
 
-}  // namespace ivl::cuda
+}  // namespace ivl::IVL_CUDA

@@ -13,7 +13,6 @@
 #pragma once
 #include <cuda_runtime.h>
 
-#include <cassert>
 #include <cstdint>
 
 #include "ivl/core/constant.hpp"
@@ -25,9 +24,10 @@
 #include "ivl/cuda/runtime/pack.cuh"
 #include "ivl/cuda/runtime/reduce.cuh"
 #include "ivl/cuda/runtime/shared_memory.cuh"
+#include "ivl/cuda/tag.hpp"
 #include "ivl/ops/norm.hpp"
 
-namespace ivl::cuda {
+namespace ivl::IVL_CUDA {
 
 // ---- device code ------------------------------------------------------------------------------------
 namespace detail::norm {
@@ -139,7 +139,8 @@ inline void check_width(const NormPolicy& policy, std::int64_t width) {
 template <Kind K, NormPolicy P, class Scalar>
 void run(Context& ctx, Rows<const Scalar> x, const float* gain, const float* bias, float eps, Rows<Scalar> y) {
   static_assert(MultipleOf<P.values_per_thread, 16>, "NormPolicy: values_per_thread must be whole loads of 16 bytes");
-  assert(x.width() > 0 && y.width() == x.width() && y.count == x.count);
+  expect(x.width() > 0 && y.width() == x.width() && y.count == x.count, "norm on CUDA: expected y [", x.count, ", ",
+         x.width(), "] as x, and not empty rows; found [", y.count, ", ", y.width(), "]");
   check_width(P, x.width());
   if (x.count == 0) return;
 
@@ -147,7 +148,6 @@ void run(Context& ctx, Rows<const Scalar> x, const float* gain, const float* bia
   const bool vectors = in_packs<wide>(x) && in_packs<wide>(y) && aligned(gain, 16) && aligned(bias, 16);
   const auto kernel = vectors ? norm_kernel<K, Scalar, wide, Constant<P>> : norm_kernel<K, Scalar, 1, Constant<P>>;
   const auto threads = unsigned(choose_norm(x.width(), P).threads);
-  assert(int(threads) == 32 * warps_of_row(int(x.width()), P.values_per_thread));
   launch(kernel, {.grid = unsigned(x.count), .block = threads, .stream = ctx.stream}, x.data, x.stride, gain, bias, eps,
          y.data, y.stride, int(x.width()));
 }
@@ -169,4 +169,4 @@ void layer_norm(Context& ctx, Rows<const Scalar> x, const float* gain, const flo
 
 static_assert(NormOps<Context, bf16> && NormOps<Context, float>);
 
-}  // namespace ivl::cuda
+}  // namespace ivl::IVL_CUDA

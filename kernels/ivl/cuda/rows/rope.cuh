@@ -13,16 +13,16 @@
 #pragma once
 #include <cuda_runtime.h>
 
-#include <cassert>
 #include <cstdint>
 
 #include "ivl/core/constant.hpp"
 #include "ivl/cuda/rows/choose.hpp"
 #include "ivl/cuda/runtime/context.cuh"
 #include "ivl/cuda/runtime/launch.cuh"
+#include "ivl/cuda/tag.hpp"
 #include "ivl/ops/rope.hpp"
 
-namespace ivl::cuda {
+namespace ivl::IVL_CUDA {
 
 // ---- device code ------------------------------------------------------------------------------------
 namespace detail::rope {
@@ -72,7 +72,7 @@ void rope_angles(Context& ctx, const RopeFacts& facts, const std::int32_t* posit
                  Rows<float> angles) {
   static_assert(MultipleOf<P.threads_per_block, 32>, "RopePolicy: threads_per_block must be whole warps");
   const int head_dim = int(angles.width());
-  assert(head_dim % 2 == 0);
+  expect(head_dim % 2 == 0, "rope_angles on CUDA: expected heads of pairs of scalars, found ", head_dim);
   if (angles.count == 0) return;
   launch(detail::rope::rope_angles_kernel<Constant<P>>,
          {.grid = unsigned(ceil_div(angles.count * (head_dim / 2), P.threads_per_block)),
@@ -84,4 +84,4 @@ void rope_angles(Context& ctx, const RopeFacts& facts, const std::int32_t* posit
 
 static_assert(RopeOp<Context>);
 
-}  // namespace ivl::cuda
+}  // namespace ivl::IVL_CUDA

@@ -25,7 +25,6 @@
 #pragma once
 #include <cuda_runtime.h>
 
-#include <cassert>
 #include <cmath>
 #include <cstdint>
 
@@ -37,9 +36,10 @@
 #include "ivl/cuda/runtime/pack.cuh"
 #include "ivl/cuda/runtime/reduce.cuh"
 #include "ivl/cuda/runtime/shared_memory.cuh"
+#include "ivl/cuda/tag.hpp"
 #include "ivl/ops/sample.hpp"
 
-namespace ivl::cuda {
+namespace ivl::IVL_CUDA {
 
 // ---- device code ------------------------------------------------------------------------------------
 namespace detail::sample {
@@ -291,7 +291,7 @@ template <ArgmaxPolicy P = ArgmaxPolicy{}>
 void argmax(Context& ctx, Rows<const float> logits, std::int32_t* ids) {
   static_assert(MultipleOf<P.threads_per_block, 32>, "ArgmaxPolicy: threads_per_block must be whole warps");
   static_assert(MultipleOf<P.logits_per_thread, 4>, "ArgmaxPolicy: logits_per_thread must be whole loads of 16 bytes");
-  assert(logits.width() > 0);
+  expect(logits.width() > 0, "argmax on CUDA: expected logits, found rows of none");
   if (logits.count == 0) return;
   const std::int64_t slices = choose_argmax_slices(logits.width(), P);
   const bool packs = logits.stride % 4 == 0 && aligned(logits.data, 16);
@@ -305,11 +305,12 @@ void argmax(Context& ctx, Rows<const float> logits, std::int32_t* ids) {
          ctx.counters(logits.count), ids);
 }
 
-/// Rows at most 2^22 wide.
+/// Throws RequestError for rows of more than 2^22.
 template <DrawPolicy P = DrawPolicy{}>
 void draw(Context& ctx, const Draw* draws, Rows<float> logits, std::int32_t* ids) {
   static_assert(MultipleOf<P.threads_per_block, 32>, "DrawPolicy: threads_per_block must be whole warps");
-  assert(logits.width() > 0 && logits.width() <= 1 << detail::sample::id_bits);
+  expect(logits.width() > 0 && logits.width() <= 1 << detail::sample::id_bits, "draw on CUDA: expected rows of 1 to ",
+         1 << detail::sample::id_bits, " logits, found ", logits.width());
   if (logits.count == 0) return;
   launch(detail::sample::draw_kernel<Constant<P>>,
          {.grid = unsigned(logits.count), .block = unsigned(P.threads_per_block), .stream = ctx.stream}, draws,
@@ -318,4 +319,4 @@ void draw(Context& ctx, const Draw* draws, Rows<float> logits, std::int32_t* ids
 
 static_assert(SampleOps<Context>);
 
-}  // namespace ivl::cuda
+}  // namespace ivl::IVL_CUDA

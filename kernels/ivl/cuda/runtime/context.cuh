@@ -3,7 +3,6 @@
 #include <cuda_runtime.h>
 
 #include <array>
-#include <cassert>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -17,8 +16,9 @@
 #include "ivl/core/thread_pool.hpp"
 #include "ivl/cuda/runtime/error.cuh"
 #include "ivl/cuda/runtime/order.hpp"
+#include "ivl/cuda/tag.hpp"
 
-namespace ivl::cuda {
+namespace ivl::IVL_CUDA {
 
 struct DeviceFacts {
   int number = 0;  ///< as cudaSetDevice counts
@@ -92,6 +92,37 @@ inline DeviceFacts open_device(int number) {
   return facts;
 }
 
+/// Where a context's device memory comes from. Several threads may call at once.
+class DeviceAllocator {
+ public:
+  virtual ~DeviceAllocator() = default;
+  /// `bytes` (more than 0) of the context's device, aligned to 256; null if too few are free.
+  virtual void* allocate(std::size_t bytes) = 0;
+  /// What `allocate` gave. Work in the context's stream may still use it: who would give it to another stream must wait
+  /// for that first.
+  virtual void free(void* memory, std::size_t bytes) noexcept = 0;
+  /// About how much `allocate` could give.
+  virtual std::size_t free_bytes() = 0;
+};
+
+/// The run-time library's own.
+class CudaAllocator final : public DeviceAllocator {
+ public:
+  void* allocate(std::size_t bytes) override {
+    void* memory = nullptr;
+    const cudaError_t code = cudaMalloc(&memory, bytes);
+    if (code == cudaErrorMemoryAllocation) return (void)cudaGetLastError(), nullptr;
+    check(code);
+    return memory;
+  }
+  void free(void* memory, std::size_t) noexcept override { (void)cudaFree(memory); }
+  std::size_t free_bytes() override {
+    std::size_t free = 0, total = 0;
+    check(cudaMemGetInfo(&free, &total));
+    return free;
+  }
+};
+
 namespace detail::runtime {
 
 [[noreturn]] inline void fail_for_memory(const DeviceFacts& device, const char* what, std::size_t wanted,
@@ -102,17 +133,11 @@ namespace detail::runtime {
 }
 
 /// Throws DeviceError when there is not enough. `what` is a plural.
-inline std::byte* allocate_bytes(const DeviceFacts& device, const char* what, std::size_t bytes) {
-  std::byte* data = nullptr;
-  const cudaError_t code = cudaMalloc(&data, bytes);
-  if (code == cudaErrorMemoryAllocation) {
-    (void)cudaGetLastError();
-    std::size_t free = 0, total = 0;
-    check(cudaMemGetInfo(&free, &total));
-    fail_for_memory(device, what, bytes, free);
-  }
-  check(code);
-  return data;
+inline std::byte* allocate_bytes(DeviceAllocator& allocator, const DeviceFacts& device, const char* what,
+                                 std::size_t bytes) {
+  void* const data = allocator.allocate(bytes);
+  if (data == nullptr) fail_for_memory(device, what, bytes, allocator.free_bytes());
+  return static_cast<std::byte*>(data);
 }
 
 /// Blocks that were given back, kept for the next requests of about their size: allocating and freeing waits for the
@@ -123,7 +148,7 @@ class BlockCache {
   static constexpr std::size_t largest_block = std::size_t(64) << 20;  // weights and pages are not kept
   static constexpr std::size_t most_bytes = std::size_t(256) << 20;
 
-  BlockCache() = default;
+  explicit BlockCache(std::shared_ptr<DeviceAllocator> allocator) : allocator_(std::move(allocator)) {}
   BlockCache(const BlockCache&) = delete;
   BlockCache& operator=(const BlockCache&) = delete;
   ~BlockCache() { clear(); }
@@ -152,17 +177,18 @@ class BlockCache {
         return;
       }
     }
-    (void)cudaFree(block.data);
+    allocator_->free(block.data, block.bytes);
   }
   /// Frees them all.
   void clear() {
     const std::lock_guard lock(mutex_);
-    for (const auto& [bytes, data] : blocks_) (void)cudaFree(data);
+    for (const auto& [bytes, data] : blocks_) allocator_->free(data, bytes);
     blocks_.clear();
     bytes_ = 0;
   }
 
  private:
+  const std::shared_ptr<DeviceAllocator> allocator_;
   std::mutex mutex_;  // what a block belongs to may die in any thread
   std::multimap<std::size_t, std::byte*> blocks_;
   std::size_t bytes_ = 0;
@@ -171,22 +197,26 @@ class BlockCache {
 /// Device memory that only grows.
 class DeviceBlock {
  public:
-  DeviceBlock() = default;
+  explicit DeviceBlock(std::shared_ptr<DeviceAllocator> allocator) : allocator_(std::move(allocator)) {}
   DeviceBlock(const DeviceBlock&) = delete;
   DeviceBlock& operator=(const DeviceBlock&) = delete;
-  ~DeviceBlock() { (void)cudaFree(data_); }
+  ~DeviceBlock() { free(); }
 
   /// Contents are lost when it grows.
   void grow(const DeviceFacts& device, std::size_t bytes) {
-    bytes_ = 0;
-    check(cudaFree(std::exchange(data_, nullptr)));
-    data_ = allocate_bytes(device, "ops", bytes);
+    free();
+    data_ = allocate_bytes(*allocator_, device, "ops", bytes);
     bytes_ = bytes;
   }
   std::byte* data() const { return data_; }
   std::size_t bytes() const { return bytes_; }
 
  private:
+  void free() {
+    if (data_ != nullptr) allocator_->free(std::exchange(data_, nullptr), std::exchange(bytes_, 0));
+  }
+
+  const std::shared_ptr<DeviceAllocator> allocator_;
   std::byte* data_ = nullptr;
   std::size_t bytes_ = 0;
 };
@@ -236,19 +266,33 @@ class Staging {
 
 }  // namespace detail::runtime
 
+struct ContextOptions {
+  int device = 0;                    ///< as cudaSetDevice counts
+  int host_threads = usable_cpus();  ///< for what is left for the CPU, such as copying to pinned memory
+  /// One of `device` that can be captured, and that outlives the context; null: the context makes its own. What the
+  /// caller puts into it before and between calls is done in order with them.
+  cudaStream_t stream = nullptr;
+  std::shared_ptr<DeviceAllocator> allocator = std::make_shared<CudaAllocator>();
+};
+
 /// Serves one caller at a time, in a thread whose device is `device.number`. All work goes to `stream`; what waits for
 /// it says so: `download`, and the few calls that allocate.
 class Context {
  public:
-  /// `host_threads` do what is left for the CPU, such as copying to pinned memory; they start when they are first
-  /// needed. Throws DeviceError, see open_device.
-  explicit Context(int device_number = 0, int host_threads = usable_cpus())
-      : device(open_device(device_number)), host_threads_(host_threads) {
-    check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+  /// Host threads start when they are first needed. Throws DeviceError, see open_device.
+  explicit Context(const ContextOptions& options)
+      : device(open_device(options.device)),
+        stream(options.stream),
+        allocator_(options.allocator),
+        owns_stream_(options.stream == nullptr),
+        host_threads_(options.host_threads) {
+    if (owns_stream_) check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
   }
+  explicit Context(int device_number = 0, int host_threads = usable_cpus())
+      : Context(ContextOptions{.device = device_number, .host_threads = host_threads}) {}
   ~Context() {
     (void)cudaStreamSynchronize(stream);
-    (void)cudaStreamDestroy(stream);
+    if (owns_stream_) (void)cudaStreamDestroy(stream);
   }
   Context(const Context&) = delete;
   Context& operator=(const Context&) = delete;
@@ -256,7 +300,7 @@ class Context {
   class Recordings;  // graph.cuh
 
   const DeviceFacts device;
-  cudaStream_t stream = nullptr;
+  cudaStream_t stream;
   Order order = Order::invariant;  ///< see linear/choose.hpp for what the other one gains
 
   /// Device memory for `number` scalars that one op works in; the next call may hand out the same. Grows to the largest
@@ -279,6 +323,7 @@ class Context {
     if (!host_pool_) host_pool_.emplace(host_threads_);
     return *host_pool_;
   }
+  DeviceAllocator& allocator() { return *allocator_; }
   detail::runtime::Staging& staging() { return staging_; }
   const std::shared_ptr<detail::runtime::BlockCache>& block_cache() const { return block_cache_; }
 
@@ -293,7 +338,7 @@ class Context {
  private:
   std::byte* grown(detail::runtime::DeviceBlock& block, std::size_t bytes) {
     if (bytes > block.bytes()) {
-      assert(!capturing());
+      expect(!capturing(), "working memory cannot grow while a graph is captured: run the same work once before");
       check(cudaStreamSynchronize(stream));  // work under way may use the old block
       ++scratch_generation_;
       block.grow(device, bytes);
@@ -301,12 +346,14 @@ class Context {
     return block.data();
   }
 
+  std::shared_ptr<DeviceAllocator> allocator_;
+  bool owns_stream_;
   int host_threads_;
   std::optional<ThreadPool> host_pool_;
-  detail::runtime::DeviceBlock scratch_, counters_;
+  detail::runtime::DeviceBlock scratch_{allocator_}, counters_{allocator_};
   detail::runtime::Staging staging_;
-  std::shared_ptr<detail::runtime::BlockCache> block_cache_ = std::make_shared<detail::runtime::BlockCache>();
+  std::shared_ptr<detail::runtime::BlockCache> block_cache_ = std::make_shared<detail::runtime::BlockCache>(allocator_);
   int scratch_generation_ = 0;
 };
 
-}  // namespace ivl::cuda
+}  // namespace ivl::IVL_CUDA

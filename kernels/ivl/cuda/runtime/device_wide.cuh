@@ -15,8 +15,9 @@
 #include "ivl/core/constant.hpp"
 #include "ivl/cuda/runtime/context.cuh"
 #include "ivl/cuda/runtime/launch.cuh"
+#include "ivl/cuda/tag.hpp"
 
-namespace ivl::cuda {
+namespace ivl::IVL_CUDA {
 
 namespace detail::device_wide {
 
@@ -59,4 +60,4 @@ inline void sort_indices(Context& ctx, const std::int32_t* keys, int count, int 
   sort_pairs(room, bytes, keys, sorted_keys, numbers, indices, count, key_bits, ctx.stream);
 }
 
-}  // namespace ivl::cuda
+}  // namespace ivl::IVL_CUDA

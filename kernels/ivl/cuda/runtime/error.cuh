@@ -7,8 +7,9 @@
 #include <string>
 
 #include "ivl/core/error.hpp"
+#include "ivl/cuda/tag.hpp"
 
-namespace ivl::cuda {
+namespace ivl::IVL_CUDA {
 
 /// There is no GPU that can run this, or it has too little memory.
 struct DeviceError : Error {
@@ -21,12 +22,34 @@ struct CudaError : Error {
   cudaError_t code;
 };
 
+/// Throws RequestError of these parts unless `holds`, in Release too: on a device what does not fit together writes
+/// past the end of somebody else's memory.
+template <class... Parts>
+void expect(bool holds, const Parts&... parts) {
+  if (!holds) fail<RequestError>(parts...);
+}
+
+namespace detail::runtime {
+
+/// What finds the kernel that made this error, which any later call may report; nothing, where it was no kernel.
+inline const char* hint_for(cudaError_t code) {
+  const bool of_a_kernel =
+      code == cudaErrorIllegalAddress || code == cudaErrorMisalignedAddress || code == cudaErrorLaunchFailure;
+  return of_a_kernel ? "; a kernel made it, and IVL_CUDA_SYNC=1 in the environment names which" : "";
+}
+
+inline std::string text_of(cudaError_t code, std::source_location at) {
+  std::ostringstream text;
+  text << cudaGetErrorName(code) << " (" << cudaGetErrorString(code) << ") at " << at.file_name() << ":" << at.line();
+  return text.str();
+}
+
+}  // namespace detail::runtime
+
 inline void check(cudaError_t code, std::source_location at = std::source_location::current()) {
   if (code == cudaSuccess) return;
   (void)cudaGetLastError();  // clear it, or the next launch is blamed
-  std::ostringstream text;
-  text << cudaGetErrorName(code) << " (" << cudaGetErrorString(code) << ") at " << at.file_name() << ":" << at.line();
-  throw CudaError(code, text.str());
+  throw CudaError(code, detail::runtime::text_of(code, at) + detail::runtime::hint_for(code));
 }
 
-}  // namespace ivl::cuda
+}  // namespace ivl::IVL_CUDA

@@ -8,9 +8,11 @@
 #include <utility>
 
 #include "ivl/cuda/runtime/context.cuh"
+#include "ivl/cuda/runtime/launch.cuh"
+#include "ivl/cuda/tag.hpp"
 #include "ivl/ops/replay.hpp"
 
-namespace ivl::cuda {
+namespace ivl::IVL_CUDA {
 
 /// Graphs by key and order.
 class Context::Recordings {
@@ -66,6 +68,7 @@ cudaGraphExec_t capture(Context& ctx, Body& body) {
 /// second time it is captured; from then on the graph runs. It is captured anew after scratch has moved.
 template <class Body>
 void replay(Context& ctx, Context::Recordings& recordings, std::uint64_t key, Body&& body) {
+  if (synchronous_launches()) return body();  // of a graph no launch could tell which kernel failed
   const Context::Recordings::Key ordered_key{ctx.order, key};
   const auto known = recordings.recordings_.find(ordered_key);
   if (known == recordings.recordings_.end()) {
@@ -84,4 +87,4 @@ void replay(Context& ctx, Context::Recordings& recordings, std::uint64_t key, Bo
 
 static_assert(ReplayOp<Context>);
 
-}  // namespace ivl::cuda
+}  // namespace ivl::IVL_CUDA

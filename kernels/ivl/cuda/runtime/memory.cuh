@@ -10,17 +10,17 @@
 
 #include "ivl/core/constant.hpp"
 #include "ivl/cuda/runtime/context.cuh"
+#include "ivl/cuda/tag.hpp"
 #include "ivl/ops/memory.hpp"
 
-namespace ivl::cuda {
+namespace ivl::IVL_CUDA {
 
 inline ThreadPool& host_pool(Context& ctx) { return ctx.host_pool(); }
 
 /// Throws DeviceError unless `bytes` are free: before work that would take long to find out. `what` is a plural.
 inline void require_memory(Context& ctx, const char* what, std::size_t bytes) {
-  std::size_t free = 0, total = 0;
   ctx.block_cache()->clear();
-  check(cudaMemGetInfo(&free, &total));
+  const std::size_t free = ctx.allocator().free_bytes();
   if (bytes > free) detail::runtime::fail_for_memory(ctx.device, what, bytes, free);
 }
 
@@ -32,10 +32,8 @@ inline Memory allocate(Context& ctx, std::size_t bytes) {
   const std::shared_ptr<detail::runtime::BlockCache> cache = ctx.block_cache();
   Block block = cache->take(bytes);
   if (block.data == nullptr) {
-    std::size_t free = 0, total = 0;
-    check(cudaMemGetInfo(&free, &total));
-    if (bytes > free) cache->clear();
-    block = {detail::runtime::allocate_bytes(ctx.device, "buffers", bytes), bytes};
+    if (bytes > ctx.allocator().free_bytes()) cache->clear();
+    block = {detail::runtime::allocate_bytes(ctx.allocator(), ctx.device, "buffers", bytes), bytes};
   }
   return {std::shared_ptr<void>(block.data, [cache, block](void*) { cache->give_back(block); }), block.data, bytes};
 }
@@ -85,4 +83,4 @@ inline void download(Context& ctx, void* to, const void* from, std::size_t bytes
 
 static_assert(MemoryOps<Context>);
 
-}  // namespace ivl::cuda
+}  // namespace ivl::IVL_CUDA

@@ -2,7 +2,9 @@
 #pragma once
 #include <cstdint>
 
-namespace ivl::cuda {
+#include "ivl/cuda/tag.hpp"
+
+namespace ivl::IVL_CUDA {
 
 enum class Order : std::uint8_t {
   invariant,  ///< a row's bits do not depend on how many rows are beside it: what ops/linear.hpp promises
@@ -11,4 +13,4 @@ enum class Order : std::uint8_t {
 
 constexpr const char* name_of(Order order) { return order == Order::invariant ? "invariant" : "fastest"; }
 
-}  // namespace ivl::cuda
+}  // namespace ivl::IVL_CUDA

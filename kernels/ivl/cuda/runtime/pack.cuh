@@ -3,8 +3,9 @@
 #include <cstdint>
 
 #include "ivl/core/rows.hpp"
+#include "ivl/cuda/tag.hpp"
 
-namespace ivl::cuda {
+namespace ivl::IVL_CUDA {
 
 /// `Number` scalars at an address that is a multiple of all their bytes.
 template <class Scalar, int Number>
@@ -23,4 +24,4 @@ bool in_packs(const Rows<Scalar>& rows) {
   return rows.width() % Number == 0 && rows.stride % Number == 0 && aligned(rows.data, Number * sizeof(Scalar));
 }
 
-}  // namespace ivl::cuda
+}  // namespace ivl::IVL_CUDA

@@ -9,7 +9,9 @@
 #include <string>
 #include <type_traits>
 
-namespace ivl::cuda {
+#include "ivl/cuda/tag.hpp"
+
+namespace ivl::IVL_CUDA {
 
 template <class Policy>
 concept PrintablePolicy = requires {
@@ -35,4 +37,4 @@ std::ostream& operator<<(std::ostream& out, const Policy& policy) {
   return out << text_of(policy);
 }
 
-}  // namespace ivl::cuda
+}  // namespace ivl::IVL_CUDA

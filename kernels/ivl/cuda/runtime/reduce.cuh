@@ -2,7 +2,9 @@
 #pragma once
 #include <cuda_runtime.h>
 
-namespace ivl::cuda {
+#include "ivl/cuda/tag.hpp"
+
+namespace ivl::IVL_CUDA {
 
 inline constexpr unsigned whole_warp = 0xffffffffu;
 
@@ -53,4 +55,4 @@ __device__ inline T block_reduce(T value, T identity, T (&partial)[32], const Co
   return value;
 }
 
-}  // namespace ivl::cuda
+}  // namespace ivl::IVL_CUDA

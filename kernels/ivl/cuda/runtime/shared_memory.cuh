@@ -4,6 +4,8 @@
 
 #include <type_traits>
 
+#include "ivl/cuda/tag.hpp"
+
 /// IVL_SHARED(float[32], partial); declares a static object of the block.
 #define IVL_SHARED(Type, name) __shared__ ::std::type_identity_t<Type> name
 
@@ -11,7 +13,7 @@
 /// widest swizzle of tensor copies.
 #define IVL_DYNAMIC_SHARED(name) extern __shared__ __align__(1024) unsigned char name[]
 
-namespace ivl::cuda {
+namespace ivl::IVL_CUDA {
 
 /// Cuts dynamic shared memory into arrays. The host runs the same cuts without memory to learn the size:
 ///
@@ -37,4 +39,4 @@ class SharedCarver {
   int bytes_ = 0;
 };
 
-}  // namespace ivl::cuda
+}  // namespace ivl::IVL_CUDA

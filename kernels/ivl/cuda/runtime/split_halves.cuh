@@ -6,8 +6,9 @@
 
 #include "ivl/core/scalar.hpp"
 #include "ivl/cuda/prim/convert.cuh"
+#include "ivl/cuda/tag.hpp"
 
-namespace ivl::cuda {
+namespace ivl::IVL_CUDA {
 
 /// A pair of halves as the sum of two pairs of bf16. Exact: 11 bits are 8 and, at most, the 3 that these lack; and the
 /// exponents of bf16 reach further.
@@ -18,4 +19,4 @@ __device__ inline void split_halves(std::uint32_t halves, std::uint32_t& high, s
   low = prim::narrow_pair<bf16>(wide.x - taken.x, wide.y - taken.y);
 }
 
-}  // namespace ivl::cuda
+}  // namespace ivl::IVL_CUDA

@@ -2,7 +2,9 @@
 #pragma once
 #include <cuda_runtime.h>
 
-namespace ivl::cuda::prim {
+#include "ivl/cuda/tag.hpp"
+
+namespace ivl::IVL_CUDA::prim {
 
 template <int Bytes>
 void cp_async(void* shared, const void* global, int source_bytes = Bytes, simt::Site at = simt::Site::current()) {
@@ -19,4 +21,4 @@ void cp_async_wait(simt::Site at = simt::Site::current()) {
 
 inline void cp_async_wait_all(simt::Site at = simt::Site::current()) { simt::wait_all_copies(at); }
 
-}  // namespace ivl::cuda::prim
+}  // namespace ivl::IVL_CUDA::prim

@@ -2,7 +2,9 @@
 #pragma once
 #include <cuda_runtime.h>
 
-namespace ivl::cuda::prim {
+#include "ivl/cuda/tag.hpp"
+
+namespace ivl::IVL_CUDA::prim {
 
 inline void named_barrier_sync(int id, int threads, simt::Site at = simt::Site::current()) {
   simt::named_barrier(id, threads, simt::Arrival::wait, at);
@@ -14,4 +16,4 @@ inline void named_barrier_arrive(int id, int threads, simt::Site at = simt::Site
 
 inline void grid_sync(simt::Site at = simt::Site::current()) { simt::grid_barrier(at); }
 
-}  // namespace ivl::cuda::prim
+}  // namespace ivl::IVL_CUDA::prim

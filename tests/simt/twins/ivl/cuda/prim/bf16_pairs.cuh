@@ -5,8 +5,9 @@
 #include <cstdint>
 
 #include "ivl/core/scalar.hpp"
+#include "ivl/cuda/tag.hpp"
 
-namespace ivl::cuda::prim {
+namespace ivl::IVL_CUDA::prim {
 
 inline std::uint32_t multiply_bf16_pairs(std::uint32_t a, std::uint32_t b) {
   // A product of two bf16 is a float, but for subnormal ones, which are rounded twice.
@@ -27,4 +28,4 @@ inline std::uint32_t add_bf16_pairs(std::uint32_t a, std::uint32_t b) {
   return sum(0) | sum(1);
 }
 
-}  // namespace ivl::cuda::prim
+}  // namespace ivl::IVL_CUDA::prim

@@ -6,8 +6,9 @@
 #include <type_traits>
 
 #include "ivl/core/scalar.hpp"
+#include "ivl/cuda/tag.hpp"
 
-namespace ivl::cuda::prim {
+namespace ivl::IVL_CUDA::prim {
 
 inline float widen(float x) { return x; }
 inline float widen(bf16 x) { return to_float(x); }
@@ -30,4 +31,4 @@ float2 widen_pair(std::uint32_t pair) {
   return {widen(Scalar{std::uint16_t(pair)}), widen(Scalar{std::uint16_t(pair >> 16)})};
 }
 
-}  // namespace ivl::cuda::prim
+}  // namespace ivl::IVL_CUDA::prim

@@ -6,7 +6,9 @@
 #include <cmath>
 #include <limits>
 
-namespace ivl::cuda::prim {
+#include "ivl/cuda/tag.hpp"
+
+namespace ivl::IVL_CUDA::prim {
 
 inline float flush_subnormal(float x) {
   return std::abs(x) < std::numeric_limits<float>::min() ? std::copysign(0.0f, x) : x;
@@ -17,4 +19,4 @@ inline float tanh_approx(float x) { return std::tanh(x); }
 inline float reciprocal_approx(float x) { return flush_subnormal(1 / flush_subnormal(x)); }
 inline float rsqrt_approx(float x) { return 1 / std::sqrt(flush_subnormal(x)); }
 
-}  // namespace ivl::cuda::prim
+}  // namespace ivl::IVL_CUDA::prim

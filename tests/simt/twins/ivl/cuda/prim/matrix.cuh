@@ -6,8 +6,9 @@
 #include <type_traits>
 
 #include "ivl/core/scalar.hpp"
+#include "ivl/cuda/tag.hpp"
 
-namespace ivl::cuda::prim {
+namespace ivl::IVL_CUDA::prim {
 
 template <int Matrices>
 void ldmatrix(std::uint32_t (&fragment)[Matrices], const void* row, simt::Site at = simt::Site::current()) {
@@ -34,4 +35,4 @@ inline void mma_m16n8k32(std::int32_t (&c)[4], const std::uint32_t (&a)[4], cons
   simt::multiply_matrices(simt::Operands::s8, c, a, b, at);
 }
 
-}  // namespace ivl::cuda::prim
+}  // namespace ivl::IVL_CUDA::prim

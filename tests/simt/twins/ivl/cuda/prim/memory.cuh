@@ -2,7 +2,9 @@
 #pragma once
 #include <cuda_runtime.h>
 
-namespace ivl::cuda::prim {
+#include "ivl/cuda/tag.hpp"
+
+namespace ivl::IVL_CUDA::prim {
 
 inline uint4 load_read_only(const void* global, simt::Site at = simt::Site::current()) {
   simt::check_read_only(global, sizeof(uint4), at);
@@ -12,22 +14,16 @@ inline uint4 load_once(const void* global, simt::Site at = simt::Site::current()
 inline void store_once(void* global, uint4 v) { *static_cast<uint4*>(global) = v; }
 
 inline unsigned load_acquire(const unsigned* global, simt::Site at = simt::Site::current()) {
-  simt::poll(at);
-  return *global;
+  return simt::load_acquire(global, at);
 }
-inline void store_release(unsigned* global, unsigned v) {
-  *global = v;
-  simt::made_progress();
-  simt::give_way();
+inline void store_release(unsigned* global, unsigned v, simt::Site at = simt::Site::current()) {
+  simt::store_release(global, v, at);
 }
 inline void add_release(unsigned* global, unsigned v, simt::Site at = simt::Site::current()) {
-  atomicAdd(global, v, at);
-  simt::give_way();
+  simt::add_release(global, v, at);
 }
 inline unsigned add_acquire_release(unsigned* global, unsigned v, simt::Site at = simt::Site::current()) {
-  const unsigned old = atomicAdd(global, v, at);
-  simt::give_way();
-  return old;
+  return simt::add_acquire_release(global, v, at);
 }
 
-}  // namespace ivl::cuda::prim
+}  // namespace ivl::IVL_CUDA::prim

@@ -2,11 +2,13 @@
 #pragma once
 #include <cuda_runtime.h>
 
-namespace ivl::cuda::prim {
+#include "ivl/cuda/tag.hpp"
+
+namespace ivl::IVL_CUDA::prim {
 
 template <class T>
 T* opaque(T* pointer) {
   return pointer;
 }
 
-}  // namespace ivl::cuda::prim
+}  // namespace ivl::IVL_CUDA::prim

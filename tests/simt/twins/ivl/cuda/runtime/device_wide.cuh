@@ -10,20 +10,22 @@
 #include <numeric>
 
 #include "ivl/cuda/runtime/context.cuh"
+#include "ivl/cuda/tag.hpp"
 
-namespace ivl::cuda {
+namespace ivl::IVL_CUDA {
 
 inline std::size_t sort_indices_bytes(int count, int) { return std::size_t(count) * 8 + 1000; }
 
-inline void sort_indices(Context&, const std::int32_t* keys, int count, int key_bits, std::byte* room,
+inline void sort_indices(Context& ctx, const std::int32_t* keys, int count, int key_bits, std::byte* room,
                          std::int32_t* sorted_keys, std::int32_t* indices) {
-  simt::do_in_stream([=] {
+  const auto sort = [=] {
     std::memset(room, 0xff, sort_indices_bytes(count, key_bits));
     const auto key_of = [=](std::int32_t index) { return keys[index] & ((1 << key_bits) - 1); };
     std::iota(indices, indices + count, 0);
     std::stable_sort(indices, indices + count, [=](auto a, auto b) { return key_of(a) < key_of(b); });
     std::transform(indices, indices + count, sorted_keys, [=](std::int32_t index) { return keys[index]; });
-  });
+  };
+  check(simt::do_in_stream(ctx.stream, "a sort", sort));
 }
 
-}  // namespace ivl::cuda
+}  // namespace ivl::IVL_CUDA

@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <type_traits>
 
+#include "ivl/cuda/tag.hpp"
+
 #define IVL_SHARED(Type, name)                              \
   static const char name##_declaration = 0;                 \
   auto& name = *static_cast<::std::type_identity_t<Type>*>( \
@@ -13,7 +15,7 @@
 
 #define IVL_DYNAMIC_SHARED(name) unsigned char* const name = ::simt::dynamic_shared()
 
-namespace ivl::cuda {
+namespace ivl::IVL_CUDA {
 
 class SharedCarver {
  public:
@@ -40,4 +42,4 @@ class SharedCarver {
   int bytes_ = 0;
 };
 
-}  // namespace ivl::cuda
+}  // namespace ivl::IVL_CUDA
