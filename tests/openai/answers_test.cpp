@@ -233,6 +233,30 @@ TEST_CASE("an answer has the form that is asked for") {
   CHECK(text(R"("max_tokens":1,"response_format":{"type":"json_object"})") == "{");
 }
 
+TEST_CASE("a form that is asked for again is made once, while it is among the last sixteen") {
+  const Processor processor =
+      load_processor(std::filesystem::path(IVL_SOURCE_DIR) / "examples/drawn_scenes/checkpoint");
+  openai::Constraints constraints(std::make_shared<const TokenTrie>(processor.tokenizer()));
+  int made = 0;
+  const auto get = [&](std::string_view kind, const std::string& text) {
+    return constraints.find_or_make(kind, text, [&](std::shared_ptr<const TokenTrie> tokens) {
+      ++made;
+      return Constraint::choice(std::move(tokens), std::vector{text});
+    });
+  };
+  const auto first = get("choice", "0");
+  CHECK(get("choice", "0") == first);
+  CHECK(made == 1);
+  CHECK(get("regex", "0") != first);
+  for (int i = 1; i <= 14; ++i) get("choice", std::to_string(i));
+  CHECK(get("choice", "0") == first);  // the sixteenth, and now the last used
+  CHECK(made == 16);
+  get("choice", "15");
+  CHECK(get("choice", "0") == first);
+  get("regex", "0");
+  CHECK(made == 18);
+}
+
 TEST_CASE("several answers come under their numbers, and their prompt counts once") {
   Scripted toy("two red hearts", {}, room_for(4));
   const Json json = toy.chat("Hi", {{"n", 3}})->wait().json();

@@ -67,7 +67,7 @@ IVL_INLINE Api::Api(Service& service, const Processor& processor, ApiOptions opt
       served_{processor, options_.name, std::min(processor.facts().context_length, service.options().kv_tokens)},
       budget_(options_.pictures.total_bytes),
       created_s_(new_heading(Endpoint::chat, "").created_s) {
-  served_.tokens = std::make_shared<const TokenTrie>(processor.tokenizer());
+  served_.constraints = std::make_shared<Constraints>(std::make_shared<const TokenTrie>(processor.tokenizer()));
   // What one alone may not take is refused for good.
   options_.pictures.request_bytes = std::min(options_.pictures.request_bytes, options_.pictures.total_bytes);
 }

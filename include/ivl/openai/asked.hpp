@@ -12,17 +12,17 @@
 #include "ivl/model/processor.hpp"
 #include "ivl/openai/fields.hpp"
 #include "ivl/openai/pictures.hpp"
+#include "ivl/openai/response_format.hpp"
 #include "ivl/serve/sequence.hpp"
-#include "ivl/text/token_trie.hpp"
 
 namespace ivl::openai {
 
 /// What is served.
 struct Served {
   const Processor& processor;
-  std::string name;                              ///< of the model
-  int context = 0;                               ///< tokens of a prompt and its answer, at most
-  std::shared_ptr<const TokenTrie> tokens = {};  ///< for answers whose form is asked for
+  std::string name;                               ///< of the model
+  int context = 0;                                ///< tokens of a prompt and its answer, at most
+  std::shared_ptr<Constraints> constraints = {};  ///< for answers whose form is asked for
 };
 
 enum class Endpoint { chat, completions };

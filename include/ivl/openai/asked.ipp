@@ -36,7 +36,7 @@ inline Asked read_common(const BodyFields& body, std::string_view text, const Se
     asked.include_usage = fields.flag("include_usage").value_or(false);
     fields.refuse_unsupported({"continuous_usage_stats"});
   }
-  asked.generation.constraint = read_constraint(body, text, served.tokens);
+  asked.generation.constraint = read_constraint(body, text, *served.constraints);
   // Its thoughts, and the marks of its channels, would have to follow the form as well.
   if (asked.generation.constraint && served.processor.style() == PromptStyle::internvl3_5_gpt_oss)
     refuse_unsupported(body.find("response_format") ? "response_format" : "structured_outputs",
