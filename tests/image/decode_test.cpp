@@ -164,6 +164,14 @@ TEST_CASE("an index beyond a palette is black, never what lay in memory") {
   CHECK(four.rgb == std::vector<std::uint8_t>{'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l'});
 }
 
+TEST_CASE("a PNG whose data are of zlib's reserved kind is an error: stb_image has no words for it") {
+  std::string file = png(1, 1, 8, 0, std::string("\0\x01", 2));
+  const std::size_t kind = file.find("\x78\x01\x01") + 2;
+  REQUIRE(error_of_decoding(file) == "");
+  file[kind] = 7;  // the last block, of kind 3
+  CHECK(error_of_decoding(file) == "x.img: cannot decode the picture: the compressed data are damaged");
+}
+
 TEST_CASE("every cut of a PNG or a JPEG is an error that names the file") {
   for (const char* name : {"rgb_interlaced_3x2.png", "palette_2bit_43x31.png", "jpeg_1x1.jpg",
                            "jpeg_progressive_420_133x75.jpg", "jpeg_restart_markers_160x100.jpg"}) {
