@@ -3,15 +3,12 @@
 #include <algorithm>
 #include <utility>
 
+#include "ivl/core/seconds.hpp"
 #include "ivl/openai/answer.hpp"
 
 namespace ivl::openai {
 
 namespace detail {
-
-inline double seconds_since(std::chrono::steady_clock::time_point begin) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-}
 
 inline OrderedJson ids_of(std::span<const std::int32_t> ids) {
   return std::vector<std::int32_t>(ids.begin(), ids.end());
@@ -123,9 +120,9 @@ IVL_INLINE void Answer::started(Choice& choice, const Sequence& sequence) {
 
 IVL_INLINE void Answer::said(Choice& choice, std::string_view text) {
   if (choice.last)
-    metrics_.inter_token_latency_s.observe(detail::seconds_since(*choice.last));
+    metrics_.inter_token_latency_s.observe(seconds_since(*choice.last));
   else
-    metrics_.time_to_first_token_s.observe(detail::seconds_since(began_));
+    metrics_.time_to_first_token_s.observe(seconds_since(began_));
   choice.last = Clock::now();
   if (asked_.endpoint == Endpoint::completions) return take(choice, text, false);
   choice.reader.push(text,
@@ -254,7 +251,7 @@ IVL_INLINE void Answer::observe(const Sequence& sequence) {
   const AnswerStatistics& s = sequence.statistics();
   metrics_.count_finish(sequence.finish());
   if (sequence.finish() == Finish::cancelled) return;
-  metrics_.request_latency_s.observe(detail::seconds_since(began_));
+  metrics_.request_latency_s.observe(seconds_since(began_));
   metrics_.queue_s.observe(s.queue_s);
   metrics_.inference_s.observe(s.vision_s + s.prefill_s + s.decode_s);
   metrics_.prefill_s.observe(s.prefill_s);

@@ -130,9 +130,6 @@ class Engine {
   bool somebody_reads() const;
   int most_prefill_rows(Clock::time_point step_begin) const;
   void learn_speed(double step_s);
-  static double seconds_since(Clock::time_point begin) {
-    return std::chrono::duration<double>(Clock::now() - begin).count();
-  }
   /// Those of the running sequences that have a page for their next token. Where pages are short, late sequences give
   /// up theirs and wait again; one that may not (Sequence::may_give_way) has waited for all pages that it may ever
   /// need.

@@ -11,6 +11,7 @@
 
 #include "ivl/core/constant.hpp"
 #include "ivl/core/error.hpp"
+#include "ivl/core/seconds.hpp"
 #include "ivl/serve/engine.hpp"
 
 namespace ivl {

@@ -5,6 +5,7 @@
 #include <exception>
 #include <utility>
 
+#include "ivl/core/seconds.hpp"
 #include "ivl/serve/engine.hpp"
 
 namespace ivl {
