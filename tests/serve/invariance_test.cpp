@@ -72,9 +72,10 @@ void check_same(const Sequence& alone, const Sequence& beside) {
   }
 }
 
-/// What came to pass on the way to the answers.
+/// What came to pass on the way to the answers. Whether something is guessed depends on what the model says, so on the
+/// instructions too.
 struct Company {
-  std::int64_t preemptions = 0, guesses = 0, cached = 0;
+  std::int64_t preemptions = 0, cached = 0;
 };
 
 template <VlmConfig C>
@@ -84,7 +85,12 @@ Company check_invariance(const char* name, const char* format, std::uint64_t see
   Dice dice(seed);
   cpu::Context ctx(1);
   const auto checkpoint = load<C>(ctx, tiny_folder(name, format));
-  const std::vector<Request> requests = draw_requests(dice, checkpoint.processor, 64);
+#ifdef __SANITIZE_ADDRESS__
+  constexpr int number = 16;  // ten times as slow
+#else
+  constexpr int number = 64;
+#endif
+  const std::vector<Request> requests = draw_requests(dice, checkpoint.processor, number);
   std::vector<std::shared_ptr<Sequence>> alone;
   {
     RunnerAndEngine<C, cpu::Context, bf16> on(ctx, checkpoint.vlm, {.kv_tokens = 1024});
@@ -107,7 +113,6 @@ Company check_invariance(const char* name, const char* format, std::uint64_t see
     for (std::size_t i = 0; i < requests.size(); ++i) {
       CAPTURE(i);
       check_same(*alone[i], *beside[i]);
-      company.guesses += beside[i]->statistics().accepted_tokens;
     }
     company.preemptions += on.engine.status().preemptions;
     company.cached += on.engine.status().cached_tokens;
@@ -118,10 +123,13 @@ Company check_invariance(const char* name, const char* format, std::uint64_t see
 template <VlmConfig C>
 void check_invariance(const char* name, const char* format) {
   const Company company = check_invariance<C>(name, format, 1);
+#ifndef __SANITIZE_ADDRESS__  // where there is less of a crowd
   CHECK(company.preemptions > 0);
-  CHECK(company.guesses > 0);
   CHECK(company.cached > 0);
   check_invariance<C>(name, format, seed_of_run());
+#else
+  CHECK(company.cached > 0);
+#endif
 }
 
 TEST_CASE("The bits of an answer are those that it has alone: a dense model, and one of experts and windows") {
