@@ -266,6 +266,7 @@ class ModelBench {
     return engine_.start({.prompt = text(length, number),
                           .generation = {.max_new_tokens = new_tokens, .ignore_stop_ids = true},
                           .tokenizer = &tokenizer_,
+                          .cache_salt = std::to_string(++started_),  // nothing is taken over from the one before
                           .assumed_tokens = cached});
   }
   Prompt text(int length, int number) const {
@@ -364,7 +365,7 @@ class ModelBench {
   Tokenizer tokenizer_;
   Runner<C, Context> runner_;
   Engine engine_;
-  int pictures_ = 0;
+  int pictures_ = 0, started_ = 0;
   std::optional<Machine> machine_;
   Figure memory_;
 };
