@@ -184,6 +184,22 @@ TEST_CASE("Nobody waits for what one that is paused has begun to compute") {
   CHECK(std::ranges::equal(slow->generated(), other->generated()));
 }
 
+TEST_CASE("What was known when a request first ran stays said, also when it gave its place away and came back") {
+  HashingRunner runner({}, 10);
+  Engine engine(runner, {.kv_tokens = 256, .max_sequences = 1});
+  const auto slow = engine.start(greedy({std::vector<std::int32_t>(200, 20)}, 20));
+  for (int i = 0; i < 5; ++i) engine.step();
+  const double prefill_s = slow->statistics().prefill_s;
+  engine.pause(*slow);
+  engine.start(greedy({std::vector<std::int32_t>(100, 30)}, 4));  // takes two of its four pages
+  engine.run();
+  engine.resume(*slow);
+  engine.run();
+  CHECK(slow->finish() == Finish::length);
+  CHECK(slow->statistics().cached_tokens == 0);
+  CHECK(slow->statistics().prefill_s == prefill_s);
+}
+
 TEST_CASE("A picture that several bring is seen once, also where the first goes away in the midst of it") {
   const HashingModel model;
   HashingRunner runner(model, 10);

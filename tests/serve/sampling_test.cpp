@@ -161,6 +161,7 @@ TEST_CASE("Logprobs are logarithms of softmax, the most probable first") {
       CHECK(std::abs(told.logprob - expected(told.id)) < 1e-6 * (1 - expected(told.id)));
     }
   }
+  CHECK(logprobs_of(logits, 300, 0).chosen.logprob == -std::numeric_limits<float>::infinity());
   logits[5] = -std::numeric_limits<float>::infinity();
   CHECK(logprobs_of(logits, 5, 0).chosen.logprob == -std::numeric_limits<float>::infinity());
 }

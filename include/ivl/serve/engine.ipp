@@ -231,7 +231,7 @@ IVL_INLINE void Engine::take_results(const Scheduler::Part& part) {
   const bool prompt_logits = sequence.wants_prompt_logits();
   const int before = sequence.cached_;
   sequence.cached_ += part.rows - part.drafts;
-  if (before < sequence.prompt_tokens_ && sequence.cached_ >= sequence.prompt_tokens_ && sequence.preemptions_ == 0)
+  if (before < sequence.prompt_tokens_ && sequence.cached_ >= sequence.prompt_tokens_ && sequence.generated().empty())
     sequence.statistics_.prefill_s = sequence.lap_s();
   keep_pages(sequence);
   try {

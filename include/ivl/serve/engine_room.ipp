@@ -53,6 +53,8 @@ IVL_INLINE StepRoom Engine::room_of(const AnyRunner& runner, const EngineOptions
 IVL_INLINE void Engine::admit() {
   Sequence* without_room = nullptr;  // the first that found none
   for (std::size_t i = 0; i < waiting_.size();) {
+    const bool has_place = running_.size() < std::size_t(options_.max_sequences);
+    if (!has_place && !paused_victim()) return;  // before anything is looked up
     const std::shared_ptr<Sequence> sequence = waiting_[i];
     const bool waits_on =
         sequence->paused_ || is_being_computed(*sequence) || (without_room && !may_overtake(*without_room, *sequence));
@@ -60,7 +62,6 @@ IVL_INLINE void Engine::admit() {
       ++i;
       continue;
     }
-    const bool has_place = running_.size() < std::size_t(options_.max_sequences);
     try {
       if (has_place && find_room(*sequence)) {
         if (without_room) ++without_room->overtaken_;
@@ -76,7 +77,6 @@ IVL_INLINE void Engine::admit() {
       preempt(victim);  // it may now stand in front of the sequence
       continue;
     }
-    if (!has_place) return;
     if (!without_room) without_room = sequence.get();
     ++i;
   }
@@ -128,7 +128,7 @@ IVL_INLINE bool Engine::find_room(Sequence& sequence) {
   sequence.statistics_.queue_s += sequence.lap_s();
   sequence.pages_.grow(KvGroup::full, tokens);
   if (penalises(sequence.sampling_) && sequence.uses_.data == nullptr) place_uses(sequence);
-  if (sequence.preemptions_ == 0) sequence.statistics_.cached_tokens = sequence.cached_;
+  if (!sequence.was_started_) sequence.statistics_.cached_tokens = sequence.cached_;
   sequence.cached_ = std::max(sequence.cached_, std::min(sequence.request_.assumed_tokens, sequence.length() - 1));
   return true;
 }

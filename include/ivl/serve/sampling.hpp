@@ -69,7 +69,8 @@ struct TokenLogprobs {
   std::vector<TokenLogprob> top;  ///< the most probable first, of equals the smaller id
 };
 
-/// Of a chosen token and the `most` most probable ones.
+/// Of a chosen token and the `most` most probable ones. A chosen id behind `logits`, a padding row of the head, has
+/// probability 0: -infinity.
 TokenLogprobs logprobs_of(std::span<const float> logits, std::int32_t chosen, int most);
 
 }  // namespace ivl

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 
 #include "ivl/serve/sampling.hpp"
 
@@ -73,7 +74,10 @@ IVL_INLINE TokenLogprobs logprobs_of(std::span<const float> logits, std::int32_t
   double sum = 0;
   for (const float x : logits) sum += double(std::exp(x - largest));
   const double log_sum = double(largest) + std::log(sum);
-  const auto told = [&](std::int32_t id) { return TokenLogprob{id, float(double(logits[std::size_t(id)]) - log_sum)}; };
+  const auto told = [&](std::int32_t id) {
+    constexpr float none = -std::numeric_limits<float>::infinity();
+    return TokenLogprob{id, std::size_t(id) < logits.size() ? float(double(logits[std::size_t(id)]) - log_sum) : none};
+  };
   TokenLogprobs all{told(chosen), {}};
   std::vector<std::int32_t> top;  // no more than `most`
   const auto before = [&](std::int32_t a, std::int32_t b) { return logits[std::size_t(a)] > logits[std::size_t(b)]; };

@@ -31,7 +31,7 @@ IVL_INLINE Service::Ticket Service::submit(Request request) {
 IVL_INLINE std::vector<Service::Ticket> Service::submit(std::vector<Request> requests) {
   const int number = int(requests.size());
   std::vector<Ticket> tickets;
-  const auto reserve = [&] {
+  {
     const std::lock_guard lock(mutex_);
     if (drains_ || stops_) fail<BusyError>("service: it is being shut down");
     if (waiting_ > 0 && waiting_ + number > max_waiting_)
@@ -39,8 +39,7 @@ IVL_INLINE std::vector<Service::Ticket> Service::submit(std::vector<Request> req
     waiting_ += number;
     open_ += number;
     for (int i = 0; i < number; ++i) tickets.push_back(++last_ticket_);
-  };
-  reserve();
+  }
   std::vector<Message> messages;
   try {
     for (int i = 0; i < number; ++i) {

@@ -18,10 +18,12 @@
 #include "ivl/cuda/runtime/graph.cuh"
 #include "ivl/cuda/runtime/launch.cuh"
 #include "ivl/cuda/runtime/memory.cuh"
+#include "tests/support/text.hpp"
 
 namespace {
 
 using namespace ivl;
+using ivl_test::what_of;
 
 __global__ void add_kernel(int* values, int count, const int* term) {
   const int i = int(blockIdx.x * blockDim.x + threadIdx.x);
@@ -46,15 +48,6 @@ std::vector<std::byte> downloaded(cuda::Context& ctx, const Memory& memory) {
   std::vector<std::byte> bytes(memory.bytes);
   download(ctx, bytes.data(), memory.data, bytes.size());
   return bytes;
-}
-
-std::string what_of(const auto& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
 }
 
 TensorView view_of(const Shape& shape, Dtype dtype, const std::vector<std::byte>& bytes) {
@@ -121,10 +114,10 @@ TEST_CASE("on CUDA a context works in its caller's stream, in order with his own
     cuda::check(cudaFreeHost(pinned));
     CHECK(found == 1);
     allocator->most_bytes = std::size_t(3) << 20;
-    const std::string message = what_of([&] { (void)allocate(ctx, std::size_t(5) << 20); });
+    const std::string message = what_of<Error>([&] { (void)allocate(ctx, std::size_t(5) << 20); });
     CHECK(message.starts_with(ctx.device.name + ": buffers need 5 MiB of device memory, and of "));
     CHECK(message.ends_with(" MiB 3 MiB are free"));
-    CHECK(what_of([&] { require_memory(ctx, "weights", std::size_t(5) << 20); }).ends_with(" 3 MiB are free"));
+    CHECK(what_of<Error>([&] { require_memory(ctx, "weights", std::size_t(5) << 20); }).ends_with(" 3 MiB are free"));
   }
   left.reset();  // after its context
   CHECK(allocator->given.empty());
@@ -139,7 +132,7 @@ TEST_CASE("on CUDA working memory that would grow while a graph is captured is r
   int calls = 0;
   const auto step = [&] { replay(ctx, recordings, 1, [&] { (void)ctx.scratch<int>(++calls == 1 ? 10 : 100000); }); };
   step();
-  CHECK(what_of(step) == "working memory cannot grow while a graph is captured: run the same work once before");
+  CHECK(what_of<Error>(step) == "working memory cannot grow while a graph is captured: run the same work once before");
   CHECK_FALSE(ctx.capturing());
 }
 
@@ -203,16 +196,18 @@ TEST_CASE("on CUDA a block that was given back serves the next request of about 
 TEST_CASE("on CUDA too much memory is refused with what was wanted and what is free") {
   cuda::Context ctx;
   const std::size_t too_much = std::size_t(1) << 50;
-  const std::string message = what_of([&] { (void)allocate(ctx, too_much); });
+  const std::string message = what_of<Error>([&] { (void)allocate(ctx, too_much); });
   CHECK(message.starts_with(ctx.device.name + ": buffers need 1073741824 MiB of device memory, and of "));
   CHECK(message.ends_with(" MiB are free"));
-  CHECK(what_of([&] { require_memory(ctx, "weights", too_much); }).starts_with(ctx.device.name + ": weights need "));
+  CHECK(what_of<Error>([&] {
+          require_memory(ctx, "weights", too_much);
+        }).starts_with(ctx.device.name + ": weights need "));
   require_memory(ctx, "weights", 1);
   (void)allocate(ctx, 1);  // the error left nothing behind
   // Working memory too; what was captured with the old block must not run again.
   (void)ctx.scratch<std::byte>(100);
   const int generation = ctx.scratch_generation();
-  const std::string scratch_message = what_of([&] { (void)ctx.scratch<std::byte>(std::int64_t(too_much)); });
+  const std::string scratch_message = what_of<Error>([&] { (void)ctx.scratch<std::byte>(std::int64_t(too_much)); });
   CHECK(scratch_message.starts_with(ctx.device.name + ": ops need 1073741824 MiB of device memory, and of "));
   CHECK(ctx.scratch_generation() != generation);
   CHECK(ctx.scratch<std::byte>(1) != nullptr);
@@ -222,7 +217,7 @@ TEST_CASE("without a device that can run it a context says what is wrong in one 
   using cuda::detail::runtime::require_compute_capability;
   using cuda::detail::runtime::require_device;
   const auto says = [](int number, int devices, cudaError_t code, int driver) {
-    return what_of([&] { require_device(number, devices, code, driver, 13000); });
+    return what_of<Error>([&] { require_device(number, devices, code, driver, 13000); });
   };
   CHECK(says(0, 0, cudaErrorNoDevice, 13000) == "no CUDA device: the driver found none");
   CHECK(says(0, 0, cudaErrorInsufficientDriver, 0) == "no CUDA device: no NVIDIA driver is installed");
@@ -231,9 +226,9 @@ TEST_CASE("without a device that can run it a context says what is wrong in one 
   CHECK(says(2, 2, cudaSuccess, 13000) == "no CUDA device 2: the driver found 2, counted from 0");
   CHECK(says(-1, 2, cudaSuccess, 13000) == "no CUDA device -1: the driver found 2, counted from 0");
   CHECK(says(1, 2, cudaSuccess, 13000) == "");
-  CHECK(what_of([] { require_compute_capability("Tesla T4", 75); }) ==
+  CHECK(what_of<Error>([] { require_compute_capability("Tesla T4", 75); }) ==
         "Tesla T4: expected compute capability 8.0 (Ampere) or newer, found 7.5");
-  CHECK(what_of([] { require_compute_capability("A100", 80); }) == "");
+  CHECK(what_of<Error>([] { require_compute_capability("A100", 80); }) == "");
 }
 
 TEST_CASE("on CUDA scratch is one block that grows, and counters are zero") {
@@ -380,6 +375,6 @@ TEST_CASE("on CUDA vectors are floats, tables as they are, and other dtypes are 
 
   const auto eight = numbered_bytes(8);
   const TensorView ints[] = {view_of({2}, Dtype::i32, eight)};
-  CHECK(what_of([&] { (void)place_vector(ctx, ints); }) ==
+  CHECK(what_of<Error>([&] { (void)place_vector(ctx, ints); }) ==
         "cannot place a tensor of type I32: expected F32, BF16 or F16");
 }
